@@ -1,0 +1,1 @@
+//! Scenarios and bench programs.

@@ -1,0 +1,1 @@
+//! The connection table of one queue: entries, TCP states, expiry.

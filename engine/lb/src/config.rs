@@ -1,0 +1,100 @@
+//! A configuration as written: plain data, not yet checked.
+//!
+//! The daemon reads it from TOML, an embedder fills it in. `lb::Engine` turns it into a working engine
+//! or says in a [`ConfigError`] which field is wrong and what is allowed there; half a configuration is never applied.
+
+use std::fmt;
+
+use lb_model::{Endpoint, Protocol};
+
+/// Everything a balancer is told.
+#[derive(Clone, Debug, PartialEq, Eq, Default)]
+pub struct Config {
+    /// `[engine]`
+    pub engine: EngineConfig,
+    /// `[[service]]`
+    pub services: Vec<ServiceConfig>,
+}
+
+/// `[engine]`: what the engine runs on.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct EngineConfig {
+    /// All of them receive and transmit.
+    pub interfaces: Vec<String>,
+    /// How many workers share the queues.
+    pub workers: Workers,
+    /// Conns per worker.
+    pub capacity: u32,
+}
+
+impl Default for EngineConfig {
+    fn default() -> EngineConfig {
+        EngineConfig {
+            interfaces: Vec::new(),
+            workers: Workers::Auto,
+            capacity: 1_000_000,
+        }
+    }
+}
+
+/// `workers = "auto"` or a number.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Workers {
+    /// One per queue.
+    Auto,
+    /// This many.
+    Count(u16),
+}
+
+/// `[[service]]`: a virtual service.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ServiceConfig {
+    /// VIP:vport.
+    pub vip: Endpoint,
+    /// TCP or UDP.
+    pub protocol: Protocol,
+    /// A registered scheduler's name.
+    pub scheduler: String,
+    /// A registered mode's name.
+    pub mode: String,
+    /// Put the VIP on this interface while the balancer runs; `None`: somebody else does.
+    pub vip_interface: Option<String>,
+    /// `[[service.server]]`
+    pub servers: Vec<ServerConfig>,
+}
+
+/// `[[service.server]]`: a real server of a service.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ServerConfig {
+    /// RIP:rport.
+    pub rip: Endpoint,
+    /// 0 to 65535; 0 takes no new conns.
+    pub weight: u32,
+}
+
+/// A field that cannot be used, where it is, and what is allowed there.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ConfigError {
+    /// The field as a path through the TOML file, like `service[2].server[0].weight`.
+    pub path: String,
+    /// The value found and what is allowed, like `70000, allowed 0..=65535`.
+    pub problem: String,
+}
+
+impl ConfigError {
+    /// An error at `path`.
+    pub fn new(path: impl Into<String>, problem: impl Into<String>) -> ConfigError {
+        ConfigError {
+            path: path.into(),
+            problem: problem.into(),
+        }
+    }
+}
+
+impl fmt::Display for ConfigError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.path, self.problem)
+    }
+}
+
+impl std::error::Error for ConfigError {}

@@ -1,0 +1,39 @@
+//! The words of layer-4 load balancing as types, and the traits the engine is built on.
+//!
+//! Everything above `lb-wire` speaks in these types. The crate does no I/O and reads no clock: time is an argument.
+//!
+//! | word | type |
+//! | --- | --- |
+//! | CIP VIP LIP DIP RIP | [`Addr`], with its port an [`Endpoint`] |
+//! | one direction of a flow | [`FlowKey`] |
+//! | virtual service, real server | [`VirtualService`], [`Dest`] |
+//! | entry of the connection table | [`Conn`] |
+//! | what stages work on | [`Batch`] of [`Packet`], each owning a [`Frame`] |
+//! | how a packet ends | [`Verdict`] with a [`DropReason`] or [`PuntReason`] |
+//! | what can be plugged in | [`Scheduler`], [`Mode`], [`Port`] |
+
+mod addr;
+mod conn;
+mod flow;
+mod frame;
+mod mode;
+mod next_hop;
+mod packet;
+mod port;
+mod scheduler;
+mod service;
+mod time;
+mod verdict;
+
+pub use addr::{Addr, Endpoint, ParseEndpointError};
+pub use conn::{Conn, ConnId, ConnState, Hit};
+pub use flow::{Direction, FlowKey, Protocol};
+pub use frame::Frame;
+pub use mode::{Mode, Work};
+pub use next_hop::{Hop, Interface, InterfaceId, Mac, NextHops, Prefix, Resolution};
+pub use packet::{BATCH, Batch, Headers, Packet};
+pub use port::{FrameCensus, Port};
+pub use scheduler::{Scheduler, SchedulerFactory};
+pub use service::{Dest, ServiceKey, VirtualService};
+pub use time::Time;
+pub use verdict::{DropReason, PuntReason, Verdict};

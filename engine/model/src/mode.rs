@@ -1,0 +1,29 @@
+//! What a forwarding mode is: which address changes, in which direction.
+
+use crate::{Conn, Dest, Direction, FlowKey, Packet};
+
+/// A forwarding mode: DR, NAT, FNAT, ENAT, TUN.
+///
+/// The engine calls it once when a conn opens and once per group of packets after that. It has seen to the TTL, the
+/// conn's state and partial checksums before [`rewrite`](Mode::rewrite), and sees to the Ethernet header after it.
+pub trait Mode: Send + Sync {
+    /// The mode's name in the configuration and in listings.
+    fn name(&self) -> &'static str;
+
+    /// The flow key of a new conn's outbound packets as they will be received; `None` if they do not come through us.
+    fn reply(&self, flow: &FlowKey, dest: &Dest) -> Option<FlowKey>;
+
+    /// Rewrites packets of this mode's conns and sets where each is routed to
+    /// ([`Packet::route_to`]). A packet that cannot be rewritten gets a verdict instead.
+    fn rewrite(&self, group: &mut [Work<'_>]);
+}
+
+/// A packet and the conn it belongs to.
+pub struct Work<'a> {
+    /// The packet.
+    pub packet: &'a mut Packet,
+    /// Its conn.
+    pub conn: &'a Conn,
+    /// Which way it goes.
+    pub direction: Direction,
+}

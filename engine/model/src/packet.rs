@@ -1,0 +1,133 @@
+//! What the stages of a worker's turn work on.
+
+use crate::{Addr, FlowKey, Frame, Hit, InterfaceId, Verdict};
+
+/// Packets a worker handles together.
+///
+/// 64 is where the cost per packet of the rings and of the prefetching flattens out (DPDK's and VPP's experience too),
+/// and the batch's own state still fits the first-level cache.
+pub const BATCH: usize = 64;
+
+/// Where the headers of a packet lie, from the start of the frame.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Headers {
+    /// The IP header.
+    pub l3: u16,
+    /// The TCP or UDP header.
+    pub l4: u16,
+    /// The end of the IP packet; what follows in the frame is Ethernet padding.
+    pub end: u16,
+    /// The TCP flags byte (RFC 9293 section 3.1); 0 for UDP.
+    pub tcp_flags: u8,
+}
+
+/// One packet on its way through the stages.
+#[derive(Debug)]
+pub struct Packet {
+    /// The bytes.
+    pub frame: Frame,
+    /// Where it came in.
+    pub ingress: InterfaceId,
+    /// `parse`: where its headers are.
+    pub headers: Headers,
+    /// `parse`: its addresses and ports as received.
+    pub flow: FlowKey,
+    /// `classify`: the virtual service it is addressed to, by position in the snapshot.
+    pub service: Option<u32>,
+    /// `lookup` or `schedule`: its conn.
+    pub hit: Option<Hit>,
+    /// `rewrite`: the address whose route it takes.
+    pub route_to: Addr,
+    /// How it ends; no later stage touches a packet that has one.
+    pub verdict: Option<Verdict>,
+}
+
+impl Packet {
+    /// A packet as received, nothing known about it.
+    pub fn received(frame: Frame, ingress: InterfaceId) -> Packet {
+        Packet {
+            frame,
+            ingress,
+            headers: Headers::default(),
+            flow: FlowKey::UNKNOWN,
+            service: None,
+            hit: None,
+            route_to: Addr::UNSPECIFIED_V4,
+            verdict: None,
+        }
+    }
+
+    /// Whether its end is still open.
+    #[inline]
+    pub fn is_open(&self) -> bool {
+        self.verdict.is_none()
+    }
+}
+
+/// Up to [`BATCH`] packets, in the order in which they were received.
+#[derive(Debug)]
+pub struct Batch {
+    packets: Vec<Packet>,
+}
+
+impl Batch {
+    /// An empty batch; its memory is allocated here, once.
+    pub fn new() -> Batch {
+        Batch {
+            packets: Vec::with_capacity(BATCH),
+        }
+    }
+
+    /// How many more packets it takes.
+    #[inline]
+    pub fn room(&self) -> usize {
+        BATCH - self.packets.len()
+    }
+
+    /// Adds a received packet. Panics when there is no [`room`](Batch::room).
+    #[inline]
+    pub fn push(&mut self, frame: Frame, ingress: InterfaceId) {
+        assert!(self.room() > 0, "a port asks for room first");
+        self.packets.push(Packet::received(frame, ingress));
+    }
+
+    /// Whether it holds no packet.
+    pub fn is_empty(&self) -> bool {
+        self.packets.is_empty()
+    }
+
+    /// How many packets it holds.
+    pub fn len(&self) -> usize {
+        self.packets.len()
+    }
+
+    /// The packets.
+    #[inline]
+    pub fn packets(&self) -> &[Packet] {
+        &self.packets
+    }
+
+    /// The packets, to be worked on.
+    #[inline]
+    pub fn packets_mut(&mut self) -> &mut [Packet] {
+        &mut self.packets
+    }
+
+    /// The packets whose end is still open.
+    #[inline]
+    pub fn open_mut(&mut self) -> impl Iterator<Item = &mut Packet> {
+        self.packets.iter_mut().filter(|p| p.is_open())
+    }
+
+    /// Takes all packets out, in order.
+    #[inline]
+    pub fn drain(&mut self) -> impl Iterator<Item = Packet> {
+        self.packets.drain(..)
+    }
+}
+
+impl Default for Batch {
+    fn default() -> Batch {
+        Batch::new()
+    }
+}

@@ -1,0 +1,88 @@
+//! How a packet ends, and why.
+
+use std::fmt;
+
+use crate::InterfaceId;
+
+/// How a packet ends.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Verdict {
+    /// Sent on this interface.
+    Tx(InterfaceId),
+    /// Handed to the kernel unchanged.
+    Punt(PuntReason),
+    /// Ends here.
+    Drop(DropReason),
+    /// Rewritten, and waiting for the kernel to find the MAC of its next hop; ends later as `Tx` or `Drop`.
+    Hold,
+}
+
+macro_rules! reasons {
+    ($(#[$doc:meta])* $enum:ident { $($(#[doc = $text:literal])+ $variant:ident = $name:literal,)+ }) => {
+        $(#[$doc])*
+        #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+        #[repr(u8)]
+        pub enum $enum { $($(#[doc = $text])+ $variant,)+ }
+
+        impl $enum {
+            /// Every reason, in the order of their counters.
+            pub const ALL: &'static [$enum] = &[$($enum::$variant,)+];
+
+            /// The reason's name in counters, logs and documentation.
+            pub const fn name(self) -> &'static str {
+                match self { $($enum::$variant => $name,)+ }
+            }
+
+            /// What the reason means, for a person.
+            pub const fn describe(self) -> &'static str {
+                match self { $($enum::$variant => concat!($($text),+).trim_ascii(),)+ }
+            }
+        }
+
+        impl fmt::Display for $enum {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.pad(self.name())
+            }
+        }
+    };
+}
+
+reasons! {
+    /// Why a packet ended in the balancer. Each has a counter and a test that provokes it.
+    DropReason {
+        /// The frame is too short for its headers, or a length or version field contradicts the frame.
+        Malformed = "malformed",
+        /// The service has no server that takes new conns: none configured, all of weight 0 or all overloaded.
+        NoDest = "no_dest",
+        /// The connection table is full.
+        TableFull = "table_full",
+        /// Another conn expects its replies from the same server under the same addresses and ports.
+        ReplyTupleTaken = "reply_tuple_taken",
+        /// The TTL does not allow another hop.
+        TtlExceeded = "ttl_exceeded",
+        /// The kernel has no route to where the packet must go, or one that leaves by an interface that is not ours.
+        NoRoute = "no_route",
+        /// The next hop did not answer to neighbour resolution in time.
+        NeighbourUnresolved = "neighbour_unresolved",
+        /// Too many packets were waiting for neighbour resolution already.
+        NeighbourQueueFull = "neighbour_queue_full",
+        /// The transmit ring of the egress interface had no room.
+        TxRingFull = "tx_ring_full",
+        /// The packet was for the kernel, but the kernel did not take it.
+        PuntFailed = "punt_failed",
+    }
+}
+
+reasons! {
+    /// Why a packet was left to the kernel. Each has a counter and a test that provokes it.
+    PuntReason {
+        /// Not IPv4 carrying TCP or UDP.
+        NotBalanced = "not_balanced",
+        /// A fragment.
+        Fragment = "fragment",
+        /// Neither to a virtual service nor of a conn.
+        NotOurs = "not_ours",
+        /// To a TCP service, of no conn, and does not open one: the kernel answers with RST.
+        NoConn = "no_conn",
+    }
+}

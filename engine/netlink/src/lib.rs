@@ -1,0 +1,1 @@
+//! Next hops, neighbours and addresses, from and to the kernel over rtnetlink.

@@ -1,0 +1,1 @@
+//! The worker: one turn, seven stages, each over a batch.

@@ -1,0 +1,1 @@
+//! Packets, a Port in memory and network namespaces for tests, benches and the demo.

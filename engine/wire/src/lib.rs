@@ -1,0 +1,1 @@
+//! Packet headers as overlays on bytes, and their checksums.

@@ -1,0 +1,1 @@
+//! Forwarding modes: which address changes, in which direction.

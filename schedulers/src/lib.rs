@@ -1,0 +1,1 @@
+//! Schedulers that choose as Linux IPVS does.
