@@ -1,1 +1,13 @@
 //! The connection table of one queue: entries, TCP states, expiry.
+//!
+//! One [`ConnTable`] belongs to one worker and is touched by nobody else, so that nothing here locks. Its memory is
+//! reserved for the configured capacity at the start and never grows. A conn is found by the flow of its inbound
+//! packets and, if its mode sees them, of its outbound packets. What is behind [`ConnTable`]'s methods, hashbrown's
+//! table over a slab, can be replaced without its callers noticing.
+
+mod state;
+mod table;
+mod wheel;
+
+pub use state::{Timeouts, next_state};
+pub use table::{ConnTable, Refused};

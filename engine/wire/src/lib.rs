@@ -1,1 +1,22 @@
 //! Packet headers as overlays on bytes, and their checksums.
+//!
+//! The bottom of the tree: no allocation, no I/O, no policy. A header is one bounds check and then plain fields
+//! ([`zerocopy`]); a frame is parsed once ([`parse`]) and later stages use the offsets found there.
+
+pub mod checksum;
+mod ethernet;
+mod ipv4;
+mod parse;
+mod tcp;
+mod udp;
+
+pub use ethernet::{ETHERTYPE_IPV4, ETHERTYPE_IPV6, EthernetHeader};
+pub use ipv4::Ipv4Header;
+pub use parse::{Parsed, Refused, parse};
+pub use tcp::{TcpFlags, TcpHeader};
+pub use udp::UdpHeader;
+
+/// IP protocol number of TCP.
+pub const PROTOCOL_TCP: u8 = 6;
+/// IP protocol number of UDP.
+pub const PROTOCOL_UDP: u8 = 17;

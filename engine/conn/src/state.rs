@@ -1,0 +1,150 @@
+//! TCP as a balancer sees it: IPVS's state table and time-outs.
+//!
+//! The table is kernel `net/netfilter/ipvs/ip_vs_proto_tcp.c`, `tcp_states`: one part for packets from the client where
+//! both directions pass through us, one for packets from the server, one for packets from the client where the
+//! server's are never seen (DR, TUN, ENAT).
+
+use std::time::Duration;
+
+use lb_model::{ConnState, Direction};
+use lb_wire::TcpFlags;
+
+use ConnState::{
+    Close as CL, CloseWait as CW, Established as ES, FinWait as FW, LastAck as LA, Listen as LI,
+    SynRecv as SR, SynSent as SS, TimeWait as TW,
+};
+
+/// From each state, in [`ConnState::ALL`]'s order without UDP, to the next.
+type Row = [ConnState; 11];
+
+/// The rows of SYN, FIN, ACK and RST.
+type Table = [Row; 4];
+
+#[rustfmt::skip]
+const INBOUND: Table = [
+    //        NO  ES  SS  SR  FW  TW  CL  CW  LA  LI  SA
+    /* syn */ [SR, ES, ES, SR, SR, SR, SR, SR, SR, SR, SR],
+    /* fin */ [CL, CW, SS, TW, TW, TW, CL, CW, LA, LI, TW],
+    /* ack */ [ES, ES, SS, ES, FW, TW, CL, CW, CL, LI, ES],
+    /* rst */ [CL, CL, CL, SR, CL, CL, CL, CL, LA, LI, SR],
+];
+
+#[rustfmt::skip]
+const OUTBOUND: Table = [
+    //        NO  ES  SS  SR  FW  TW  CL  CW  LA  LI  SA
+    /* syn */ [SS, ES, SS, SR, SS, SS, SS, SS, SS, LI, SR],
+    /* fin */ [TW, FW, SS, TW, FW, TW, CL, TW, LA, LI, TW],
+    /* ack */ [ES, ES, SS, ES, FW, TW, CL, CW, LA, ES, ES],
+    /* rst */ [CL, CL, SS, CL, CL, TW, CL, CL, CL, CL, CL],
+];
+
+#[rustfmt::skip]
+const INBOUND_ONLY: Table = [
+    //        NO  ES  SS  SR  FW  TW  CL  CW  LA  LI  SA
+    /* syn */ [SR, ES, ES, SR, SR, SR, SR, SR, SR, SR, SR],
+    /* fin */ [CL, FW, SS, TW, FW, TW, CL, CW, LA, LI, TW],
+    /* ack */ [ES, ES, SS, ES, FW, TW, CL, CW, CL, LI, ES],
+    /* rst */ [CL, CL, CL, SR, CL, CL, CL, CL, LA, LI, CL],
+];
+
+/// The state after a packet with these flags. `two_way` says whether the conn's replies pass through us.
+///
+/// RST counts before SYN, SYN before FIN, FIN before ACK; a segment with none of them closes the conn. A UDP conn
+/// stays what it is.
+pub fn next_state(
+    state: ConnState,
+    direction: Direction,
+    flags: TcpFlags,
+    two_way: bool,
+) -> ConnState {
+    if state == ConnState::Udp {
+        return state;
+    }
+    let row = if flags.has(TcpFlags::RST) {
+        3
+    } else if flags.has(TcpFlags::SYN) {
+        0
+    } else if flags.has(TcpFlags::FIN) {
+        1
+    } else if flags.has(TcpFlags::ACK) {
+        2
+    } else {
+        return ConnState::Close;
+    };
+    let table = match (direction, two_way) {
+        (Direction::Outbound, _) => &OUTBOUND,
+        (Direction::Inbound, true) => &INBOUND,
+        (Direction::Inbound, false) => &INBOUND_ONLY,
+    };
+    table[row][state as usize]
+}
+
+/// How long a conn lives without a packet, by its state.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Timeouts([Duration; ConnState::ALL.len()]);
+
+impl Timeouts {
+    /// The time-out in `state`.
+    pub fn of(&self, state: ConnState) -> Duration {
+        self.0[state as usize]
+    }
+}
+
+impl Default for Timeouts {
+    /// IPVS's.
+    fn default() -> Timeouts {
+        Timeouts(ConnState::ALL.map(ConnState::default_timeout))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use Direction::{Inbound, Outbound};
+
+    const S: TcpFlags = TcpFlags::SYN;
+    const A: TcpFlags = TcpFlags::ACK;
+    const F: TcpFlags = TcpFlags::FIN;
+    const R: TcpFlags = TcpFlags::RST;
+
+    fn walk(two_way: bool, segments: &[(Direction, TcpFlags)]) -> ConnState {
+        segments
+            .iter()
+            .fold(ConnState::None, |state, (direction, flags)| {
+                next_state(state, *direction, *flags, two_way)
+            })
+    }
+
+    #[test]
+    fn a_handshake_establishes_in_both_kinds_of_mode() {
+        assert_eq!(
+            walk(true, &[(Inbound, S), (Outbound, S.with(A)), (Inbound, A)]),
+            ES
+        );
+        assert_eq!(walk(false, &[(Inbound, S), (Inbound, A)]), ES);
+    }
+
+    #[test]
+    fn a_close_is_time_wait_where_both_sides_are_seen_and_fin_wait_where_one_is() {
+        let open = [(Inbound, S), (Inbound, A), (Inbound, F.with(A))];
+        assert_eq!(walk(true, &open), CW);
+        assert_eq!(
+            walk(true, &[&open[..], &[(Outbound, F.with(A))]].concat()),
+            TW
+        );
+        assert_eq!(walk(false, &open), FW);
+    }
+
+    #[test]
+    fn a_reset_closes_but_not_a_half_open_conn() {
+        assert_eq!(walk(true, &[(Inbound, S), (Inbound, R)]), SR);
+        assert_eq!(
+            walk(true, &[(Inbound, S), (Inbound, A), (Inbound, R.with(A))]),
+            CL
+        );
+        assert_eq!(
+            walk(true, &[(Inbound, S), (Inbound, TcpFlags::default())]),
+            CL
+        );
+    }
+}

@@ -1,0 +1,371 @@
+//! The table: a slab of entries, an index of flow keys over it, a wheel of time-outs beside it.
+
+use ahash::RandomState;
+use hashbrown::HashTable;
+use lb_model::{Conn, ConnId, ConnState, Direction, FlowKey, Hit, Protocol, Time};
+use lb_wire::TcpFlags;
+
+use crate::wheel::Wheel;
+use crate::{Timeouts, next_state};
+
+/// Why a conn was not opened.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Refused {
+    /// As many conns as the table was made for.
+    Full,
+    /// Another conn's outbound packets look the same.
+    ReplyTaken,
+}
+
+struct Entry {
+    conn: Conn,
+    state: ConnState,
+    last_packet: Time,
+}
+
+/// The conns of one worker.
+pub struct ConnTable {
+    entries: Vec<Option<Entry>>,
+    free: Vec<u32>,
+    index: HashTable<Key>,
+    hasher: RandomState,
+    wheel: Wheel,
+    timeouts: Timeouts,
+}
+
+/// One of a conn's keys: its place in the slab, shifted, and which of its two flows is meant.
+#[derive(Clone, Copy, PartialEq, Eq)]
+struct Key(u32);
+
+impl Key {
+    fn new(id: ConnId, direction: Direction) -> Key {
+        Key(id.0 << 1 | u32::from(direction == Direction::Outbound))
+    }
+
+    fn hit(self) -> Hit {
+        let direction = if self.0 & 1 == 0 {
+            Direction::Inbound
+        } else {
+            Direction::Outbound
+        };
+        Hit {
+            conn: ConnId(self.0 >> 1),
+            direction,
+        }
+    }
+}
+
+/// The flow a key stands for; `None` for a key that no conn has, which the index never holds.
+fn flow_of(entries: &[Option<Entry>], key: Key) -> Option<&FlowKey> {
+    let Hit { conn, direction } = key.hit();
+    let conn = &entries[conn.0 as usize].as_ref()?.conn;
+    match direction {
+        Direction::Inbound => Some(&conn.flow),
+        Direction::Outbound => conn.reply.as_ref(),
+    }
+}
+
+impl ConnTable {
+    /// A table for `capacity` conns, with its memory reserved.
+    ///
+    /// # Panics
+    /// If `capacity` is above 2^31.
+    pub fn new(capacity: u32, timeouts: Timeouts) -> ConnTable {
+        assert!(
+            capacity <= 1 << 31,
+            "a conn's place and a direction fit 32 bits"
+        );
+        let mut entries = Vec::new();
+        entries.resize_with(capacity as usize, || None);
+        ConnTable {
+            entries,
+            free: (0..capacity).rev().collect(),
+            index: HashTable::with_capacity(2 * capacity as usize),
+            hasher: RandomState::new(),
+            wheel: Wheel::new(capacity as usize),
+            timeouts,
+        }
+    }
+
+    /// How many conns it holds.
+    pub fn len(&self) -> usize {
+        self.entries.len() - self.free.len()
+    }
+
+    /// Whether it holds none.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// The conn that a packet of this flow belongs to.
+    #[inline]
+    pub fn find(&self, flow: &FlowKey) -> Option<Hit> {
+        let hash = self.hasher.hash_one(flow);
+        self.index
+            .find(hash, |key| flow_of(&self.entries, *key) == Some(flow))
+            .map(|key| key.hit())
+    }
+
+    /// The conn at `id`.
+    ///
+    /// # Panics
+    /// If it has ended: an id is valid until the next [`expire`](ConnTable::expire).
+    #[inline]
+    pub fn conn(&self, id: ConnId) -> &Conn {
+        &self.entry(id).conn
+    }
+
+    /// The state of the conn at `id`. Panics as [`conn`](ConnTable::conn) does.
+    pub fn state(&self, id: ConnId) -> ConnState {
+        self.entry(id).state
+    }
+
+    /// Opens a conn for its first packet, which carries `flags` and comes in at `now`.
+    ///
+    /// Its flow must not be in the table.
+    pub fn open(&mut self, conn: Conn, flags: TcpFlags, now: Time) -> Result<ConnId, Refused> {
+        if conn
+            .reply
+            .as_ref()
+            .is_some_and(|reply| self.find(reply).is_some())
+        {
+            return Err(Refused::ReplyTaken);
+        }
+        let id = ConnId(self.free.pop().ok_or(Refused::Full)?);
+        let state = match conn.flow.protocol {
+            Protocol::Tcp => ConnState::None,
+            Protocol::Udp => ConnState::Udp,
+        };
+        // As the kernel's ip_vs_bind_dest: a conn is born inactive, and its first packet may make it active.
+        conn.dest.conn_opened(false);
+        let keys = [
+            Some((conn.flow, Direction::Inbound)),
+            conn.reply.map(|reply| (reply, Direction::Outbound)),
+        ];
+        self.entries[id.0 as usize] = Some(Entry {
+            conn,
+            state,
+            last_packet: now,
+        });
+        for (flow, direction) in keys.into_iter().flatten() {
+            let (entries, hasher) = (&self.entries, &self.hasher);
+            self.index
+                .insert_unique(hasher.hash_one(flow), Key::new(id, direction), |key| {
+                    flow_of(entries, *key).map_or(0, |flow| hasher.hash_one(flow))
+                });
+        }
+        self.wheel.set(id.0, now + self.timeouts.of(state));
+        self.packet(
+            Hit {
+                conn: id,
+                direction: Direction::Inbound,
+            },
+            flags,
+            now,
+        );
+        Ok(id)
+    }
+
+    /// Notes a packet of a conn: its state moves as the flags say and its time-out starts anew.
+    /// Panics as [`conn`](ConnTable::conn) does.
+    #[inline]
+    pub fn packet(&mut self, hit: Hit, flags: TcpFlags, now: Time) {
+        let entry = self.entries[hit.conn.0 as usize].as_mut().expect(LIVE);
+        entry.last_packet = now;
+        let next = next_state(
+            entry.state,
+            hit.direction,
+            flags,
+            entry.conn.reply.is_some(),
+        );
+        if next != entry.state {
+            if next.is_active() != entry.state.is_active() {
+                entry.conn.dest.conn_ended(entry.state.is_active());
+                entry.conn.dest.conn_opened(next.is_active());
+            }
+            entry.state = next;
+            // A timer that stands too early is set anew when it fires; one that stands too late must move now.
+            let deadline = now + self.timeouts.of(next);
+            if !self.wheel.fires_by(hit.conn.0, deadline) {
+                self.wheel.set(hit.conn.0, deadline);
+            }
+        }
+    }
+
+    /// Ends conns whose time-out is over at `now`, at most `limit` of them; returns how many.
+    pub fn expire(&mut self, now: Time, limit: usize) -> usize {
+        self.wheel.advance(now);
+        let mut ended = 0;
+        while ended < limit
+            && let Some(id) = self.wheel.take_due()
+        {
+            let entry = self.entry(ConnId(id));
+            let deadline = entry.last_packet + self.timeouts.of(entry.state);
+            if deadline <= now {
+                self.close(ConnId(id));
+                ended += 1;
+            } else {
+                self.wheel.set(id, deadline);
+            }
+        }
+        ended
+    }
+
+    fn close(&mut self, id: ConnId) {
+        for direction in [Direction::Inbound, Direction::Outbound] {
+            let key = Key::new(id, direction);
+            if let Some(flow) = flow_of(&self.entries, key)
+                && let Ok(found) = self
+                    .index
+                    .find_entry(self.hasher.hash_one(flow), |other| *other == key)
+            {
+                found.remove();
+            }
+        }
+        let entry = self.entries[id.0 as usize].take().expect(LIVE);
+        entry.conn.dest.conn_ended(entry.state.is_active());
+        self.wheel.clear(id.0);
+        self.free.push(id.0);
+    }
+
+    #[inline]
+    fn entry(&self, id: ConnId) -> &Entry {
+        self.entries[id.0 as usize].as_ref().expect(LIVE)
+    }
+}
+
+/// Conns end in [`ConnTable::expire`] only, and that takes the table for itself between batches.
+const LIVE: &str = "an id from this batch names a live conn";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use lb_model::Dest;
+    use std::sync::Arc;
+    use std::time::Duration;
+
+    const SYN: TcpFlags = TcpFlags::SYN;
+    const ACK: TcpFlags = TcpFlags::ACK;
+
+    fn dest() -> Arc<Dest> {
+        Arc::new(Dest::new("10.1.0.11:8080".parse().expect("valid"), 1))
+    }
+
+    fn conn(cport: u16, protocol: Protocol, dest: &Arc<Dest>, two_way: bool) -> Conn {
+        let client = format!("192.0.2.1:{cport}").parse().expect("valid");
+        let flow = FlowKey {
+            source: client,
+            destination: "10.0.0.100:80".parse().expect("valid"),
+            protocol,
+        };
+        let reply = two_way.then(|| FlowKey {
+            source: dest.rip(),
+            destination: client,
+            protocol,
+        });
+        Conn {
+            flow,
+            dest: Arc::clone(dest),
+            reply,
+            mode: 0,
+        }
+    }
+
+    fn at(seconds: u64) -> Time {
+        Time::ZERO + Duration::from_secs(seconds)
+    }
+
+    #[test]
+    fn a_conn_is_found_from_both_directions_until_it_ends() {
+        let mut table = ConnTable::new(4, Timeouts::default());
+        let dest = dest();
+        let conn = conn(4000, Protocol::Udp, &dest, true);
+        let (flow, reply) = (conn.flow, conn.reply.expect("two-way"));
+        let id = table.open(conn, TcpFlags::default(), at(0)).expect("room");
+        assert_eq!(
+            table.find(&flow),
+            Some(Hit {
+                conn: id,
+                direction: Direction::Inbound
+            })
+        );
+        assert_eq!(
+            table.find(&reply),
+            Some(Hit {
+                conn: id,
+                direction: Direction::Outbound
+            })
+        );
+        assert_eq!(table.find(&flow.reversed()), None);
+        assert_eq!(
+            (dest.active(), dest.inactive()),
+            (0, 1),
+            "UDP conns are inactive"
+        );
+        assert_eq!(table.expire(at(300), usize::MAX), 0);
+        assert_eq!(table.expire(at(301), usize::MAX), 1);
+        assert_eq!(
+            (table.find(&flow), table.find(&reply), table.len()),
+            (None, None, 0)
+        );
+        assert_eq!((dest.active(), dest.inactive()), (0, 0));
+    }
+
+    #[test]
+    fn packets_keep_a_conn_alive_and_a_close_shortens_its_life() {
+        let mut table = ConnTable::new(4, Timeouts::default());
+        let dest = dest();
+        let id = table
+            .open(conn(4000, Protocol::Tcp, &dest, true), SYN, at(0))
+            .expect("room");
+        let inbound = Hit {
+            conn: id,
+            direction: Direction::Inbound,
+        };
+        assert_eq!((table.state(id), dest.active()), (ConnState::SynRecv, 1));
+        table.packet(inbound, ACK, at(1));
+        assert_eq!(table.expire(at(62), 9), 0, "established lives 900 s");
+        table.packet(inbound, ACK, at(800));
+        assert_eq!(table.expire(at(1000), 9), 0);
+        table.packet(inbound, TcpFlags::RST, at(1000));
+        assert_eq!(
+            (table.state(id), dest.active(), dest.inactive()),
+            (ConnState::Close, 0, 1)
+        );
+        assert_eq!(table.expire(at(1009), 9), 0);
+        assert_eq!(table.expire(at(1011), 9), 1);
+    }
+
+    #[test]
+    fn a_full_table_refuses_and_a_place_is_used_again() {
+        let mut table = ConnTable::new(2, Timeouts::default());
+        let dest = dest();
+        for cport in [1, 2] {
+            table
+                .open(conn(cport, Protocol::Udp, &dest, true), SYN, at(0))
+                .expect("room");
+        }
+        assert_eq!(
+            table.open(conn(3, Protocol::Udp, &dest, true), SYN, at(0)),
+            Err(Refused::Full)
+        );
+        assert_eq!(table.expire(at(400), 1), 1, "the limit holds");
+        table
+            .open(conn(3, Protocol::Udp, &dest, true), SYN, at(400))
+            .expect("room again");
+        assert_eq!(table.len(), 2);
+    }
+
+    #[test]
+    fn two_conns_cannot_share_a_reply_tuple() {
+        let mut table = ConnTable::new(4, Timeouts::default());
+        let dest = dest();
+        table
+            .open(conn(1, Protocol::Tcp, &dest, true), SYN, at(0))
+            .expect("room");
+        let mut other = conn(1, Protocol::Tcp, &dest, true);
+        other.flow.destination.port = 81;
+        assert_eq!(table.open(other, SYN, at(0)), Err(Refused::ReplyTaken));
+        assert_eq!((table.len(), dest.active()), (1, 1), "nothing half opened");
+    }
+}

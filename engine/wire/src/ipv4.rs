@@ -1,0 +1,94 @@
+//! IPv4, RFC 791.
+
+use zerocopy::network_endian::U16;
+use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
+
+use crate::checksum::Change;
+
+/// The fixed part of an IPv4 header; options may follow it.
+#[derive(FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned, Clone, Copy, Debug)]
+#[repr(C)]
+pub struct Ipv4Header {
+    /// Version 4 and the header length in 32-bit words.
+    pub version_ihl: u8,
+    /// DSCP and ECN.
+    pub tos: u8,
+    /// Length of header and payload in bytes.
+    pub total_len: U16,
+    /// Identification.
+    pub id: U16,
+    /// Reserved, DF, MF and the 13-bit fragment offset in units of 8 bytes.
+    pub flags_offset: U16,
+    /// Hops left.
+    pub ttl: u8,
+    /// What follows.
+    pub protocol: u8,
+    /// Checksum of the header with its options.
+    pub checksum: U16,
+    /// Source address.
+    pub source: [u8; 4],
+    /// Destination address.
+    pub destination: [u8; 4],
+}
+
+/// More fragments follow.
+const MORE_FRAGMENTS: u16 = 0x2000;
+const FRAGMENT_OFFSET: u16 = 0x1fff;
+
+impl Ipv4Header {
+    /// Length without options, in bytes.
+    pub const LEN: usize = size_of::<Ipv4Header>();
+
+    /// The header at `offset` of `frame`.
+    pub fn at(frame: &[u8], offset: usize) -> Option<&Ipv4Header> {
+        Some(Ipv4Header::ref_from_prefix(frame.get(offset..)?).ok()?.0)
+    }
+
+    /// The header at `offset` of `frame`, to be changed.
+    pub fn at_mut(frame: &mut [u8], offset: usize) -> Option<&mut Ipv4Header> {
+        Some(
+            Ipv4Header::mut_from_prefix(frame.get_mut(offset..)?)
+                .ok()?
+                .0,
+        )
+    }
+
+    /// The IP version that the header claims.
+    pub fn version(&self) -> u8 {
+        self.version_ihl >> 4
+    }
+
+    /// Length with options, in bytes.
+    pub fn header_len(&self) -> usize {
+        usize::from(self.version_ihl & 0xf) * 4
+    }
+
+    /// Whether the packet is a fragment, the first one included.
+    pub fn is_fragment(&self) -> bool {
+        self.flags_offset.get() & (MORE_FRAGMENTS | FRAGMENT_OFFSET) != 0
+    }
+
+    /// Takes one hop off the TTL and mends the checksum.
+    pub fn decrement_ttl(&mut self) {
+        let old = u16::from_be_bytes([self.ttl, self.protocol]);
+        self.ttl = self.ttl.saturating_sub(1);
+        let new = u16::from_be_bytes([self.ttl, self.protocol]);
+        self.checksum = Change::default().word(old, new).apply(self.checksum);
+    }
+
+    /// Replaces the source address and mends the header's checksum; returns what changed, for the transport's.
+    pub fn replace_source(&mut self, new: [u8; 4]) -> Change {
+        let change = Change::default().address_v4(self.source, new);
+        self.source = new;
+        self.checksum = change.apply(self.checksum);
+        change
+    }
+
+    /// Replaces the destination address and mends the header's checksum; returns what changed, for the transport's.
+    pub fn replace_destination(&mut self, new: [u8; 4]) -> Change {
+        let change = Change::default().address_v4(self.destination, new);
+        self.destination = new;
+        self.checksum = change.apply(self.checksum);
+        change
+    }
+}
