@@ -10,6 +10,9 @@ pub trait Mode: Send + Sync {
     /// The mode's name in the configuration and in listings.
     fn name(&self) -> &'static str;
 
+    /// Whether a server's port may differ from the service's.
+    fn maps_ports(&self) -> bool;
+
     /// The flow key of a new conn's outbound packets as they will be received; `None` if they do not come through us.
     fn reply(&self, flow: &FlowKey, dest: &Dest) -> Option<FlowKey>;
 

@@ -200,6 +200,11 @@ impl NextHops {
         self.local.contains(&addr)
     }
 
+    /// This machine's own addresses, in no particular order.
+    pub fn locals(&self) -> impl Iterator<Item = Addr> + '_ {
+        self.local.iter().copied()
+    }
+
     /// The way to `addr`: longest prefix first, then the neighbour.
     pub fn resolve(&self, addr: Addr) -> Resolution {
         let v4 = addr.is_v4();

@@ -1,0 +1,40 @@
+//! Direct routing (ipvsadm `-g`): the packet goes to the server's MAC, and nothing else about it changes.
+//!
+//! ```text
+//!  client                  balancer                         server (VIP on lo)
+//!    | CIP:cport > VIP:vport  |                                |
+//!    | ---------------------> | CIP:cport > VIP:vport          |
+//!    |                        |  dst MAC := MAC of RIP         |
+//!    |                        |  src MAC := ours               |
+//!    |                        | -----------------------------> |
+//!    | VIP:vport > CIP:cport                                   |
+//!    | <------------------------------------------------------ |
+//! ```
+//!
+//! The server must be on a segment of ours and hold the VIP without answering ARP for it. Replies do not pass
+//! through us, and ports cannot be mapped.
+
+use lb_model::{Dest, FlowKey, Mode, Work};
+
+/// The `dr` mode.
+pub struct DirectRouting;
+
+impl Mode for DirectRouting {
+    fn name(&self) -> &'static str {
+        "dr"
+    }
+
+    fn maps_ports(&self) -> bool {
+        false
+    }
+
+    fn reply(&self, _flow: &FlowKey, _dest: &Dest) -> Option<FlowKey> {
+        None
+    }
+
+    fn rewrite(&self, group: &mut [Work<'_>]) {
+        for work in group {
+            work.packet.route_to = work.conn.dest.rip().addr;
+        }
+    }
+}

@@ -1,0 +1,61 @@
+//! NAT, masquerading (ipvsadm `-m`): the destination becomes the server on the way in, the source becomes the VIP on
+//! the way out.
+//!
+//! ```text
+//!  client                  balancer                         server (its gateway: us)
+//!    | CIP:cport > VIP:vport  |                                |
+//!    | ---------------------> |  dst := RIP:rport              |
+//!    |                        | CIP:cport > RIP:rport          |
+//!    |                        | -----------------------------> |
+//!    |                        |          RIP:rport > CIP:cport |
+//!    |  src := VIP:vport      | <----------------------------- |
+//!    |  VIP:vport > CIP:cport |                                |
+//!    | <--------------------- |                                |
+//! ```
+//!
+//! Ports can be mapped. The server needs no VIP, but must route its replies through us.
+
+use lb_model::{Dest, Direction, FlowKey, Mode, Work};
+
+use crate::translate::{replace_destination, replace_source};
+
+/// The `nat` mode.
+pub struct Nat;
+
+impl Mode for Nat {
+    fn name(&self) -> &'static str {
+        "nat"
+    }
+
+    fn maps_ports(&self) -> bool {
+        true
+    }
+
+    fn reply(&self, flow: &FlowKey, dest: &Dest) -> Option<FlowKey> {
+        Some(FlowKey {
+            source: dest.rip(),
+            destination: flow.source,
+            protocol: flow.protocol,
+        })
+    }
+
+    fn rewrite(&self, group: &mut [Work<'_>]) {
+        for Work {
+            packet,
+            conn,
+            direction,
+        } in group
+        {
+            match direction {
+                Direction::Inbound => {
+                    packet.route_to = conn.dest.rip().addr;
+                    replace_destination(packet, conn.dest.rip());
+                }
+                Direction::Outbound => {
+                    packet.route_to = conn.flow.source.addr;
+                    replace_source(packet, conn.flow.destination);
+                }
+            }
+        }
+    }
+}
