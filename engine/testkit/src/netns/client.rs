@@ -1,0 +1,207 @@
+//! What a client in a lab does, and what came of it.
+
+use std::collections::BTreeMap;
+use std::io::{self, BufRead, BufReader, Write};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpStream, UdpSocket};
+use std::process::Command;
+use std::time::Duration;
+
+use super::{Error, Namespace};
+
+/// When a connection on which nothing moves is given up.
+pub(super) const STALLED: Duration = Duration::from_secs(30);
+
+/// When a datagram is counted as lost.
+const UDP_LOST: Duration = Duration::from_secs(2);
+
+/// Who answered HTTP requests.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct HttpTally {
+    /// Answers by what was in them: the server's name.
+    pub answers: BTreeMap<String, u64>,
+    /// Requests without a good answer.
+    pub failures: u64,
+    /// TCP connections opened.
+    pub connections: u64,
+    /// What curl said of the first failure.
+    pub first_failure: Option<String>,
+}
+
+impl HttpTally {
+    /// Sends `requests` to `url` one after the other with curl, each on a TCP connection of its own.
+    ///
+    /// # Errors
+    ///
+    /// If curl cannot be run; what it could not fetch is in the tally.
+    pub fn collect(client: &Namespace, url: &str, requests: u64) -> Result<HttpTally, Error> {
+        let mut curl = Command::new("curl");
+        curl.args([
+            "--silent",
+            "--noproxy",
+            "*",
+            "--header",
+            "Connection: close",
+        ])
+        .args(["--connect-timeout", "15", "--max-time", "30"])
+        .args([
+            "--write-out",
+            "#%{num_connects} %{http_code} %{exitcode} %{errormsg}\n",
+        ])
+        .arg(format!("{url}?[1-{requests}]"));
+        let output = client.output(curl)?;
+        let mut tally = HttpTally::read(&String::from_utf8_lossy(&output.stdout));
+        // Should curl itself die, what it did not get to is a failure too.
+        let seen = tally.answers.values().sum::<u64>() + tally.failures;
+        tally.failures += requests.saturating_sub(seen);
+        Ok(tally)
+    }
+
+    /// Reads curl's output: of each transfer the body, if any came, then the line of `--write-out`.
+    fn read(text: &str) -> HttpTally {
+        let mut tally = HttpTally::default();
+        let mut body = "";
+        for line in text.lines() {
+            let Some(report) = line.strip_prefix('#') else {
+                body = line;
+                continue;
+            };
+            let (connections, outcome) = report.split_once(' ').unwrap_or(("0", report));
+            tally.connections += connections.parse::<u64>().unwrap_or(0);
+            if outcome.starts_with("200 0 ") && !body.is_empty() {
+                *tally.answers.entry(body.to_owned()).or_default() += 1;
+            } else {
+                tally.failures += 1;
+                tally
+                    .first_failure
+                    .get_or_insert_with(|| outcome.to_owned());
+            }
+            body = "";
+        }
+        tally
+    }
+}
+
+/// Who answered datagrams.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct UdpTally {
+    /// Answers by the server's name.
+    pub answers: BTreeMap<String, u64>,
+    /// Requests without an answer, or with a wrong one.
+    pub failures: u64,
+}
+
+/// Sends `requests` datagrams one after the other, each from a socket of its own, and waits for its answer
+/// from the very address it was sent to.
+///
+/// # Errors
+///
+/// If no socket can be opened; what was not answered is in the tally.
+pub fn udp_requests(client: &Namespace, server: SocketAddr, requests: u64) -> io::Result<UdpTally> {
+    client.run(|| {
+        let mut tally = UdpTally::default();
+        for number in 0..requests {
+            let socket = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0))?;
+            socket.connect(server)?;
+            socket.set_read_timeout(Some(UDP_LOST))?;
+            match udp_request(&socket, number) {
+                Ok(name) => *tally.answers.entry(name).or_default() += 1,
+                Err(_) => tally.failures += 1,
+            }
+        }
+        Ok(tally)
+    })
+}
+
+fn udp_request(socket: &UdpSocket, number: u64) -> io::Result<String> {
+    socket.send(format!("request {number}").as_bytes())?;
+    let mut buffer = [0; 2048];
+    let length = socket.recv(&mut buffer)?;
+    let answer = String::from_utf8_lossy(&buffer[..length]).into_owned();
+    let name = answer.strip_suffix(&format!(" request {number}"));
+    name.map(str::to_owned)
+        .ok_or_else(|| io::Error::other("a wrong answer"))
+}
+
+/// A session with a [`LineServer`](super::LineServer): takes the greeting, then has `rounds` lines sent back.
+///
+/// # Errors
+///
+/// If the connection fails or stalls, or something else comes back.
+pub fn tcp_exchange(client: &Namespace, server: SocketAddr, rounds: u32) -> io::Result<()> {
+    client.run(|| {
+        let mut stream = connect(server)?;
+        let mut lines = BufReader::new(stream.try_clone()?).lines();
+        let mut expect = |expected: &str| match lines.next() {
+            Some(Ok(line)) if line == expected => Ok(()),
+            Some(Ok(line)) => Err(io::Error::other(format!(
+                "{line:?} instead of {expected:?}"
+            ))),
+            Some(Err(error)) => Err(error),
+            None => Err(io::ErrorKind::UnexpectedEof.into()),
+        };
+        expect("SSH-2.0-lab")?;
+        for round in 0..rounds {
+            let line = format!("line {round}");
+            stream.write_all(format!("{line}\n").as_bytes())?;
+            expect(&line)?;
+        }
+        Ok(())
+    })
+}
+
+/// Sends `count` echo requests and returns how many were answered.
+///
+/// # Errors
+///
+/// If `ping` cannot be run.
+pub fn ping(client: &Namespace, address: impl Into<IpAddr>, count: u32) -> Result<u32, Error> {
+    let mut ping = Command::new("ping");
+    ping.args([
+        "-n",
+        "-i",
+        "0.2",
+        "-W",
+        "5",
+        "-c",
+        &count.to_string(),
+        &address.into().to_string(),
+    ]);
+    let output = client.output(ping)?;
+    let text = String::from_utf8_lossy(&output.stdout);
+    // "3 packets transmitted, 3 received, 0% packet loss, time 402ms"
+    let received = text
+        .lines()
+        .filter_map(|line| line.split_once(" received")?.0.rsplit(' ').next());
+    Ok(received
+        .filter_map(|count| count.parse::<u32>().ok())
+        .next()
+        .unwrap_or(0))
+}
+
+/// Connects, with limits that turn a stalled connection into an error.
+pub(super) fn connect(server: SocketAddr) -> io::Result<TcpStream> {
+    let stream = TcpStream::connect_timeout(&server, STALLED)?;
+    stream.set_read_timeout(Some(STALLED))?;
+    stream.set_write_timeout(Some(STALLED))?;
+    stream.set_nodelay(true)?;
+    Ok(stream)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_tally_tells_answers_from_failures() {
+        let text = "server-1\n#1 200 0 \nserver-2\n#1 200 0 \nserver-1\n#0 200 0 \n\
+                    #0 000 28 Connection timed out\nserver-2\n#1 503 0 \n";
+        let tally = HttpTally::read(text);
+        let expected = [("server-1".to_owned(), 2), ("server-2".to_owned(), 1)];
+        assert_eq!(tally.answers, expected.into());
+        assert_eq!((tally.failures, tally.connections), (2, 3));
+        assert_eq!(
+            tally.first_failure.as_deref(),
+            Some("000 28 Connection timed out")
+        );
+    }
+}
