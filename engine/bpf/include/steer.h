@@ -1,0 +1,39 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR MIT OR Apache-2.0 */
+/* What the steering program and its loader agree on. rules.rs writes these keys byte by byte. */
+#ifndef LBD_STEER_H
+#define LBD_STEER_H
+
+#include <linux/types.h>
+
+/* An address in network order; IPv4 is held IPv4-mapped (::ffff:a.b.c.d), so that both families share the maps. */
+struct address {
+	__u8 octets[16];
+};
+
+/* VIP:vport:protocol, or RIP:rport:protocol. */
+struct endpoint {
+	struct address address;
+	__be16 port;
+	__u8 protocol;
+	__u8 zero;
+};
+
+/* The interface's own Ethernet address. */
+struct mac {
+	__u16 words[3];
+	__u16 zero;
+};
+
+/* The entries of `counters`, one value for each CPU. */
+enum counter {
+	COUNTER_REDIRECTED,
+	COUNTER_PASSED,
+	COUNTERS,
+};
+
+/* More than any configuration seen; entries cost memory only when used. */
+#define MAX_SERVICES 65536
+#define MAX_SERVERS 262144
+#define MAX_LOCALS 65536
+
+#endif

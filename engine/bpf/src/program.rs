@@ -1,0 +1,296 @@
+//! The steering program in the kernel: loaded, with its maps, attached to nothing yet.
+
+use std::mem::MaybeUninit;
+use std::os::fd::{AsRawFd, BorrowedFd};
+
+use lb_model::Mac;
+use libbpf_rs::skel::{OpenSkel, SkelBuilder};
+use libbpf_rs::{MapCore, MapFlags, MapHandle};
+
+use crate::rules::Rule;
+
+#[allow(
+    clippy::all,
+    clippy::undocumented_unsafe_blocks,
+    clippy::unwrap_used,
+    missing_docs,
+    unsafe_code,
+    unused_qualifications
+)]
+mod skeleton {
+    include!(concat!(env!("OUT_DIR"), "/steer.skel.rs"));
+}
+
+/// Sent to a socket: `enum counter` of `include/steer.h`.
+pub(crate) const COUNTER_REDIRECTED: u32 = 0;
+/// Left to the kernel.
+pub(crate) const COUNTER_PASSED: u32 = 1;
+
+/// Handles of the program's maps, which live as long as these or the attached program.
+pub(crate) struct Maps {
+    xsks: MapHandle,
+    services: MapHandle,
+    servers: MapHandle,
+    locals: MapHandle,
+    own_mac: MapHandle,
+    counters: MapHandle,
+}
+
+impl Maps {
+    pub(crate) fn add(&self, rule: &Rule) -> libbpf_rs::Result<()> {
+        self.of(rule).update(&rule.key(), &[1], MapFlags::ANY)
+    }
+
+    pub(crate) fn remove(&self, rule: &Rule) -> libbpf_rs::Result<()> {
+        self.of(rule).delete(&rule.key())
+    }
+
+    pub(crate) fn set_socket(&self, queue: u32, socket: BorrowedFd<'_>) -> libbpf_rs::Result<()> {
+        let fd = socket.as_raw_fd();
+        self.xsks
+            .update(&queue.to_ne_bytes(), &fd.to_ne_bytes(), MapFlags::ANY)
+    }
+
+    pub(crate) fn set_own_mac(&self, mac: Mac) -> libbpf_rs::Result<()> {
+        let mut value = [0; 8];
+        value[..6].copy_from_slice(&mac.0);
+        self.own_mac
+            .update(&0u32.to_ne_bytes(), &value, MapFlags::ANY)
+    }
+
+    pub(crate) fn sum(&self, counter: u32) -> libbpf_rs::Result<u64> {
+        let values = self
+            .counters
+            .lookup_percpu(&counter.to_ne_bytes(), MapFlags::ANY)?;
+        Ok(values
+            .iter()
+            .flatten()
+            .filter_map(|value| value.as_slice().try_into().ok())
+            .map(u64::from_ne_bytes)
+            .sum())
+    }
+
+    fn of(&self, rule: &Rule) -> &MapHandle {
+        match rule {
+            Rule::Service(_) => &self.services,
+            Rule::Server(..) => &self.servers,
+            Rule::Local(_) => &self.locals,
+        }
+    }
+}
+
+/// Loads the program and makes its maps, room for `queues` sockets among them.
+pub(crate) fn load(
+    storage: &mut MaybeUninit<libbpf_rs::OpenObject>,
+    queues: u32,
+) -> libbpf_rs::Result<(Maps, skeleton::SteerSkel<'_>)> {
+    let mut open = skeleton::SteerSkelBuilder::default().open(storage)?;
+    open.maps.xsks.set_max_entries(queues.max(1))?;
+    let program = open.load()?;
+    let maps = Maps {
+        xsks: MapHandle::try_from(&program.maps.xsks)?,
+        services: MapHandle::try_from(&program.maps.services)?,
+        servers: MapHandle::try_from(&program.maps.servers)?,
+        locals: MapHandle::try_from(&program.maps.locals)?,
+        own_mac: MapHandle::try_from(&program.maps.own_mac)?,
+        counters: MapHandle::try_from(&program.maps.counters)?,
+    };
+    Ok((maps, program))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io;
+    use std::os::fd::{AsFd, OwnedFd};
+
+    use lb_model::{Addr, Endpoint, Protocol, ServiceKey};
+    use libbpf_rs::libbpf_sys::{XDP_PASS, XDP_REDIRECT};
+    use libbpf_rs::{ErrorKind, ProgramInput};
+
+    use super::*;
+
+    const OWN: Mac = Mac([2, 0, 0, 0, 0, 1]);
+    const VIP: [u8; 4] = [10, 0, 0, 100];
+    const RIP: [u8; 4] = [10, 1, 0, 7];
+    const CIP: [u8; 4] = [192, 0, 2, 1];
+    const DIP: [u8; 4] = [10, 1, 0, 1];
+    const TCP: u8 = 6;
+    const UDP: u8 = 17;
+
+    /// An Ethernet frame to `OWN` with an IPv4 header of `header_len` bytes and two ports.
+    fn frame(from: ([u8; 4], u16), to: ([u8; 4], u16), protocol: u8, header_len: u8) -> Vec<u8> {
+        let mut frame = OWN.0.to_vec();
+        frame.extend([2, 0, 0, 0, 0, 2, 0x08, 0x00]);
+        frame.extend([
+            0x40 | (header_len / 4),
+            0,
+            0,
+            header_len + 8,
+            0,
+            0,
+            0,
+            0,
+            64,
+            protocol,
+            0,
+            0,
+        ]);
+        frame.extend(from.0);
+        frame.extend(to.0);
+        frame.resize(14 + usize::from(header_len), 0);
+        frame.extend(from.1.to_be_bytes());
+        frame.extend(to.1.to_be_bytes());
+        frame.resize(frame.len() + 16, 0);
+        frame
+    }
+
+    fn with(mut frame: Vec<u8>, change: impl FnOnce(&mut Vec<u8>)) -> Vec<u8> {
+        change(&mut frame);
+        frame
+    }
+
+    /// An AF_XDP socket that is bound to nothing: enough for the program to redirect to in a test run.
+    fn unbound_socket() -> io::Result<OwnedFd> {
+        use std::os::fd::FromRawFd;
+        // SAFETY: plain socket(2); the descriptor is checked, and ours alone.
+        #[allow(unsafe_code)]
+        unsafe {
+            match libc::socket(libc::AF_XDP, libc::SOCK_RAW, 0) {
+                fd if fd < 0 => Err(io::Error::last_os_error()),
+                fd => Ok(OwnedFd::from_raw_fd(fd)),
+            }
+        }
+    }
+
+    #[test]
+    fn only_packets_to_services_and_replies_of_servers_leave_the_kernel() {
+        let mut storage = MaybeUninit::uninit();
+        let (maps, program) = match load(&mut storage, 1) {
+            Err(error) if error.kind() == ErrorKind::PermissionDenied => {
+                let required = std::env::var_os("LB_REQUIRE_NETNS").is_some();
+                assert!(!required, "eBPF needs root: {error}");
+                println!("SKIPPED: eBPF needs root: {error}");
+                return;
+            }
+            loaded => loaded.expect("the kernel takes the program"),
+        };
+        let socket = unbound_socket().expect("a socket");
+        maps.set_socket(0, socket.as_fd()).expect("a queue 0");
+        maps.set_own_mac(OWN).expect("a MAC");
+        let vip = ServiceKey {
+            vip: Endpoint::new(Addr::v4(VIP), 80),
+            protocol: Protocol::Tcp,
+        };
+        let rip = Endpoint::new(Addr::v4(RIP), 8080);
+        for rule in [
+            Rule::Service(vip),
+            Rule::Server(rip, Protocol::Tcp),
+            Rule::Local(Addr::v4(DIP)),
+        ] {
+            maps.add(&rule).expect("room for a rule");
+        }
+
+        let request = || frame((CIP, 4000), (VIP, 80), TCP, 20);
+        let reply = || frame((RIP, 8080), (CIP, 4000), TCP, 20);
+        let cases = [
+            ("to the service", request(), true),
+            (
+                "to the service, with IP options",
+                frame((CIP, 4000), (VIP, 80), TCP, 60),
+                true,
+            ),
+            (
+                "don't-fragment is no fragment",
+                with(request(), |f| f[20] = 0x40),
+                true,
+            ),
+            ("reply of a server", reply(), true),
+            (
+                "to another port",
+                frame((CIP, 4000), (VIP, 22), TCP, 20),
+                false,
+            ),
+            (
+                "by another protocol",
+                frame((CIP, 4000), (VIP, 80), UDP, 20),
+                false,
+            ),
+            (
+                "ping to the VIP",
+                frame((CIP, 0x0800), (VIP, 80), 1, 20),
+                false,
+            ),
+            (
+                "to another address",
+                frame((CIP, 4000), (DIP, 80), TCP, 20),
+                false,
+            ),
+            (
+                "from another port of a server",
+                frame((RIP, 22), (CIP, 4000), TCP, 20),
+                false,
+            ),
+            (
+                "answer to our own connection",
+                frame((RIP, 8080), (DIP, 4000), TCP, 20),
+                false,
+            ),
+            ("first fragment", with(request(), |f| f[20] = 0x20), false),
+            ("later fragment", with(request(), |f| f[21] = 1), false),
+            ("for another machine", with(request(), |f| f[5] = 9), false),
+            ("broadcast", with(request(), |f| f[..6].fill(0xff)), false),
+            (
+                "VLAN-tagged",
+                with(request(), |f| f[12..14].copy_from_slice(&[0x81, 0])),
+                false,
+            ),
+            (
+                "IPv6",
+                with(request(), |f| f[12..14].copy_from_slice(&[0x86, 0xdd])),
+                false,
+            ),
+            (
+                "IP version 6 in an IPv4 frame",
+                with(request(), |f| f[14] = 0x65),
+                false,
+            ),
+            (
+                "header shorter than allowed",
+                with(request(), |f| f[14] = 0x44),
+                false,
+            ),
+            (
+                "cut before the ports",
+                with(request(), |f| f.truncate(14 + 20 + 3)),
+                false,
+            ),
+            (
+                "options beyond the end",
+                with(request(), |f| f[14] = 0x4f),
+                false,
+            ),
+        ];
+        let mut redirected = 0;
+        for (name, bytes, ours) in cases {
+            let input = ProgramInput {
+                data_in: Some(&bytes),
+                ..ProgramInput::default()
+            };
+            let output = program.progs.steer.test_run(input).expect("a test run");
+            let expected = if ours { XDP_REDIRECT } else { XDP_PASS };
+            assert_eq!(output.return_value, expected, "{name}");
+            redirected += u64::from(ours);
+        }
+        assert_eq!(maps.sum(COUNTER_REDIRECTED).ok(), Some(redirected));
+        assert_eq!(maps.sum(COUNTER_PASSED).ok(), Some(20 - redirected));
+
+        maps.remove(&Rule::Service(vip)).expect("it was there");
+        let bytes = request();
+        let input = ProgramInput {
+            data_in: Some(&bytes),
+            ..ProgramInput::default()
+        };
+        let output = program.progs.steer.test_run(input).expect("a test run");
+        assert_eq!(output.return_value, XDP_PASS, "service removed");
+    }
+}

@@ -1,0 +1,163 @@
+//! Which packets are ours, and how one set of rules becomes another.
+
+use std::collections::BTreeSet;
+use std::fmt;
+
+use lb_model::{Addr, Endpoint, Protocol, ServiceKey};
+
+/// What the steering program sends to the balancer.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Rules {
+    /// Virtual services: packets to them are ours.
+    pub services: BTreeSet<ServiceKey>,
+    /// Real servers whose replies come through us: packets from them are ours, unless they go to one of `locals`.
+    pub servers: BTreeSet<(Endpoint, Protocol)>,
+    /// This machine's own addresses: what servers send there answers the balancer's own connections.
+    pub locals: BTreeSet<Addr>,
+}
+
+/// One entry of the program's maps.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Rule {
+    Service(ServiceKey),
+    Server(Endpoint, Protocol),
+    Local(Addr),
+}
+
+/// One step from one set of rules to another.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Change {
+    Add(Rule),
+    Remove(Rule),
+}
+
+impl Rules {
+    /// The steps from these rules to `target`.
+    ///
+    /// Locals come first and go last, so that at no moment between is an own connection taken for a reply.
+    pub(crate) fn changes_to(&self, target: &Rules) -> Vec<Change> {
+        let service = |key: &ServiceKey| Rule::Service(*key);
+        let server = |(rip, protocol): &(Endpoint, Protocol)| Rule::Server(*rip, *protocol);
+        let local = |addr: &Addr| Rule::Local(*addr);
+        let added = target
+            .locals
+            .difference(&self.locals)
+            .map(local)
+            .chain(target.services.difference(&self.services).map(service))
+            .chain(target.servers.difference(&self.servers).map(server));
+        let removed = self
+            .servers
+            .difference(&target.servers)
+            .map(server)
+            .chain(self.services.difference(&target.services).map(service))
+            .chain(self.locals.difference(&target.locals).map(local));
+        added
+            .map(Change::Add)
+            .chain(removed.map(Change::Remove))
+            .collect()
+    }
+
+    /// Follows one step.
+    pub(crate) fn apply(&mut self, change: Change) {
+        match change {
+            Change::Add(Rule::Service(key)) => self.services.insert(key),
+            Change::Add(Rule::Server(rip, protocol)) => self.servers.insert((rip, protocol)),
+            Change::Add(Rule::Local(addr)) => self.locals.insert(addr),
+            Change::Remove(Rule::Service(key)) => self.services.remove(&key),
+            Change::Remove(Rule::Server(rip, protocol)) => self.servers.remove(&(rip, protocol)),
+            Change::Remove(Rule::Local(addr)) => self.locals.remove(&addr),
+        };
+    }
+}
+
+impl Rule {
+    /// The entry's key: `struct endpoint` or `struct address` of `include/steer.h`.
+    pub(crate) fn key(&self) -> Vec<u8> {
+        match self {
+            Rule::Service(key) => endpoint_key(key.vip, key.protocol),
+            Rule::Server(rip, protocol) => endpoint_key(*rip, *protocol),
+            Rule::Local(addr) => addr.octets().to_vec(),
+        }
+    }
+}
+
+impl fmt::Display for Rule {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Rule::Service(key) => write!(f, "service {key}"),
+            Rule::Server(rip, protocol) => write!(f, "server {protocol} {rip}"),
+            Rule::Local(addr) => write!(f, "own address {addr}"),
+        }
+    }
+}
+
+fn endpoint_key(endpoint: Endpoint, protocol: Protocol) -> Vec<u8> {
+    let mut key = endpoint.addr.octets().to_vec();
+    key.extend(endpoint.port.to_be_bytes());
+    key.extend([protocol as u8, 0]);
+    key
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn rules(services: &[&str], servers: &[&str], locals: &[[u8; 4]]) -> Rules {
+        let endpoint = |text: &&str| text.parse::<Endpoint>().expect("valid");
+        Rules {
+            services: services
+                .iter()
+                .map(|vip| ServiceKey {
+                    vip: endpoint(vip),
+                    protocol: Protocol::Tcp,
+                })
+                .collect(),
+            servers: servers
+                .iter()
+                .map(|rip| (endpoint(rip), Protocol::Udp))
+                .collect(),
+            locals: locals.iter().map(|addr| Addr::v4(*addr)).collect(),
+        }
+    }
+
+    #[test]
+    fn the_changes_lead_from_one_set_to_the_other_and_touch_nothing_else() {
+        let from = rules(
+            &["10.0.0.1:80", "10.0.0.2:80"],
+            &["10.1.0.1:80"],
+            &[[10, 0, 0, 9]],
+        );
+        let to = rules(
+            &["10.0.0.2:80", "10.0.0.3:80"],
+            &["10.1.0.2:80"],
+            &[[10, 0, 0, 8]],
+        );
+        let changes = from.changes_to(&to);
+        assert_eq!(changes.len(), 6, "{changes:?}");
+        let mut now = from.clone();
+        changes.iter().for_each(|change| now.apply(*change));
+        assert_eq!(now, to);
+        assert!(to.changes_to(&to).is_empty());
+    }
+
+    #[test]
+    fn own_addresses_are_known_before_servers_and_forgotten_after_them() {
+        let full = rules(&["10.0.0.1:80"], &["10.1.0.1:80"], &[[10, 0, 0, 9]]);
+        let up = Rules::default().changes_to(&full);
+        assert!(matches!(up.first(), Some(Change::Add(Rule::Local(_)))));
+        let down = full.changes_to(&Rules::default());
+        assert!(matches!(down.last(), Some(Change::Remove(Rule::Local(_)))));
+    }
+
+    #[test]
+    fn keys_have_the_layout_of_the_programs_structures() {
+        let service = Rule::Service(ServiceKey {
+            vip: "10.0.0.1:258".parse().expect("valid"),
+            protocol: Protocol::Udp,
+        });
+        let mut expected = vec![0; 10];
+        expected.extend([0xff, 0xff, 10, 0, 0, 1, 1, 2, 17, 0]);
+        assert_eq!(service.key(), expected);
+        assert_eq!(Rule::Local(Addr::v4([10, 0, 0, 1])).key(), expected[..16]);
+    }
+}
