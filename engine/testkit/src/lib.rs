@@ -1,3 +1,8 @@
 //! Packets, a Port in memory and network namespaces for tests, benches and the demo.
 
+mod memory_port;
 pub mod netns;
+mod packet;
+
+pub use memory_port::MemoryPort;
+pub use packet::{PacketBuilder, pkt};
