@@ -1,5 +1,24 @@
 //! A layer-4 load balancer to embed.
+//!
+//! An [`Engine`] is made from a [`Config`]; it makes a [`Worker`] for each [`Port`], and a worker's
+//! [`turn`](Worker::turn) moves a batch of packets. With the feature `live` (on by default) a
+//! [`live::Balancer`] does all that on real interfaces: AF_XDP, the XDP program, next hops from the kernel, a thread
+//! per queue.
 
 mod config;
+mod engine;
+#[cfg(feature = "live")]
+pub mod live;
+mod plan;
+mod registry;
 
 pub use config::{Config, ConfigError, EngineConfig, ServerConfig, ServiceConfig, Workers};
+pub use engine::Engine;
+pub use registry::Registry;
+
+pub use lb_model::{
+    Addr, Batch, Conn, Dest, Direction, DropReason, Endpoint, FlowKey, Frame, FrameCensus, Hop,
+    Interface, InterfaceId, Mac, Mode, NextHops, Packet, Port, Prefix, Protocol, PuntReason,
+    Resolution, Scheduler, SchedulerFactory, ServiceKey, Time, Verdict, VirtualService, Work,
+};
+pub use lb_runtime::{Counter, Counters, Resolver, Turn, Worker};

@@ -128,6 +128,11 @@ impl Dest {
         self.weight.load(Ordering::Relaxed)
     }
 
+    /// Changes the weight, from the next scheduling decision on.
+    pub fn set_weight(&self, weight: u16) {
+        self.weight.store(weight.into(), Ordering::Relaxed);
+    }
+
     /// Conns in an active state (ipvsadm's ActiveConn).
     pub fn active(&self) -> u32 {
         self.active.load(Ordering::Relaxed)

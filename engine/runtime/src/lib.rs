@@ -1,1 +1,15 @@
 //! The worker: one turn, seven stages, each over a batch.
+//!
+//! [`Worker::turn`] is a packet's way from the wire back to the wire; the files in `stages/` are its steps. Workers
+//! share nothing but what is read: a [`Snapshot`] of the configuration and the next hops, both replaced as a whole
+//! and looked at once per turn. The crate names no mode, no scheduler and no kind of port.
+
+mod counters;
+mod held;
+mod snapshot;
+mod stages;
+mod worker;
+
+pub use counters::{Counter, Counters, SharedCounters};
+pub use snapshot::Snapshot;
+pub use worker::{Resolver, Turn, Worker};

@@ -1,0 +1,89 @@
+//! The engine: a checked configuration, and the workers that follow it.
+
+use std::sync::Arc;
+
+use arc_swap::ArcSwap;
+use lb_conn::{ConnTable, Timeouts};
+use lb_model::{NextHops, Port};
+use lb_runtime::{Counters, Resolver, SharedCounters, Snapshot, Worker};
+use parking_lot::Mutex;
+
+use crate::plan::Plan;
+use crate::{Config, ConfigError, Registry};
+
+/// A checked configuration, and the workers that follow it.
+pub struct Engine {
+    registry: Registry,
+    capacity: u32,
+    snapshots: Arc<ArcSwap<Snapshot>>,
+    next_hops: Arc<ArcSwap<NextHops>>,
+    /// Of all workers that were ever made. Held while a configuration is applied, so that two do not cross.
+    workers: Mutex<Vec<Arc<SharedCounters>>>,
+}
+
+impl Engine {
+    /// An engine with the schedulers and modes that come with it; all that is wrong with `config` otherwise.
+    pub fn new(config: &Config) -> Result<Engine, Vec<ConfigError>> {
+        Engine::with_registry(config, Registry::builtin())
+    }
+
+    /// An engine whose configuration can name what is in `registry`.
+    pub fn with_registry(config: &Config, registry: Registry) -> Result<Engine, Vec<ConfigError>> {
+        let snapshot = Plan::new(config, &registry, &Snapshot::default())?.carry_out();
+        Ok(Engine {
+            registry,
+            capacity: config.engine.capacity,
+            snapshots: Arc::new(ArcSwap::from_pointee(snapshot)),
+            next_hops: Arc::default(),
+            workers: Mutex::default(),
+        })
+    }
+
+    /// Puts other services into force, whole or not at all. Conns stay with their servers; interfaces, workers and
+    /// capacity stay as they were.
+    pub fn apply(&self, config: &Config) -> Result<(), Vec<ConfigError>> {
+        let _one_at_a_time = self.workers.lock();
+        let plan = Plan::new(config, &self.registry, &self.snapshots.load())?;
+        self.snapshots.store(Arc::new(plan.carry_out()));
+        Ok(())
+    }
+
+    /// Replaces the next hops of the workers made by [`worker`](Engine::worker).
+    pub fn set_next_hops(&self, next_hops: NextHops) {
+        self.next_hops.store(Arc::new(next_hops));
+    }
+
+    /// A worker on `port` whose next hops are the ones [set](Engine::set_next_hops) here; nobody is asked for others.
+    pub fn worker<P: Port>(&self, port: P) -> Worker<P> {
+        self.worker_with(port, Arc::clone(&self.next_hops), Box::new(|_, _| ()))
+    }
+
+    /// A worker on `port` that follows `next_hops` as somebody else renews them, and asks `resolver` for what is
+    /// missing there.
+    pub fn worker_with<P: Port>(
+        &self,
+        port: P,
+        next_hops: Arc<ArcSwap<NextHops>>,
+        resolver: Resolver,
+    ) -> Worker<P> {
+        let conns = ConnTable::new(self.capacity, Timeouts::default());
+        let worker = Worker::new(
+            port,
+            conns,
+            Arc::clone(&self.snapshots),
+            next_hops,
+            resolver,
+        );
+        self.workers.lock().push(worker.shared_counters());
+        worker
+    }
+
+    /// The counters of all workers, as of some recent turn of each.
+    pub fn counters(&self) -> Counters {
+        let mut sum = Counters::default();
+        for worker in self.workers.lock().iter() {
+            sum.add(&worker.load());
+        }
+        sum
+    }
+}

@@ -1,0 +1,315 @@
+//! From a configuration as written to a snapshot that workers can use, or to a list of all that is wrong with it.
+
+use std::sync::Arc;
+
+use lb_model::{Addr, Dest, Endpoint, ServiceKey, VirtualService};
+use lb_runtime::Snapshot;
+
+use crate::{Config, ConfigError, Registry, ServerConfig, ServiceConfig, Workers};
+
+/// Conns per worker: a conn's place and its direction share 32 bits.
+const CAPACITY: std::ops::RangeInclusive<u32> = 1..=1 << 30;
+const MAX_WEIGHT: u32 = 65_535;
+
+/// A configuration found good. Nothing has changed yet.
+pub struct Plan {
+    snapshot: Snapshot,
+    weights: Vec<(Arc<Dest>, u16)>,
+}
+
+impl Plan {
+    /// Checks `config`; servers that `running` has already stay the same objects, with their conns.
+    pub fn new(
+        config: &Config,
+        registry: &Registry,
+        running: &Snapshot,
+    ) -> Result<Plan, Vec<ConfigError>> {
+        let mut planner = Planner {
+            registry,
+            running,
+            errors: Vec::new(),
+            weights: Vec::new(),
+        };
+        planner.engine(config);
+        let mut services: Vec<VirtualService> = Vec::new();
+        for (position, service) in config.services.iter().enumerate() {
+            let path = format!("service[{position}]");
+            let key = ServiceKey {
+                vip: service.vip,
+                protocol: service.protocol,
+            };
+            if let Some(first) = config.services[..position]
+                .iter()
+                .position(|s| (s.vip, s.protocol) == (key.vip, key.protocol))
+            {
+                planner.error(
+                    format!("{path}.vip"),
+                    format!("{key} is service[{first}] already"),
+                );
+            }
+            services.extend(planner.service(&path, key, service));
+        }
+        if planner.errors.is_empty() {
+            Ok(Plan {
+                snapshot: Snapshot::new(services, registry.modes().to_vec()),
+                weights: planner.weights,
+            })
+        } else {
+            Err(planner.errors)
+        }
+    }
+
+    /// Puts the plan into force: new weights for servers that stay, and the snapshot for the workers.
+    pub fn carry_out(self) -> Snapshot {
+        for (dest, weight) in self.weights {
+            dest.set_weight(weight);
+        }
+        self.snapshot
+    }
+}
+
+struct Planner<'a> {
+    registry: &'a Registry,
+    running: &'a Snapshot,
+    errors: Vec<ConfigError>,
+    weights: Vec<(Arc<Dest>, u16)>,
+}
+
+impl Planner<'_> {
+    fn error(&mut self, path: String, problem: String) {
+        self.errors.push(ConfigError::new(path, problem));
+    }
+
+    fn engine(&mut self, config: &Config) {
+        let engine = &config.engine;
+        if !CAPACITY.contains(&engine.capacity) {
+            let (low, high) = (CAPACITY.start(), CAPACITY.end());
+            self.error(
+                "engine.capacity".into(),
+                format!("{}, allowed {low}..={high}", engine.capacity),
+            );
+        }
+        if engine.workers == Workers::Count(0) {
+            self.error(
+                "engine.workers".into(),
+                "0, allowed: \"auto\" or a number from 1".into(),
+            );
+        }
+        for (position, name) in engine.interfaces.iter().enumerate() {
+            if engine.interfaces[..position].contains(name) {
+                self.error(
+                    format!("engine.interfaces[{position}]"),
+                    format!("\"{name}\" is listed twice"),
+                );
+            }
+        }
+    }
+
+    fn service(
+        &mut self,
+        path: &str,
+        key: ServiceKey,
+        service: &ServiceConfig,
+    ) -> Option<VirtualService> {
+        self.endpoint(&format!("{path}.vip"), service.vip);
+        let scheduler = self.registry.scheduler(&service.scheduler);
+        if scheduler.is_none() {
+            let allowed = self.registry.scheduler_names();
+            self.error(
+                format!("{path}.scheduler"),
+                format!("\"{}\", allowed: {allowed}", service.scheduler),
+            );
+        }
+        let mode = self.registry.mode(&service.mode);
+        if mode.is_none() {
+            let allowed = self.registry.mode_names();
+            self.error(
+                format!("{path}.mode"),
+                format!("\"{}\", allowed: {allowed}", service.mode),
+            );
+        }
+        let maps_ports = mode.as_ref().is_none_or(|(_, mode)| mode.maps_ports());
+        let mut dests = Vec::new();
+        for (position, server) in service.servers.iter().enumerate() {
+            let path = format!("{path}.server[{position}]");
+            if let Some(first) = service.servers[..position]
+                .iter()
+                .position(|s| s.rip == server.rip)
+            {
+                self.error(
+                    format!("{path}.rip"),
+                    format!("{} is server[{first}] of this service already", server.rip),
+                );
+            }
+            if !maps_ports && server.rip.port != service.vip.port {
+                let problem = format!(
+                    "{}, allowed: port {}, the service's: mode {} cannot map ports",
+                    server.rip, service.vip.port, service.mode
+                );
+                self.error(format!("{path}.rip"), problem);
+            }
+            dests.extend(self.server(&path, key, server));
+        }
+        Some(VirtualService::new(
+            key,
+            (service.scheduler.clone(), scheduler?),
+            mode?,
+            dests,
+        ))
+    }
+
+    fn server(
+        &mut self,
+        path: &str,
+        service: ServiceKey,
+        server: &ServerConfig,
+    ) -> Option<Arc<Dest>> {
+        self.endpoint(&format!("{path}.rip"), server.rip);
+        let weight = u16::try_from(server.weight).ok();
+        if weight.is_none() {
+            self.error(
+                format!("{path}.weight"),
+                format!("{}, allowed 0..={MAX_WEIGHT}", server.weight),
+            );
+        }
+        let running = self
+            .running
+            .find(&service)
+            .map(|at| &self.running.services()[at as usize]);
+        let kept = running
+            .and_then(|service| service.dests().iter().find(|dest| dest.rip() == server.rip));
+        let dest = match kept {
+            Some(dest) => Arc::clone(dest),
+            None => Arc::new(Dest::new(server.rip, weight?)),
+        };
+        self.weights.push((Arc::clone(&dest), weight?));
+        Some(dest)
+    }
+
+    fn endpoint(&mut self, path: &str, endpoint: Endpoint) {
+        let problem = match endpoint.addr.as_v4() {
+            None => Some("allowed: IPv4 addresses"),
+            Some(octets) => {
+                let addr = std::net::Ipv4Addr::from(octets);
+                let usable = !(addr.is_multicast()
+                    || addr.is_broadcast()
+                    || endpoint.addr == Addr::UNSPECIFIED_V4);
+                (!usable).then_some("allowed: the unicast address of a host")
+            }
+        };
+        if let Some(problem) = problem {
+            self.error(path.to_owned(), format!("{endpoint}, {problem}"));
+        }
+        if endpoint.port == 0 {
+            self.error(
+                path.to_owned(),
+                format!("{endpoint}, allowed: ports 1..=65535"),
+            );
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::EngineConfig;
+    use lb_model::Protocol;
+
+    fn service(vip: &str, mode: &str, servers: &[(&str, u32)]) -> ServiceConfig {
+        let server = |(rip, weight): &(&str, u32)| ServerConfig {
+            rip: rip.parse().expect("valid"),
+            weight: *weight,
+        };
+        ServiceConfig {
+            vip: vip.parse().expect("valid"),
+            protocol: Protocol::Tcp,
+            scheduler: "rr".into(),
+            mode: mode.into(),
+            vip_interface: None,
+            servers: servers.iter().map(server).collect(),
+        }
+    }
+
+    fn errors(config: &Config) -> Vec<String> {
+        let plan = Plan::new(config, &Registry::builtin(), &Snapshot::default());
+        plan.err()
+            .unwrap_or_default()
+            .iter()
+            .map(ConfigError::to_string)
+            .collect()
+    }
+
+    #[test]
+    fn every_error_names_its_place_its_value_and_what_is_allowed() {
+        let mut config = Config {
+            engine: EngineConfig {
+                interfaces: vec!["eth0".into(), "eth0".into()],
+                workers: Workers::Count(0),
+                capacity: 0,
+            },
+            services: vec![
+                service(
+                    "10.0.0.100:80",
+                    "dr",
+                    &[
+                        ("10.1.0.11:8080", 70_000),
+                        ("10.1.0.12:80", 1),
+                        ("10.1.0.12:80", 1),
+                    ],
+                ),
+                service(
+                    "10.0.0.100:80",
+                    "nat",
+                    &[("224.0.0.1:80", 1), ("10.1.0.11:0", 1)],
+                ),
+                service("[2001:db8::1]:443", "fnta", &[]),
+            ],
+        };
+        config.services[2].scheduler = "wrrr".into();
+        assert_eq!(
+            errors(&config),
+            [
+                "engine.capacity: 0, allowed 1..=1073741824",
+                "engine.workers: 0, allowed: \"auto\" or a number from 1",
+                "engine.interfaces[1]: \"eth0\" is listed twice",
+                "service[0].server[0].rip: 10.1.0.11:8080, allowed: port 80, the service's: mode dr cannot map ports",
+                "service[0].server[0].weight: 70000, allowed 0..=65535",
+                "service[0].server[2].rip: 10.1.0.12:80 is server[1] of this service already",
+                "service[1].vip: tcp 10.0.0.100:80 is service[0] already",
+                "service[1].server[0].rip: 224.0.0.1:80, allowed: the unicast address of a host",
+                "service[1].server[1].rip: 10.1.0.11:0, allowed: ports 1..=65535",
+                "service[2].vip: [2001:db8::1]:443, allowed: IPv4 addresses",
+                "service[2].scheduler: \"wrrr\", allowed: rr",
+                "service[2].mode: \"fnta\", allowed: dr, nat",
+            ]
+        );
+    }
+
+    #[test]
+    fn a_server_that_stays_keeps_its_conns_and_gets_its_weight_when_the_plan_is_carried_out() {
+        let mut config = Config {
+            services: vec![service("10.0.0.100:80", "nat", &[("10.1.0.11:80", 1)])],
+            ..Config::default()
+        };
+        let registry = Registry::builtin();
+        let running = Plan::new(&config, &registry, &Snapshot::default())
+            .expect("valid")
+            .carry_out();
+        let dest = &running.services()[0].dests()[0];
+        config.services[0].servers[0].weight = 0;
+        config.services[0].servers.push(ServerConfig {
+            rip: "10.1.0.12:80".parse().expect("valid"),
+            weight: 7,
+        });
+        let plan = Plan::new(&config, &registry, &running).expect("valid");
+        assert_eq!(dest.weight(), 1);
+        let next = plan.carry_out();
+        let dests = next.services()[0].dests();
+        assert_eq!(
+            dests.iter().map(|d| d.weight()).collect::<Vec<_>>(),
+            [7, 0],
+            "the last added comes first"
+        );
+        assert!(Arc::ptr_eq(&dests[1], dest));
+    }
+}

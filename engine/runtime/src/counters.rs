@@ -1,0 +1,171 @@
+//! What a worker counts.
+
+use std::fmt;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use lb_model::{DropReason, PuntReason};
+
+/// One thing that is counted.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Counter {
+    /// Packets received from the port.
+    Rx,
+    /// Bytes received from the port, Ethernet headers included.
+    RxBytes,
+    /// Packets given to the port to send.
+    Tx,
+    /// Bytes given to the port to send.
+    TxBytes,
+    /// Conns opened.
+    ConnOpen,
+    /// Conns ended by their time-out.
+    ConnExpire,
+    /// Packets that had to wait for the MAC of their next hop; each is counted again as it ends.
+    Held,
+    /// Packets left to the kernel, by reason.
+    Punt(PuntReason),
+    /// Packets that ended here, by reason.
+    Drop(DropReason),
+}
+
+const PLAIN: [Counter; 7] = [
+    Counter::Rx,
+    Counter::RxBytes,
+    Counter::Tx,
+    Counter::TxBytes,
+    Counter::ConnOpen,
+    Counter::ConnExpire,
+    Counter::Held,
+];
+const FIRST_PUNT: usize = PLAIN.len();
+const FIRST_DROP: usize = FIRST_PUNT + PuntReason::ALL.len();
+const COUNT: usize = FIRST_DROP + DropReason::ALL.len();
+
+impl Counter {
+    /// Every counter, in the order in which they are listed.
+    pub fn all() -> impl Iterator<Item = Counter> {
+        let punts = PuntReason::ALL.iter().map(|reason| Counter::Punt(*reason));
+        let drops = DropReason::ALL.iter().map(|reason| Counter::Drop(*reason));
+        PLAIN.into_iter().chain(punts).chain(drops)
+    }
+
+    const fn index(self) -> usize {
+        match self {
+            Counter::Rx => 0,
+            Counter::RxBytes => 1,
+            Counter::Tx => 2,
+            Counter::TxBytes => 3,
+            Counter::ConnOpen => 4,
+            Counter::ConnExpire => 5,
+            Counter::Held => 6,
+            Counter::Punt(reason) => FIRST_PUNT + reason as usize,
+            Counter::Drop(reason) => FIRST_DROP + reason as usize,
+        }
+    }
+}
+
+impl fmt::Display for Counter {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Counter::Rx => f.pad("rx"),
+            Counter::RxBytes => f.pad("rx_bytes"),
+            Counter::Tx => f.pad("tx"),
+            Counter::TxBytes => f.pad("tx_bytes"),
+            Counter::ConnOpen => f.pad("conn.open"),
+            Counter::ConnExpire => f.pad("conn.expire"),
+            Counter::Held => f.pad("held"),
+            Counter::Punt(reason) => f.pad(&format!("punt.{reason}")),
+            Counter::Drop(reason) => f.pad(&format!("drop.{reason}")),
+        }
+    }
+}
+
+/// The counters of one worker, or a sum of several.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Counters([u64; COUNT]);
+
+impl Counters {
+    /// The value of one counter.
+    pub fn of(&self, counter: Counter) -> u64 {
+        self.0[counter.index()]
+    }
+
+    /// All packets that ended here, whatever the reason.
+    pub fn dropped(&self) -> u64 {
+        self.0[FIRST_DROP..].iter().sum()
+    }
+
+    /// All packets left to the kernel, whatever the reason.
+    pub fn punted(&self) -> u64 {
+        self.0[FIRST_PUNT..FIRST_DROP].iter().sum()
+    }
+
+    /// Packets received that have not ended: those that wait for the MAC of their next hop. Nothing else stays
+    /// inside between turns: received = transmitted + punted + dropped + waiting.
+    pub fn waiting(&self) -> u64 {
+        self.of(Counter::Rx) - self.of(Counter::Tx) - self.punted() - self.dropped()
+    }
+
+    /// The counters above zero, in listing order.
+    pub fn nonzero(&self) -> impl Iterator<Item = (Counter, u64)> {
+        Counter::all()
+            .map(|counter| (counter, self.of(counter)))
+            .filter(|(_, value)| *value > 0)
+    }
+
+    /// Adds another worker's counters.
+    pub fn add(&mut self, other: &Counters) {
+        for (sum, value) in self.0.iter_mut().zip(other.0) {
+            *sum += value;
+        }
+    }
+
+    #[inline]
+    pub(crate) fn count(&mut self, counter: Counter, by: u64) {
+        self.0[counter.index()] += by;
+    }
+}
+
+impl Default for Counters {
+    fn default() -> Counters {
+        Counters([0; COUNT])
+    }
+}
+
+/// A worker's counters as others see them, renewed at the end of each turn.
+#[derive(Debug)]
+pub struct SharedCounters([AtomicU64; COUNT]);
+
+impl SharedCounters {
+    /// The counters at the end of some recent turn.
+    pub fn load(&self) -> Counters {
+        Counters(std::array::from_fn(|i| self.0[i].load(Ordering::Relaxed)))
+    }
+
+    pub(crate) fn store(&self, counters: &Counters) {
+        for (shared, value) in self.0.iter().zip(counters.0) {
+            shared.store(value, Ordering::Relaxed);
+        }
+    }
+}
+
+impl Default for SharedCounters {
+    fn default() -> SharedCounters {
+        SharedCounters(std::array::from_fn(|_| AtomicU64::new(0)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_counter_has_a_place_and_a_name_of_its_own() {
+        let places: Vec<usize> = Counter::all().map(Counter::index).collect();
+        assert_eq!(places, (0..COUNT).collect::<Vec<_>>());
+        let mut names: Vec<String> = Counter::all().map(|c| c.to_string()).collect();
+        names.sort();
+        names.dedup();
+        assert_eq!(names.len(), COUNT);
+    }
+}

@@ -1,0 +1,15 @@
+//! A packet's way, in the order of [`Worker::turn`](crate::Worker::turn).
+
+pub mod receive;
+
+pub mod parse;
+
+pub mod classify;
+
+pub mod lookup;
+
+pub mod schedule;
+
+pub mod rewrite;
+
+pub mod transmit;

@@ -1,0 +1,173 @@
+//! One worker: a port, a connection table, and the turn that joins them.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use arc_swap::{ArcSwap, Cache};
+use lb_conn::ConnTable;
+use lb_model::{Addr, Batch, InterfaceId, NextHops, Port, Scheduler, Time};
+
+use crate::counters::{Counter, Counters, SharedCounters};
+use crate::held::Held;
+use crate::snapshot::Snapshot;
+use crate::stages;
+
+/// Asks the kernel for the MAC of a next hop; must not block, may be called often.
+pub type Resolver = Box<dyn FnMut(InterfaceId, Addr) + Send>;
+
+/// Conns that may end in one turn, so that a burst of them does not keep packets waiting.
+const EXPIRE_PER_TURN: usize = 256;
+
+/// What a turn did.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Turn {
+    /// Packets received.
+    pub received: usize,
+}
+
+/// One worker.
+pub struct Worker<P> {
+    pub(crate) port: P,
+    pub(crate) batch: Batch,
+    pub(crate) conns: ConnTable,
+    pub(crate) counters: Counters,
+    pub(crate) held: Held,
+    pub(crate) snapshot: Arc<Snapshot>,
+    /// One for each of the snapshot's services.
+    pub(crate) schedulers: Vec<Box<dyn Scheduler>>,
+    pub(crate) next_hops: Arc<NextHops>,
+    pub(crate) resolver: Resolver,
+    latest_snapshot: Cache<Arc<ArcSwap<Snapshot>>, Arc<Snapshot>>,
+    latest_next_hops: Cache<Arc<ArcSwap<NextHops>>, Arc<NextHops>>,
+    shared: Arc<SharedCounters>,
+}
+
+impl<P: Port> Worker<P> {
+    /// A worker on `port` that follows the given configuration and next hops.
+    pub fn new(
+        port: P,
+        conns: ConnTable,
+        snapshots: Arc<ArcSwap<Snapshot>>,
+        next_hops: Arc<ArcSwap<NextHops>>,
+        resolver: Resolver,
+    ) -> Worker<P> {
+        let snapshot = snapshots.load_full();
+        Worker {
+            port,
+            batch: Batch::new(),
+            conns,
+            counters: Counters::default(),
+            held: Held::new(),
+            schedulers: schedulers(&Snapshot::default(), Vec::new(), &snapshot),
+            snapshot,
+            next_hops: next_hops.load_full(),
+            resolver,
+            latest_snapshot: Cache::new(snapshots),
+            latest_next_hops: Cache::new(next_hops),
+            shared: Arc::default(),
+        }
+    }
+
+    /// A packet's way from the wire back to the wire, for up to a batch of them.
+    pub fn turn(&mut self, now: Time) -> Turn {
+        self.renew();
+        let ended = self.conns.expire(now, EXPIRE_PER_TURN);
+        self.counters.count(Counter::ConnExpire, ended as u64);
+        stages::transmit::released(self, now);
+
+        stages::receive::run(self);
+        let received = self.batch.len();
+        stages::parse::run(&mut self.batch);
+        stages::classify::run(&mut self.batch, &self.snapshot);
+        stages::lookup::run(&mut self.batch, &self.conns);
+        stages::schedule::run(self, now);
+        stages::rewrite::run(self, now);
+        stages::transmit::run(self, now);
+
+        if received > 0 || ended > 0 {
+            self.shared.store(&self.counters);
+        }
+        Turn { received }
+    }
+
+    /// Sleeps until a packet came in, but no longer than until the worker's own clockwork needs a turn.
+    pub fn wait(&mut self) {
+        let clockwork = if self.held.len() > 0 {
+            Duration::from_millis(1)
+        } else {
+            Duration::from_millis(100)
+        };
+        self.port.wait(clockwork);
+    }
+
+    /// The worker's counters, also while it works on another thread.
+    pub fn shared_counters(&self) -> Arc<SharedCounters> {
+        Arc::clone(&self.shared)
+    }
+
+    /// The worker's counters now.
+    pub fn counters(&self) -> &Counters {
+        &self.counters
+    }
+
+    /// The worker's connection table.
+    pub fn conns(&self) -> &ConnTable {
+        &self.conns
+    }
+
+    /// The worker's port.
+    pub fn port(&self) -> &P {
+        &self.port
+    }
+
+    /// The worker's port.
+    pub fn port_mut(&mut self) -> &mut P {
+        &mut self.port
+    }
+
+    /// Ends the worker: packets that wait for a next hop are dropped, and the port comes back with all its frames.
+    pub fn into_port(mut self) -> P {
+        stages::transmit::give_up(&mut self);
+        self.shared.store(&self.counters);
+        self.port
+    }
+
+    /// Takes over a configuration or next hops that were published since the last turn.
+    fn renew(&mut self) {
+        let snapshot = self.latest_snapshot.load();
+        if !Arc::ptr_eq(snapshot, &self.snapshot) {
+            self.schedulers = schedulers(
+                &self.snapshot,
+                std::mem::take(&mut self.schedulers),
+                snapshot,
+            );
+            self.snapshot = Arc::clone(snapshot);
+        }
+        let next_hops = self.latest_next_hops.load();
+        if !Arc::ptr_eq(next_hops, &self.next_hops) {
+            self.next_hops = Arc::clone(next_hops);
+        }
+    }
+}
+
+/// The schedulers for `new`: a service that keeps its scheduler keeps its scheduler's state.
+fn schedulers(
+    old: &Snapshot,
+    states: Vec<Box<dyn Scheduler>>,
+    new: &Snapshot,
+) -> Vec<Box<dyn Scheduler>> {
+    let mut states: Vec<Option<Box<dyn Scheduler>>> = states.into_iter().map(Some).collect();
+    let mut kept = |service: &lb_model::VirtualService| {
+        let position = old.find(&service.key())? as usize;
+        let same = old.services()[position].scheduler_name() == service.scheduler_name();
+        if same { states[position].take() } else { None }
+    };
+    new.services()
+        .iter()
+        .map(|service| {
+            let mut scheduler = kept(service).unwrap_or_else(|| service.scheduler()());
+            scheduler.dests_changed(service.dests());
+            scheduler
+        })
+        .collect()
+}
