@@ -1,0 +1,245 @@
+//! Every reason for which a packet is not forwarded, provoked; and packets that wait.
+
+mod lab;
+
+use lab::*;
+use lb::{Addr, DropReason, NextHops, Prefix, Protocol, PuntReason, Registry};
+use lb_testkit::{PacketBuilder, pkt};
+
+fn tcp_lab() -> Lab {
+    Lab::new(vec![with_servers(service("nat", Protocol::Tcp), 1, 8080)])
+}
+
+fn syn(cport: u16) -> PacketBuilder {
+    pkt()
+        .ethernet(CLIENT_MAC, ETH0_MAC)
+        .ipv4(CIP, VIP)
+        .tcp(cport, 80)
+        .syn()
+}
+
+fn forwarded(cport: u16) -> PacketBuilder {
+    syn(cport)
+        .ethernet(ETH1_MAC, rip_mac(0))
+        .ipv4(CIP, rip(0))
+        .tcp(cport, 8080)
+        .ttl(63)
+}
+
+#[test]
+fn malformed() {
+    let mut lab = tcp_lab();
+    let mut frame = syn(4000).bytes();
+    frame.truncate(40);
+    assert!(lab.port().inject(ETH0, &frame));
+    lab.turn();
+    lab.expect_nothing_sent();
+    lab.expect_counters(&["drop.malformed"]);
+}
+
+#[test]
+fn no_dest() {
+    let mut quiesced = with_servers(service("nat", Protocol::Tcp), 1, 8080);
+    quiesced.servers[0].weight = 0;
+    for service in [service("nat", Protocol::Tcp), quiesced] {
+        let mut lab = Lab::new(vec![service]);
+        lab.inbound(&syn(4000));
+        lab.expect_nothing_sent();
+        lab.expect_counters(&["drop.no_dest"]);
+    }
+}
+
+#[test]
+fn table_full() {
+    let services = vec![with_servers(service("nat", Protocol::Tcp), 1, 8080)];
+    let mut lab = Lab::with(services, Registry::builtin(), 2);
+    for cport in [4000, 4001, 4002] {
+        lab.inbound(&syn(cport));
+    }
+    lab.expect_counters(&["conn.open", "tx", "conn.open", "tx", "drop.table_full"]);
+    lab.inbound(&syn(4000));
+    lab.expect_counters(&["tx"]);
+}
+
+#[test]
+fn reply_tuple_taken() {
+    let mut other = with_servers(service("nat", Protocol::Tcp), 1, 8080);
+    other.vip.port = 81;
+    let mut lab = Lab::new(vec![
+        with_servers(service("nat", Protocol::Tcp), 1, 8080),
+        other,
+    ]);
+    lab.inbound(&syn(4000));
+    lab.inbound(&syn(4000).tcp(4000, 81));
+    lab.expect_tx(ETH1, &forwarded(4000));
+    lab.expect_nothing_sent();
+    lab.expect_counters(&["conn.open", "tx", "drop.reply_tuple_taken"]);
+}
+
+#[test]
+fn ttl_exceeded() {
+    let mut lab = tcp_lab();
+    lab.inbound(&syn(4000).ttl(1));
+    lab.inbound(&syn(4000).ttl(0));
+    lab.expect_nothing_sent();
+    lab.expect_counters(&["conn.open", "drop.ttl_exceeded", "drop.ttl_exceeded"]);
+    lab.inbound(&syn(4000).ttl(2));
+    lab.expect_tx(ETH1, &forwarded(4000).ttl(1));
+    lab.expect_counters(&["tx"]);
+}
+
+#[test]
+fn no_route() {
+    let mut lab = tcp_lab();
+    lab.engine.set_next_hops(NextHops::default());
+    lab.inbound(&syn(4000));
+    lab.expect_nothing_sent();
+    lab.expect_counters(&["conn.open", "drop.no_route"]);
+}
+
+/// Lab's next hops without the server's MAC.
+fn server_unresolved() -> NextHops {
+    let mut hops = Lab::next_hops();
+    hops.remove_neighbour(ETH1, rip(0).into());
+    hops
+}
+
+#[test]
+fn packets_wait_for_a_mac_and_leave_in_order_before_later_ones() {
+    let mut lab = tcp_lab();
+    lab.engine.set_next_hops(server_unresolved());
+    lab.inbound(&syn(4000));
+    lab.inbound(&syn(4001));
+    lab.expect_nothing_sent();
+    lab.expect_counters(&["conn.open", "held", "conn.open", "held"]);
+    lab.engine.set_next_hops(Lab::next_hops());
+    lab.inbound(&syn(4002));
+    for cport in [4000, 4001, 4002] {
+        lab.expect_tx(ETH1, &forwarded(cport));
+    }
+    lab.expect_counters(&["tx", "tx", "tx", "conn.open"]);
+}
+
+#[test]
+fn neighbour_unresolved() {
+    let mut lab = tcp_lab();
+    lab.engine.set_next_hops(server_unresolved());
+    lab.inbound(&syn(4000));
+    lab.pass_time(2);
+    lab.turn();
+    lab.expect_counters(&["conn.open", "held"]);
+    lab.pass_time(1);
+    lab.turn();
+    lab.expect_nothing_sent();
+    lab.expect_counters(&["drop.neighbour_unresolved"]);
+}
+
+#[test]
+fn neighbour_queue_full() {
+    let mut lab = tcp_lab();
+    lab.engine.set_next_hops(server_unresolved());
+    for cport in 4000..4065 {
+        lab.inbound(&syn(cport));
+    }
+    let mut moved = vec!["drop.neighbour_queue_full"];
+    moved.extend(["conn.open"].repeat(65));
+    moved.extend(["held"].repeat(64));
+    lab.expect_counters(&moved);
+}
+
+#[test]
+fn tx_ring_full() {
+    let mut lab = tcp_lab();
+    lab.port().set_transmit_room(1);
+    lab.client_sends(&syn(4000));
+    lab.client_sends(&syn(4001));
+    lab.turn();
+    lab.expect_tx(ETH1, &forwarded(4000));
+    lab.expect_nothing_sent();
+    lab.expect_counters(&["conn.open", "conn.open", "tx", "drop.tx_ring_full"]);
+}
+
+#[test]
+fn punt_failed() {
+    let mut lab = tcp_lab();
+    lab.port().set_kernel_takes(false);
+    lab.inbound(&syn(4000).tcp(4000, 22));
+    lab.expect_nothing_sent();
+    lab.expect_counters(&["drop.punt_failed"]);
+}
+
+#[test]
+fn not_balanced() {
+    let mut lab = tcp_lab();
+    let mut arp = syn(4000).bytes();
+    arp[12..14].copy_from_slice(&[0x08, 0x06]);
+    assert!(lab.port().inject(ETH0, &arp));
+    lab.turn();
+    assert_eq!(lab.port().take_punted(), Some((ETH0, arp)));
+    lab.expect_counters(&["punt.not_balanced"]);
+}
+
+#[test]
+fn fragment() {
+    let mut lab = tcp_lab();
+    for packet in [syn(4000).fragment(0, true), syn(4000).fragment(185, false)] {
+        lab.inbound(&packet);
+        lab.expect_punted(ETH0, &packet);
+    }
+    lab.expect_counters(&["punt.fragment", "punt.fragment"]);
+}
+
+#[test]
+fn not_ours() {
+    let mut lab = tcp_lab();
+    let ssh = syn(4000).tcp(4000, 22);
+    lab.inbound(&ssh);
+    lab.expect_punted(ETH0, &ssh);
+    let stranger = pkt().ipv4(rip(0), CIP).tcp(8080, 4000);
+    lab.outbound(&stranger);
+    lab.expect_punted(ETH1, &stranger);
+    lab.expect_counters(&["punt.not_ours", "punt.not_ours"]);
+}
+
+#[test]
+fn no_conn() {
+    let mut lab = tcp_lab();
+    for packet in [
+        syn(4000).flags(lb_wire::TcpFlags::ACK),
+        syn(4000).rst(),
+        syn(4000).flags(lb_wire::TcpFlags(0x06)),
+    ] {
+        lab.inbound(&packet);
+        lab.expect_punted(ETH0, &packet);
+    }
+    lab.expect_counters(&["punt.no_conn", "punt.no_conn", "punt.no_conn"]);
+    lab.inbound(&syn(4000).syn_ack());
+    lab.expect_tx(ETH1, &forwarded(4000).syn_ack());
+    lab.expect_counters(&["tx", "conn.open"]);
+}
+
+/// A reason that nobody can provoke is not a reason; this file has a test of the name of each.
+#[test]
+fn every_reason_has_its_test_here() {
+    let text = include_str!("reasons.rs");
+    let drops = DropReason::ALL.iter().map(|reason| reason.name());
+    let punts = PuntReason::ALL.iter().map(|reason| reason.name());
+    for name in drops.chain(punts) {
+        assert!(
+            text.contains(&format!("#[test]\nfn {name}() {{")),
+            "no test provokes {name}"
+        );
+    }
+}
+
+#[test]
+fn a_gateway_stands_for_the_servers_behind_it() {
+    let mut lab = tcp_lab();
+    let mut hops = server_unresolved();
+    let gateway = Addr::v4([10, 1, 0, 254]);
+    hops.set_route(Prefix::new(rip(0).into(), 32), Some(ETH1), Some(gateway));
+    hops.set_neighbour(ETH1, gateway, rip_mac(200));
+    lab.engine.set_next_hops(hops);
+    lab.inbound(&syn(4000));
+    lab.expect_tx(ETH1, &forwarded(4000).ethernet(ETH1_MAC, rip_mac(200)));
+}
