@@ -1,0 +1,46 @@
+//! Datagrams and their answers.
+
+use lb_testkit::netns::{Topology, available, server_name, udp_requests};
+
+use crate::rig::{Mode, Rig, UDP, service};
+
+const REQUESTS: u64 = 900;
+
+#[test]
+fn datagrams_are_answered_through_two_armed_nat() {
+    datagrams_are_answered(Topology::TwoArmed, Mode::Nat);
+}
+
+#[test]
+fn datagrams_are_answered_through_one_armed_nat() {
+    datagrams_are_answered(Topology::OneArmed, Mode::Nat);
+}
+
+#[test]
+fn datagrams_are_answered_through_two_armed_dr() {
+    datagrams_are_answered(Topology::TwoArmed, Mode::Dr);
+}
+
+#[test]
+fn datagrams_are_answered_through_one_armed_dr() {
+    datagrams_are_answered(Topology::OneArmed, Mode::Dr);
+}
+
+fn datagrams_are_answered(topology: Topology, mode: Mode) {
+    if !available() {
+        return;
+    }
+    let rig = Rig::start(topology, mode);
+    let tally = udp_requests(&rig.lab.client, service(UDP), REQUESTS).expect("sockets");
+    let servers = rig.lab.servers.len();
+    let even = (0..servers)
+        .map(|index| (server_name(index), REQUESTS / servers as u64))
+        .collect();
+    assert_eq!(
+        (tally.failures, tally.answers),
+        (0, even),
+        "{}",
+        rig.lbd.log()
+    );
+    rig.finish();
+}
