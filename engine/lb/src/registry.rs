@@ -49,7 +49,7 @@ impl Registry {
     }
 
     /// All modes, by their numbers.
-    pub(crate) fn modes(&self) -> &[Arc<dyn Mode>] {
+    pub fn modes(&self) -> &[Arc<dyn Mode>] {
         &self.modes
     }
 

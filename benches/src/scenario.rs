@@ -1,0 +1,138 @@
+//! A balancer between many clients and sixteen servers.
+
+use std::net::Ipv4Addr;
+
+use lb::{
+    Addr, Config, Endpoint, Engine, Interface, InterfaceId, Mac, NextHops, Prefix, Protocol,
+    ServerConfig, ServiceConfig, Time, Worker,
+};
+use lb_testkit::pkt;
+
+use crate::RecyclingPort;
+
+const VIP: Ipv4Addr = Ipv4Addr::new(10, 0, 0, 100);
+const SERVERS: u8 = 16;
+const CLIENT_SIDE: InterfaceId = InterfaceId(0);
+const SERVER_SIDE: InterfaceId = InterfaceId(1);
+
+/// One of the clients' ends: 50 000 ports on each of as many addresses as it takes, from 172.16.0.0.
+pub fn client(flow: u32) -> Endpoint {
+    let addr = Ipv4Addr::from(u32::from(Ipv4Addr::new(172, 16, 0, 0)) + flow / 50_000);
+    Endpoint::new(addr.into(), (1024 + flow % 50_000) as u16)
+}
+
+/// A minimum-size UDP packet of flow `flow` to the VIP.
+pub fn inbound(flow: u32) -> (InterfaceId, Vec<u8>) {
+    let client = client(flow);
+    let [a, b, c, d] = client.addr.as_v4().expect("IPv4");
+    let packet = pkt()
+        .ipv4(Ipv4Addr::new(a, b, c, d), VIP)
+        .udp(client.port, 80)
+        .payload(&[0; 18]);
+    (CLIENT_SIDE, packet.bytes())
+}
+
+/// The reply of server `server` to [`inbound`].
+pub fn outbound(flow: u32, server: u8) -> (InterfaceId, Vec<u8>) {
+    let client = client(flow);
+    let [a, b, c, d] = client.addr.as_v4().expect("IPv4");
+    let packet = pkt()
+        .ipv4(rip(server), Ipv4Addr::new(a, b, c, d))
+        .udp(80, client.port)
+        .payload(&[0; 18]);
+    (SERVER_SIDE, packet.bytes())
+}
+
+fn rip(server: u8) -> Ipv4Addr {
+    Ipv4Addr::new(10, 1, 0, 11 + server)
+}
+
+/// Clients behind a gateway, servers on-link, all MACs known.
+pub fn next_hops() -> NextHops {
+    let interface = |name: &str, last| Interface {
+        name: name.into(),
+        mac: Mac([2, 0, 0, 0, 0, last]),
+        mtu: 1500,
+    };
+    let mut hops = NextHops::new(vec![interface("eth0", 0xd0), interface("eth1", 0xd1)]);
+    let gateway = Addr::v4([10, 0, 0, 254]);
+    hops.set_route(
+        Prefix::new(Addr::v4([0; 4]), 0),
+        Some(CLIENT_SIDE),
+        Some(gateway),
+    );
+    hops.set_route(
+        Prefix::new(Addr::v4([10, 0, 0, 0]), 24),
+        Some(CLIENT_SIDE),
+        None,
+    );
+    hops.set_route(
+        Prefix::new(Addr::v4([10, 1, 0, 0]), 24),
+        Some(SERVER_SIDE),
+        None,
+    );
+    hops.set_neighbour(CLIENT_SIDE, gateway, Mac([2, 0, 0, 0, 0, 1]));
+    for server in 0..SERVERS {
+        hops.set_neighbour(
+            SERVER_SIDE,
+            rip(server).into(),
+            Mac([2, 0, 0, 0, 1, server]),
+        );
+    }
+    hops
+}
+
+/// A worker with one service.
+pub struct Scenario {
+    /// The worker, on a [`RecyclingPort`].
+    pub worker: Worker<RecyclingPort>,
+}
+
+impl Scenario {
+    /// A UDP service in `mode` over sixteen servers by round robin, with room for `capacity` conns.
+    pub fn new(mode: &str, capacity: u32) -> Scenario {
+        let server = |server| ServerConfig {
+            rip: Endpoint::new(rip(server).into(), 80),
+            weight: 1,
+        };
+        let mut config = Config {
+            services: vec![ServiceConfig {
+                vip: Endpoint::new(VIP.into(), 80),
+                protocol: Protocol::Udp,
+                scheduler: "rr".into(),
+                mode: mode.into(),
+                vip_interface: None,
+                servers: (0..SERVERS).map(server).collect(),
+            }],
+            ..Config::default()
+        };
+        config.engine.capacity = capacity;
+        let engine = Engine::new(&config).expect("a valid configuration");
+        engine.set_next_hops(next_hops());
+        Scenario {
+            worker: engine.worker(RecyclingPort::new()),
+        }
+    }
+
+    /// Opens the conns of flows `0..flows`.
+    pub fn open(&mut self, flows: u32) {
+        for chunk in 0..flows.div_ceil(64) {
+            self.deliver(
+                (64 * chunk..flows.min(64 * chunk + 64))
+                    .map(inbound)
+                    .collect(),
+            );
+            self.worker.turn(Time::ZERO);
+        }
+        assert_eq!(
+            self.worker.conns().len(),
+            flows as usize,
+            "every flow has its conn"
+        );
+    }
+
+    /// Delivers these packets from now on.
+    pub fn deliver(&mut self, packets: Vec<(InterfaceId, Vec<u8>)>) {
+        self.worker.port_mut().deliver(packets);
+    }
+}

@@ -1,0 +1,145 @@
+//! What the turn is made of: `parse`, `lookup`, `rewrite`, in packets per second.
+
+use std::hint::black_box;
+use std::sync::Arc;
+
+use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
+use lb_benches::{client, inbound};
+use lb_conn::{ConnTable, Timeouts};
+use lb_model::{
+    Conn, Dest, Direction, Endpoint, FlowKey, Frame, Headers, InterfaceId, Mode, Packet, Protocol,
+    Time, Work,
+};
+use lb_wire::TcpFlags;
+
+const BATCH: usize = 64;
+
+fn parse(c: &mut Criterion) {
+    let frames: Vec<Vec<u8>> = (0..BATCH as u32).map(|flow| inbound(flow).1).collect();
+    let mut group = c.benchmark_group("parse");
+    group.throughput(Throughput::Elements(BATCH as u64));
+    group.bench_function(format!("udp/{BATCH}"), |b| {
+        b.iter(|| {
+            for frame in &frames {
+                black_box(lb_wire::parse(black_box(frame))).expect("valid");
+            }
+        });
+    });
+    group.finish();
+}
+
+fn flow(number: u32) -> FlowKey {
+    let vip = "10.0.0.100:80".parse().expect("valid");
+    FlowKey {
+        source: client(number),
+        destination: vip,
+        protocol: Protocol::Udp,
+    }
+}
+
+fn conn(number: u32, dest: &Arc<Dest>) -> Conn {
+    let flow = flow(number);
+    let reply = FlowKey {
+        source: dest.rip(),
+        destination: flow.source,
+        protocol: flow.protocol,
+    };
+    Conn {
+        flow,
+        dest: Arc::clone(dest),
+        reply: Some(reply),
+        mode: 0,
+    }
+}
+
+fn dest() -> Arc<Dest> {
+    Arc::new(Dest::new(
+        "10.1.0.11:8080".parse::<Endpoint>().expect("valid"),
+        1,
+    ))
+}
+
+fn lookup(c: &mut Criterion) {
+    let dest = dest();
+    let mut group = c.benchmark_group("lookup");
+    group.throughput(Throughput::Elements(BATCH as u64));
+    for (label, conns) in [("1k", 1_000u32), ("1m", 1_000_000)] {
+        let mut table = ConnTable::new(conns, Timeouts::default());
+        for number in 0..conns {
+            table
+                .open(conn(number, &dest), TcpFlags::default(), Time::ZERO)
+                .expect("room");
+        }
+        // A stride that is prime to both sizes visits every conn before it comes back.
+        let mut number = 0;
+        let mut batch = |offset: u32| -> [FlowKey; BATCH] {
+            std::array::from_fn(|_| {
+                number = (number + 7_919) % conns;
+                flow(number + offset)
+            })
+        };
+        group.bench_function(format!("hit_{label}/{BATCH}"), |b| {
+            b.iter_batched_ref(
+                || batch(0),
+                |keys| keys.iter().filter(|key| table.find(key).is_some()).count(),
+                BatchSize::SmallInput,
+            );
+        });
+        group.bench_function(format!("miss_{label}/{BATCH}"), |b| {
+            b.iter_batched_ref(
+                || batch(conns),
+                |keys| keys.iter().filter(|key| table.find(key).is_some()).count(),
+                BatchSize::SmallInput,
+            );
+        });
+    }
+    group.finish();
+}
+
+fn rewrite(c: &mut Criterion) {
+    let dest = dest();
+    let conn = conn(0, &dest);
+    let mut group = c.benchmark_group("rewrite");
+    group.throughput(Throughput::Elements(BATCH as u64));
+    for mode in lb_modes() {
+        let mut packets: Vec<Packet> = (0..BATCH as u32).map(packet).collect();
+        group.bench_function(format!("{}_in/{BATCH}", mode.name()), |b| {
+            b.iter(|| {
+                let work = |packet| Work {
+                    packet,
+                    conn: &conn,
+                    direction: Direction::Inbound,
+                };
+                let mut group: Vec<Work<'_>> = packets.iter_mut().map(work).collect();
+                mode.rewrite(black_box(&mut group));
+            });
+        });
+    }
+    group.finish();
+}
+
+fn lb_modes() -> Vec<Arc<dyn Mode>> {
+    lb::Registry::builtin().modes().to_vec()
+}
+
+fn packet(number: u32) -> Packet {
+    let (ingress, bytes) = inbound(number);
+    let parsed = lb_wire::parse(&bytes).expect("valid");
+    let room = Box::leak(vec![0; 2048].into_boxed_slice());
+    room[..bytes.len()].copy_from_slice(&bytes);
+    let mut packet = Packet::received(
+        Frame::new(room, bytes.len(), number),
+        InterfaceId(ingress.0),
+    );
+    packet.headers = Headers {
+        l3: parsed.l3,
+        l4: parsed.l4,
+        end: parsed.end,
+        tcp_flags: parsed.tcp_flags,
+    };
+    packet.flow = flow(number);
+    packet
+}
+
+criterion_group!(benches, parse, lookup, rewrite);
+criterion_main!(benches);
