@@ -4,7 +4,7 @@ use std::net::Ipv4Addr;
 
 use lb::{
     Addr, Config, Endpoint, Engine, Interface, InterfaceId, Mac, NextHops, Prefix, Protocol,
-    ServerConfig, ServiceConfig, Time, Worker,
+    ServiceConfig, Time, Worker,
 };
 use lb_testkit::pkt;
 
@@ -91,21 +91,11 @@ pub struct Scenario {
 impl Scenario {
     /// A UDP service in `mode` over sixteen servers by round robin, with room for `capacity` conns.
     pub fn new(mode: &str, capacity: u32) -> Scenario {
-        let server = |server| ServerConfig {
-            rip: Endpoint::new(rip(server).into(), 80),
-            weight: 1,
-        };
-        let mut config = Config {
-            services: vec![ServiceConfig {
-                vip: Endpoint::new(VIP.into(), 80),
-                protocol: Protocol::Udp,
-                scheduler: "rr".into(),
-                mode: mode.into(),
-                vip_interface: None,
-                servers: (0..SERVERS).map(server).collect(),
-            }],
-            ..Config::default()
-        };
+        let service = ServiceConfig::new(Endpoint::new(VIP.into(), 80), Protocol::Udp, "rr", mode);
+        let service = (0..SERVERS).fold(service, |s, server| {
+            s.with_server(Endpoint::new(rip(server).into(), 80), 1)
+        });
+        let mut config = Config::default().with_service(service);
         config.engine.capacity = capacity;
         let engine = Engine::new(&config).expect("a valid configuration");
         engine.set_next_hops(next_hops());

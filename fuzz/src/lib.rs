@@ -5,8 +5,8 @@ use std::net::Ipv4Addr;
 use std::time::Duration;
 
 use lb::{
-    Addr, Config, Counter, Engine, Interface, InterfaceId, Mac, NextHops, Port, Prefix, Protocol,
-    ServerConfig, ServiceConfig, Time, Worker,
+    Addr, Config, Counter, Endpoint, Engine, Interface, InterfaceId, Mac, NextHops, Port, Prefix,
+    Protocol, ServiceConfig, Time, Worker,
 };
 use lb_testkit::{MemoryPort, PacketBuilder, pkt};
 
@@ -120,27 +120,15 @@ fn turn_and_check(worker: &mut Worker<MemoryPort>, now: Time) {
 
 /// A TCP service in NAT mode, a UDP service in NAT mode and a UDP service in DR mode; one server's MAC is unknown.
 fn worker() -> Worker<MemoryPort> {
-    let service = |port, protocol, mode: &str, rport| ServiceConfig {
-        vip: lb::Endpoint::new(VIP.into(), port),
-        protocol,
-        scheduler: "rr".into(),
-        mode: mode.into(),
-        vip_interface: None,
-        servers: [RIP, Ipv4Addr::new(10, 1, 0, 12)]
-            .map(|rip| ServerConfig {
-                rip: lb::Endpoint::new(rip.into(), rport),
-                weight: 1,
-            })
-            .to_vec(),
+    let service = |port, protocol, mode, rport| {
+        ServiceConfig::new(Endpoint::new(VIP.into(), port), protocol, "rr", mode)
+            .with_server(Endpoint::new(RIP.into(), rport), 1)
+            .with_server(Endpoint::new(Ipv4Addr::new(10, 1, 0, 12).into(), rport), 1)
     };
-    let mut config = Config {
-        services: vec![
-            service(80, Protocol::Tcp, "nat", 8080),
-            service(53, Protocol::Udp, "nat", 5353),
-            service(54, Protocol::Udp, "dr", 54),
-        ],
-        ..Config::default()
-    };
+    let mut config = Config::default()
+        .with_service(service(80, Protocol::Tcp, "nat", 8080))
+        .with_service(service(53, Protocol::Udp, "nat", 5353))
+        .with_service(service(54, Protocol::Udp, "dr", 54));
     config.engine.capacity = 16;
     let engine = Engine::new(&config).expect("a valid configuration");
     let interface = |name: &str, last| Interface {

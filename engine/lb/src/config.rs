@@ -27,6 +27,22 @@ pub struct EngineConfig {
     pub capacity: u32,
 }
 
+impl Config {
+    /// A configuration without services, on these interfaces.
+    pub fn on(interfaces: &[&str]) -> Config {
+        let mut config = Config::default();
+        config.engine.interfaces = interfaces.iter().map(|name| (*name).to_owned()).collect();
+        config
+    }
+
+    /// The configuration with one more service.
+    #[must_use]
+    pub fn with_service(mut self, service: ServiceConfig) -> Config {
+        self.services.push(service);
+        self
+    }
+}
+
 impl Default for EngineConfig {
     fn default() -> EngineConfig {
         EngineConfig {
@@ -61,6 +77,27 @@ pub struct ServiceConfig {
     pub vip_interface: Option<String>,
     /// `[[service.server]]`
     pub servers: Vec<ServerConfig>,
+}
+
+impl ServiceConfig {
+    /// A service without servers.
+    pub fn new(vip: Endpoint, protocol: Protocol, scheduler: &str, mode: &str) -> ServiceConfig {
+        ServiceConfig {
+            vip,
+            protocol,
+            scheduler: scheduler.to_owned(),
+            mode: mode.to_owned(),
+            vip_interface: None,
+            servers: Vec::new(),
+        }
+    }
+
+    /// The service with one more server.
+    #[must_use]
+    pub fn with_server(mut self, rip: Endpoint, weight: u32) -> ServiceConfig {
+        self.servers.push(ServerConfig { rip, weight });
+        self
+    }
 }
 
 /// `[[service.server]]`: a real server of a service.

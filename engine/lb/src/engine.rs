@@ -4,6 +4,8 @@ use std::sync::Arc;
 
 use arc_swap::ArcSwap;
 use lb_conn::{ConnTable, Timeouts};
+#[cfg(feature = "live")]
+use lb_model::{FlowKey, VirtualService};
 use lb_model::{NextHops, Port};
 use lb_runtime::{Counters, Resolver, SharedCounters, Snapshot, Worker};
 use parking_lot::Mutex;
@@ -76,6 +78,39 @@ impl Engine {
         );
         self.workers.lock().push(worker.shared_counters());
         worker
+    }
+
+    /// The addresses of all real servers.
+    #[cfg(feature = "live")]
+    pub(crate) fn servers(&self) -> Vec<lb_model::Addr> {
+        let snapshot = self.snapshots.load();
+        snapshot
+            .services()
+            .iter()
+            .flat_map(VirtualService::dests)
+            .map(|dest| dest.rip().addr)
+            .collect()
+    }
+
+    /// What the XDP program sends to the workers: packets to services, and from servers whose replies come through us.
+    #[cfg(feature = "live")]
+    pub(crate) fn rules(&self, next_hops: &NextHops) -> lb_xsk::Rules {
+        let snapshot = self.snapshots.load();
+        let mut rules = lb_xsk::Rules {
+            locals: next_hops.locals().collect(),
+            ..lb_xsk::Rules::default()
+        };
+        for service in snapshot.services() {
+            rules.services.insert(service.key());
+            let replying = service
+                .dests()
+                .iter()
+                .filter(|dest| service.mode().reply(&FlowKey::UNKNOWN, dest).is_some());
+            rules
+                .servers
+                .extend(replying.map(|dest| (dest.rip(), service.key().protocol)));
+        }
+        rules
     }
 
     /// The counters of all workers, as of some recent turn of each.

@@ -1,1 +1,177 @@
+//! The engine on real interfaces: AF_XDP sockets, the XDP program, next hops from the kernel, a thread per worker.
+//!
+//! ```no_run
+//! # fn config() -> lb::Config { lb::Config::default() }
+//! let balancer = lb::live::Balancer::start(&config())?;
+//! // ... until it is time to go ...
+//! let report = balancer.stop();
+//! assert!(report.frames_conserved());
+//! # Ok::<(), lb::live::LiveError>(())
+//! ```
 
+mod clock;
+mod follower;
+mod worker_thread;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::JoinHandle;
+
+use lb_model::FrameCensus;
+use lb_netlink::{AddedAddress, Kernel, NetlinkError, Origin};
+use lb_runtime::Counters;
+use lb_xsk::{Xsk, XskConfig, XskError};
+
+use crate::{Config, ConfigError, Engine, Workers};
+use follower::Follower;
+
+/// Why a balancer did not start.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum LiveError {
+    /// The configuration cannot be used.
+    #[error("{}", .0.iter().map(ConfigError::to_string).collect::<Vec<_>>().join("\n"))]
+    Config(Vec<ConfigError>),
+    /// The kernel's routes, neighbours or addresses.
+    #[error(transparent)]
+    Netlink(#[from] NetlinkError),
+    /// AF_XDP sockets or the XDP program.
+    #[error(transparent)]
+    Xsk(#[from] XskError),
+    /// A thread could not be started.
+    #[error("start a thread: {0}")]
+    Thread(std::io::Error),
+}
+
+/// What was left at the end.
+#[derive(Clone, Debug)]
+pub struct StopReport {
+    /// Where the frames of each worker were; `None` for one that panicked and took the knowledge with it.
+    pub frames: Vec<Option<FrameCensus>>,
+    /// The counters of all workers.
+    pub counters: Counters,
+}
+
+impl StopReport {
+    /// Whether every frame of every worker was accounted for, and none was held or unsent.
+    pub fn frames_conserved(&self) -> bool {
+        self.frames.iter().all(|census| {
+            census.is_some_and(|census| {
+                census.is_conserved() && census.held == 0 && census.transmitting == 0
+            })
+        })
+    }
+}
+
+/// A balancer at work, until it is [stopped](Balancer::stop) or dropped.
+pub struct Balancer {
+    engine: Arc<Engine>,
+    /// In the order in which they end: VIPs go first, so that the kernel answers nobody in our place; then the
+    /// steering, and with it the supply of packets; then the workers.
+    addresses: Vec<AddedAddress>,
+    follower: Option<Follower>,
+    stopping: Arc<AtomicBool>,
+    workers: Vec<JoinHandle<FrameCensus>>,
+}
+
+impl Balancer {
+    /// Starts on the configuration's interfaces; returns when packets are being balanced.
+    ///
+    /// It works in the network namespace of the calling thread.
+    pub fn start(config: &Config) -> Result<Balancer, LiveError> {
+        let engine = Arc::new(Engine::new(config).map_err(LiveError::Config)?);
+        let kernel = Kernel::start(&config.engine.interfaces)?;
+        kernel.watch(&engine.servers());
+        let Xsk { ports, control, .. } = Xsk::open(&XskConfig {
+            interfaces: config.engine.interfaces.clone(),
+            workers: match config.engine.workers {
+                Workers::Auto => None,
+                Workers::Count(count) => Some(count.into()),
+            },
+            ..XskConfig::default()
+        })?;
+        let next_hops = kernel.next_hops();
+        let resolver = kernel.resolver();
+        let mut balancer = Balancer {
+            engine: Arc::clone(&engine),
+            addresses: Vec::new(),
+            follower: None,
+            stopping: Arc::default(),
+            workers: Vec::new(),
+        };
+        for (number, port) in ports.into_iter().enumerate() {
+            let resolver = resolver.clone();
+            let ask = Box::new(move |interface, addr| resolver.request(interface, addr));
+            let worker = engine.worker_with(port, Arc::clone(&next_hops), ask);
+            let thread = worker_thread::spawn(number, worker, Arc::clone(&balancer.stopping));
+            balancer.workers.push(thread.map_err(LiveError::Thread)?);
+        }
+        balancer.follower = Some(Follower::start(kernel, control, Arc::clone(&engine))?);
+        balancer.addresses = vips(config)?;
+        Ok(balancer)
+    }
+
+    /// The engine, to look at its counters or apply another configuration.
+    pub fn engine(&self) -> &Engine {
+        &self.engine
+    }
+
+    /// Whether all workers are at work; one that is not has panicked and said so.
+    pub fn is_healthy(&self) -> bool {
+        !self.workers.iter().any(JoinHandle::is_finished)
+    }
+
+    /// Ends: VIPs are taken off, traffic is left to the kernel again, queued packets are sent, frames counted.
+    pub fn stop(mut self) -> StopReport {
+        self.end()
+    }
+
+    fn end(&mut self) -> StopReport {
+        self.addresses.clear();
+        self.follower = None;
+        self.stopping.store(true, Ordering::Relaxed);
+        let frames = self
+            .workers
+            .drain(..)
+            .map(|worker| worker.join().ok())
+            .collect();
+        StopReport {
+            frames,
+            counters: self.engine.counters(),
+        }
+    }
+}
+
+impl Drop for Balancer {
+    fn drop(&mut self) {
+        self.end();
+    }
+}
+
+/// Puts the VIPs that ask for it on their interfaces.
+fn vips(config: &Config) -> Result<Vec<AddedAddress>, LiveError> {
+    let mut added: Vec<AddedAddress> = Vec::new();
+    for service in &config.services {
+        let (Some(interface), vip) = (&service.vip_interface, service.vip.addr) else {
+            continue;
+        };
+        if added
+            .iter()
+            .any(|address| address.addr() == vip && address.interface() == interface)
+        {
+            continue;
+        }
+        let address = AddedAddress::new(interface, vip)?;
+        match address.origin() {
+            Origin::Added => tracing::info!("{vip} added to {interface}"),
+            Origin::Adopted => {
+                tracing::info!("{vip} was on {interface} since an earlier run of ours")
+            }
+            Origin::Foreign => {
+                tracing::info!("{vip} was on {interface} already, and stays there at the end")
+            }
+        }
+        added.push(address);
+    }
+    Ok(added)
+}

@@ -216,18 +216,10 @@ mod tests {
     use lb_model::Protocol;
 
     fn service(vip: &str, mode: &str, servers: &[(&str, u32)]) -> ServiceConfig {
-        let server = |(rip, weight): &(&str, u32)| ServerConfig {
-            rip: rip.parse().expect("valid"),
-            weight: *weight,
-        };
-        ServiceConfig {
-            vip: vip.parse().expect("valid"),
-            protocol: Protocol::Tcp,
-            scheduler: "rr".into(),
-            mode: mode.into(),
-            vip_interface: None,
-            servers: servers.iter().map(server).collect(),
-        }
+        let service = ServiceConfig::new(vip.parse().expect("valid"), Protocol::Tcp, "rr", mode);
+        servers.iter().fold(service, |s, (rip, weight)| {
+            s.with_server(rip.parse().expect("valid"), *weight)
+        })
     }
 
     fn errors(config: &Config) -> Vec<String> {

@@ -11,8 +11,8 @@ use std::net::Ipv4Addr;
 use std::time::Duration;
 
 use lb::{
-    Addr, Config, Counter, Engine, Interface, InterfaceId, Mac, NextHops, Port, Prefix, Protocol,
-    Registry, SchedulerFactory, ServerConfig, ServiceConfig, Time, Worker,
+    Addr, Config, Counter, Endpoint, Engine, Interface, InterfaceId, Mac, NextHops, Port, Prefix,
+    Protocol, Registry, SchedulerFactory, ServiceConfig, Time, Worker,
 };
 use lb_testkit::{MemoryPort, PacketBuilder};
 
@@ -36,25 +36,15 @@ pub fn rip_mac(server: u8) -> Mac {
 
 /// A service on [`VIP`] port 80 without servers.
 pub fn service(mode: &str, protocol: Protocol) -> ServiceConfig {
-    ServiceConfig {
-        vip: format!("{VIP}:80").parse().expect("valid"),
-        protocol,
-        scheduler: "rr".into(),
-        mode: mode.into(),
-        vip_interface: None,
-        servers: Vec::new(),
-    }
+    let vip = format!("{VIP}:80").parse().expect("valid");
+    ServiceConfig::new(vip, protocol, "rr", mode)
 }
 
 /// The service with servers `0..count` on `port`.
-pub fn with_servers(mut service: ServiceConfig, count: u8, port: u16) -> ServiceConfig {
-    service.servers = (0..count)
-        .map(|server| ServerConfig {
-            rip: format!("{}:{port}", rip(server)).parse().expect("valid"),
-            weight: 1,
-        })
-        .collect();
-    service
+pub fn with_servers(service: ServiceConfig, count: u8, port: u16) -> ServiceConfig {
+    (0..count).fold(service, |service, server| {
+        service.with_server(Endpoint::new(rip(server).into(), port), 1)
+    })
 }
 
 pub struct Lab {

@@ -1,0 +1,81 @@
+//! Keeps the steering program in step with the machine: own addresses and MACs come and go.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::{Builder, JoinHandle};
+use std::time::Duration;
+
+use lb_model::{InterfaceId, NextHops};
+use lb_netlink::Kernel;
+use lb_xsk::{Control, Rules};
+
+use super::LiveError;
+use crate::Engine;
+
+/// How soon a stop is noticed.
+const PATIENCE: Duration = Duration::from_millis(50);
+
+/// The thread that follows; dropping it leaves all traffic to the kernel.
+pub struct Follower {
+    stopping: Arc<AtomicBool>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Follower {
+    /// Steers the engine's traffic to its workers, and keeps doing so as the machine changes.
+    pub fn start(
+        kernel: Kernel,
+        mut control: Control,
+        engine: Arc<Engine>,
+    ) -> Result<Follower, LiveError> {
+        let mut seen = kernel.next_hops().load_full();
+        control.set_rules(&engine.rules(&seen))?;
+        let stopping = Arc::new(AtomicBool::new(false));
+        let stop = Arc::clone(&stopping);
+        let follow = move || {
+            while !stop.load(Ordering::Relaxed) {
+                let now = kernel.changed(&seen, PATIENCE);
+                if !Arc::ptr_eq(&now, &seen) {
+                    follow(&mut control, engine.rules(&now), &seen, &now);
+                    seen = now;
+                }
+            }
+        };
+        let thread = Builder::new()
+            .name("lb-follower".into())
+            .spawn(follow)
+            .map_err(LiveError::Thread)?;
+        Ok(Follower {
+            stopping,
+            thread: Some(thread),
+        })
+    }
+}
+
+/// What cannot be followed is said once, and tried again with the next change.
+fn follow(control: &mut Control, rules: Rules, before: &NextHops, now: &NextHops) {
+    if let Err(error) = control.set_rules(&rules) {
+        tracing::error!("steering rules not renewed: {error}");
+    }
+    for (id, (old, new)) in (0..).zip(before.interfaces().iter().zip(now.interfaces())) {
+        if old.mac != new.mac
+            && let Err(error) = control.set_mac(InterfaceId(id), new.mac)
+        {
+            tracing::error!(
+                "{}: its new MAC {} is not steered to: {error}",
+                new.name,
+                new.mac
+            );
+        }
+    }
+}
+
+impl Drop for Follower {
+    fn drop(&mut self) {
+        self.stopping.store(true, Ordering::Relaxed);
+        if let Some(thread) = self.thread.take() {
+            // It panicked if this fails, and has said so.
+            let _ = thread.join();
+        }
+    }
+}

@@ -1,0 +1,48 @@
+//! The thread that a worker lives on.
+
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::{Builder, JoinHandle};
+
+use lb_model::FrameCensus;
+use lb_runtime::Worker;
+use lb_xsk::XskPort;
+use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
+
+use super::clock::Clock;
+
+/// Lets `worker` take turns on a thread of its own until `stopping`; it ends with what became of its frames.
+pub fn spawn(
+    number: usize,
+    mut worker: Worker<XskPort>,
+    stopping: Arc<AtomicBool>,
+) -> io::Result<JoinHandle<FrameCensus>> {
+    Builder::new()
+        .name(format!("lb-worker-{number}"))
+        .spawn(move || {
+            pin(number);
+            let clock = Clock::new();
+            while !stopping.load(Ordering::Relaxed) {
+                if worker.turn(clock.now()).received == 0 {
+                    worker.wait();
+                }
+            }
+            worker.into_port().close()
+        })
+}
+
+/// Keeps the calling thread on one of the CPUs that the process may use, a different one for each worker.
+fn pin(number: usize) {
+    let pinned = sched_getaffinity(None).and_then(|allowed| {
+        let cpus: Vec<usize> = (0..CpuSet::MAX_CPU)
+            .filter(|cpu| allowed.is_set(*cpu))
+            .collect();
+        let mut own = CpuSet::new();
+        own.set(cpus[number % cpus.len()]);
+        sched_setaffinity(None, &own)
+    });
+    if let Err(error) = pinned {
+        tracing::warn!("worker {number} is not pinned to a CPU: {error}");
+    }
+}
