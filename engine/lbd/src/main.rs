@@ -1,1 +1,49 @@
-fn main() {}
+//! `lbd`: the load balancer as a daemon. It reads a file, runs the [`lb`] library, and answers to signals.
+
+mod arguments;
+mod config;
+mod logging;
+mod rights;
+mod run;
+
+use std::path::Path;
+use std::process::ExitCode;
+
+use annotate_snippets::Renderer;
+use arguments::{Arguments, Task};
+
+fn main() -> ExitCode {
+    let done = match Arguments::from_command_line().task() {
+        Task::Check(file) => check(&file),
+        Task::Run(file) => run(&file),
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(Failed) => ExitCode::FAILURE,
+    }
+}
+
+/// Something went wrong and has been said.
+struct Failed;
+
+fn check(file: &Path) -> Result<(), Failed> {
+    load(file)?;
+    anstream::println!("configuration {} is OK", file.display());
+    Ok(())
+}
+
+fn run(file: &Path) -> Result<(), Failed> {
+    logging::start();
+    let config = load(file)?;
+    run::run(&config).map_err(|error| {
+        tracing::error!("{error:#}");
+        Failed
+    })
+}
+
+fn load(file: &Path) -> Result<lb::Config, Failed> {
+    config::load(file).map_err(|refusal| {
+        anstream::eprintln!("{}", refusal.draw(&Renderer::styled()));
+        Failed
+    })
+}

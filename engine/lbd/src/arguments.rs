@@ -1,0 +1,122 @@
+//! The command line.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand};
+
+/// Where the configuration is if nobody says otherwise.
+const DEFAULT_CONFIG: &str = "/etc/lbd/lbd.toml";
+
+/// A layer-4 load balancer in userspace, on AF_XDP
+#[derive(Parser)]
+#[command(name = "lbd", version, arg_required_else_help = true)]
+#[command(args_conflicts_with_subcommands = true, subcommand_negates_reqs = true)]
+pub struct Arguments {
+    #[command(subcommand)]
+    command: Option<Command>,
+
+    /// Check the configuration and exit
+    #[arg(short = 't', required = true)]
+    test: bool,
+
+    #[command(flatten)]
+    config: ConfigFile,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Balance until SIGTERM or SIGINT
+    Run(ConfigFile),
+    /// Check a configuration: needs no rights and touches no interface
+    Check {
+        /// The file to check
+        #[arg(default_value = DEFAULT_CONFIG)]
+        file: PathBuf,
+    },
+}
+
+#[derive(Args)]
+struct ConfigFile {
+    /// The configuration
+    #[arg(short, long = "config", value_name = "FILE", default_value = DEFAULT_CONFIG)]
+    config: PathBuf,
+}
+
+/// What is to be done, with which file.
+pub enum Task {
+    Check(PathBuf),
+    Run(PathBuf),
+}
+
+impl Arguments {
+    /// Of this process. A mistake ends it with status 2.
+    pub fn from_command_line() -> Arguments {
+        Arguments::parse()
+    }
+
+    pub fn task(self) -> Task {
+        match self.command {
+            Some(Command::Run(ConfigFile { config })) => Task::Run(config),
+            Some(Command::Check { file }) => Task::Check(file),
+            // Without a command clap insists on -t.
+            None => Task::Check(self.config.config),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    fn task(line: &str) -> Option<Task> {
+        let words = line.split_whitespace();
+        Arguments::try_parse_from(words).ok().map(Arguments::task)
+    }
+
+    #[test]
+    fn the_command_line_is_sound() {
+        Arguments::command().debug_assert();
+    }
+
+    #[test]
+    fn a_check_may_be_asked_for_as_nginx_users_do() {
+        for line in [
+            "lbd check f",
+            "lbd -t -c f",
+            "lbd -t --config f",
+            "lbd -c f -t",
+        ] {
+            let checked = matches!(task(line), Some(Task::Check(file)) if file == *"f");
+            assert!(checked, "{line}");
+        }
+        let usual = matches!(task("lbd -t"), Some(Task::Check(file)) if file == *DEFAULT_CONFIG);
+        assert!(usual);
+    }
+
+    #[test]
+    fn running_takes_the_usual_file_unless_told_otherwise() {
+        assert!(matches!(task("lbd run"), Some(Task::Run(file)) if file == *DEFAULT_CONFIG));
+        for line in ["lbd run --config f", "lbd run -c f"] {
+            assert!(
+                matches!(task(line), Some(Task::Run(file)) if file == *"f"),
+                "{line}"
+            );
+        }
+    }
+
+    #[test]
+    fn mixtures_and_fragments_are_refused() {
+        for line in [
+            "lbd",
+            "lbd -c f",
+            "lbd -t run",
+            "lbd run f",
+            "lbd check a b",
+            "lbd rnu",
+        ] {
+            assert!(task(line).is_none(), "{line}");
+        }
+    }
+}
