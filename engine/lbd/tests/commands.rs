@@ -3,6 +3,10 @@
 use std::fs;
 use std::path::Path;
 use std::process::{Command, Output};
+use std::time::Duration;
+
+use lb_testkit::netns::{End, Namespace, Scratch, available, veth};
+use nix::sys::signal::Signal;
 
 const GOOD: &str = "[engine]\ninterfaces = [\"eth0\"]\n";
 
@@ -67,15 +71,68 @@ fn running_without_rights_says_which_are_lacking() {
     let folder = tempfile::tempdir().expect("a folder");
     let file = folder.path().join("lbd.toml");
     fs::write(&file, GOOD).expect("a file");
-    let mut command = Command::new("setpriv");
-    command.args(["--bounding-set", "-net_admin", "--inh-caps", "-net_admin"]);
-    command
-        .arg(env!("CARGO_BIN_EXE_lbd"))
-        .args(["run", "-c"])
-        .arg(&file);
+    let lbd = env!("CARGO_BIN_EXE_lbd");
+    let mut command = Command::new(lbd);
+    if rustix::process::geteuid().is_root() {
+        command = Command::new("setpriv");
+        command.args(["--bounding-set", "-net_admin", "--inh-caps", "-net_admin"]);
+        command.arg(lbd);
+    }
+    command.args(["run", "-c"]).arg(&file);
     let (code, _, stderr) = ended(&command.output().expect("setpriv starts"));
     assert_eq!(code, Some(1), "{stderr}");
     assert!(stderr.contains("lacks CAP_NET_ADMIN"), "{stderr}");
+}
+
+/// Bounds a failure only.
+const LIMIT: Duration = Duration::from_secs(60);
+
+#[test]
+fn a_hang_up_is_noted_and_an_interrupt_ends_it_well() {
+    if !available() {
+        return;
+    }
+    let namespace = Namespace::new("lonely").expect("a namespace");
+    let ends = ["eth0", "peer"].map(|name| End::new(&namespace, name));
+    veth(ends[0], ends[1], 1).expect("a veth pair");
+    let scratch = Scratch::new().expect("a folder");
+    let file = scratch.write("lbd.toml", GOOD).expect("a file");
+    let mut command = Command::new(env!("CARGO_BIN_EXE_lbd"));
+    command.args(["run", "-c"]).arg(file);
+    let mut process = namespace.spawn(command).expect("lbd starts");
+    process
+        .wait_for("balancing 0 services on eth0", LIMIT)
+        .expect("it balances");
+    process.signal(Signal::SIGHUP).expect("it lives");
+    process
+        .wait_for("SIGHUP ignored", LIMIT)
+        .expect("it says so");
+    process.signal(Signal::SIGINT).expect("it lives");
+    let status = process.wait(LIMIT).expect("it ends");
+    assert_eq!(status.code(), Some(0), "{}", process.log());
+    assert!(
+        process.log().contains("frames conserved"),
+        "{}",
+        process.log()
+    );
+}
+
+#[test]
+fn an_interface_that_is_not_there_is_named() {
+    if !available() {
+        return;
+    }
+    let namespace = Namespace::new("empty").expect("a namespace");
+    let scratch = Scratch::new().expect("a folder");
+    let file = scratch.write("lbd.toml", GOOD).expect("a file");
+    let mut command = Command::new(env!("CARGO_BIN_EXE_lbd"));
+    command.args(["run", "-c"]).arg(file);
+    let (code, _, stderr) = ended(&namespace.output(command).expect("lbd starts"));
+    assert_eq!(code, Some(1), "{stderr}");
+    assert!(
+        stderr.contains("interface eth0 does not exist; there are: lo"),
+        "{stderr}"
+    );
 }
 
 #[test]

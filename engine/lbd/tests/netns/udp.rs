@@ -4,7 +4,7 @@ use lb_testkit::netns::{Topology, available, server_name, udp_requests};
 
 use crate::rig::{Mode, Rig, UDP, service};
 
-const REQUESTS: u64 = 900;
+const REQUESTS: u64 = 600;
 
 #[test]
 fn datagrams_are_answered_through_two_armed_nat() {

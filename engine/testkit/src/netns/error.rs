@@ -1,10 +1,10 @@
 //! What can go wrong while a lab is made or used.
 
-use std::io;
 use std::process::ExitStatus;
+use std::{fmt, io};
 
 /// A lab could not be made, or a program in it did not do its job.
-#[derive(Debug, thiserror::Error)]
+#[derive(thiserror::Error)]
 pub enum Error {
     /// The kernel refused something.
     #[error("{what}: {source}")]
@@ -53,5 +53,12 @@ impl Error {
     pub(super) fn io(what: impl Into<String>) -> impl FnOnce(io::Error) -> Error {
         let what = what.into();
         move |source| Error::Io { what, source }
+    }
+}
+
+/// As [`Display`](fmt::Display): this is what a failing `expect` prints, and a program's log should be legible there.
+impl fmt::Debug for Error {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, formatter)
     }
 }

@@ -4,7 +4,7 @@
 //!
 //! | who | client side, 10.0.0.0/24 | server side, 10.1.0.0/24 |
 //! | --- | --- | --- |
-//! | client | 10.0.0.1 | |
+//! | client | 10.0.0.1 to 10.0.0.4 | |
 //! | balancer | 10.0.0.254 | 10.1.0.254 |
 //! | router | 10.0.0.253 | 10.1.0.253 |
 //! | server-1, server-2, … | | 10.1.0.11, 10.1.0.12, … |
@@ -43,8 +43,13 @@ use std::net::Ipv4Addr;
 use super::link::{End, bridge, veth};
 use super::{Error, Namespace};
 
-/// The client.
-pub const CLIENT: Ipv4Addr = Ipv4Addr::new(10, 0, 0, 1);
+/// The client; it has several addresses, to pass for several clients.
+pub const CLIENTS: [Ipv4Addr; 4] = [
+    Ipv4Addr::new(10, 0, 0, 1),
+    Ipv4Addr::new(10, 0, 0, 2),
+    Ipv4Addr::new(10, 0, 0, 3),
+    Ipv4Addr::new(10, 0, 0, 4),
+];
 /// The balancer, towards the client.
 pub const BALANCER: Ipv4Addr = Ipv4Addr::new(10, 0, 0, 254);
 /// The balancer, towards the servers.
@@ -198,8 +203,10 @@ impl Lab {
     }
 
     fn set_up_client(&self) -> Result<(), Error> {
-        self.client
-            .ip(&format!("address add {CLIENT}/24 dev eth0"))?;
+        for address in CLIENTS {
+            self.client
+                .ip(&format!("address add {address}/24 dev eth0"))?;
+        }
         self.client
             .ip(&format!("route add default via {BALANCER}"))?;
         Ok(())

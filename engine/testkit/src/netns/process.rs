@@ -128,8 +128,9 @@ impl Drop for Process {
         // Either fails only if the process is gone already, which is what is wanted.
         let _ = self.child.kill();
         let _ = self.child.wait();
-        if thread::panicking() {
-            eprintln!("--- `{}` printed:\n{}---", self.command, self.log());
+        let log = self.log();
+        if thread::panicking() && !log.is_empty() {
+            eprintln!("--- `{}` printed:\n{log}---", self.command);
         }
     }
 }

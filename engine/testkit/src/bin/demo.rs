@@ -1,0 +1,187 @@
+//! Shows `lbd` at work: builds labs on this machine, sends real requests through it, prints who answered.
+//!
+//! `./x demo` builds both programs and runs this one; it finds `lbd` beside itself.
+
+use std::error::Error;
+use std::path::Path;
+use std::process::ExitCode;
+use std::time::Instant;
+
+use lb_testkit::netns::{
+    Balancer, HttpTally, Lab, Plan, Replies, Scratch, Service, Topology, VIP, WebServer,
+    server_name, skip_reason,
+};
+
+const REQUESTS: u64 = 3_000;
+const SERVERS: usize = 3;
+
+/// The labs shown; NAT also maps the port.
+const SHOWN: [(Topology, Service); 4] = [
+    (Topology::TwoArmed, DR),
+    (Topology::OneArmed, DR),
+    (Topology::TwoArmed, NAT),
+    (Topology::OneArmed, NAT),
+];
+const DR: Service = Service {
+    mode: "dr",
+    protocol: "tcp",
+    port: 80,
+    server_port: 80,
+};
+const NAT: Service = Service {
+    mode: "nat",
+    protocol: "tcp",
+    port: 80,
+    server_port: 8080,
+};
+
+fn main() -> ExitCode {
+    if let Some(why) = skip_reason() {
+        println!("SKIPPED: {why}");
+        return ExitCode::SUCCESS;
+    }
+    match show() {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
+        Err(error) => {
+            eprintln!("demo: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Runs every lab; whether no request failed.
+fn show() -> Result<bool, Box<dyn Error>> {
+    let lbd = std::env::current_exe()?.with_file_name("lbd");
+    println!(
+        "\nA client, {SERVERS} nginx servers and lbd, each in a network namespace of its own, joined by veth pairs;\n\
+         {REQUESTS} curl requests to http://{VIP}/ per line, each on a new TCP connection.\n"
+    );
+    println!("{}", heading());
+    let (mut failures, mut config) = (0, String::new());
+    for (topology, service) in SHOWN {
+        let run = Run::new(&lbd, topology, service)?;
+        println!("{}", run.line());
+        if let Some(failure) = &run.tally.first_failure {
+            println!("      the first failure, as curl reports it: {failure}");
+        }
+        failures += run.tally.failures;
+        config = run.config;
+    }
+    println!("\nThe last line's configuration:\n");
+    for line in config.lines() {
+        println!("    {line}");
+    }
+    println!("\nWhere to look next:\n");
+    println!("    README.md                   what lbd is, and how to embed it");
+    println!("    docs/                       a page on every mode");
+    println!("    lbd check FILE              says what is wrong with a configuration, and where");
+    println!("    lbd run --config FILE       balances on this machine's own interfaces");
+    println!("    ./x test                    all tests; ./x help has more");
+    println!("\nlbd is {}", lbd.display());
+    Ok(failures == 0)
+}
+
+/// One lab with one service, and what came of it.
+struct Run {
+    topology: Topology,
+    service: Service,
+    config: String,
+    tally: HttpTally,
+    seconds: f64,
+}
+
+impl Run {
+    fn new(lbd: &Path, topology: Topology, service: Service) -> Result<Run, Box<dyn Error>> {
+        let replies = if service.mode == "dr" {
+            Replies::Direct
+        } else {
+            Replies::ThroughBalancer
+        };
+        let plan = Plan {
+            servers: SERVERS,
+            ..Plan::new(topology, replies)
+        };
+        let (lab, scratch) = (Lab::new(plan)?, Scratch::new()?);
+        let _servers = lab
+            .servers
+            .iter()
+            .map(|server| WebServer::start(server, server.label(), service.server_port, &scratch))
+            .collect::<Result<Vec<_>, _>>()?;
+        let config = lab.config(&[service]);
+        let mut balancer = Balancer::start(&lab, lbd, &config)?;
+        let start = Instant::now();
+        let tally = HttpTally::collect(&lab.client, &format!("http://{VIP}/"), REQUESTS)?;
+        let seconds = start.elapsed().as_secs_f64();
+        let status = balancer.terminate()?;
+        if !status.success() {
+            return Err(format!("lbd ended with {status}:\n{}", balancer.log()).into());
+        }
+        Ok(Run {
+            topology,
+            service,
+            config,
+            tally,
+            seconds,
+        })
+    }
+
+    fn line(&self) -> String {
+        let topology = match self.topology {
+            Topology::OneArmed => "one-armed",
+            Topology::TwoArmed => "two-armed",
+        };
+        let requests = (self.tally.answers.values().sum::<u64>() + self.tally.failures).to_string();
+        let per_server = (0..SERVERS).map(|index| {
+            self.tally
+                .answers
+                .get(&server_name(index))
+                .copied()
+                .unwrap_or(0)
+                .to_string()
+        });
+        let rate = format!(
+            "{:.0}",
+            self.tally.answers.values().sum::<u64>() as f64 / self.seconds
+        );
+        let failures = self.tally.failures.to_string();
+        row(
+            self.service.mode,
+            topology,
+            "rr",
+            &requests,
+            per_server,
+            &failures,
+            &rate,
+        )
+    }
+}
+
+fn heading() -> String {
+    let servers = (0..SERVERS).map(server_name);
+    row(
+        "mode",
+        "wiring",
+        "scheduler",
+        "requests",
+        servers,
+        "failures",
+        "requests/s",
+    )
+}
+
+/// Words to the left, numbers to the right.
+fn row(
+    mode: &str,
+    wiring: &str,
+    scheduler: &str,
+    requests: &str,
+    servers: impl Iterator<Item = String>,
+    failures: &str,
+    rate: &str,
+) -> String {
+    let servers: String = servers.map(|server| format!("  {server:>8}")).collect();
+    format!(
+        "{mode:<4}  {wiring:<9}  {scheduler:<9}  {requests:>8}{servers}  {failures:>8}  {rate:>10}"
+    )
+}
