@@ -14,6 +14,7 @@
 
 mod addr;
 mod conn;
+mod dest;
 mod flow;
 mod frame;
 mod mode;
@@ -27,6 +28,7 @@ mod verdict;
 
 pub use addr::{Addr, Endpoint, ParseEndpointError};
 pub use conn::{Conn, ConnId, ConnState, Hit};
+pub use dest::Dest;
 pub use flow::{Direction, FlowKey, Protocol};
 pub use frame::Frame;
 pub use mode::{Mode, Work};
@@ -34,6 +36,6 @@ pub use next_hop::{Hop, Interface, InterfaceId, Mac, NextHops, Prefix, Resolutio
 pub use packet::{BATCH, Batch, Headers, Packet};
 pub use port::{FrameCensus, Port};
 pub use scheduler::{Scheduler, SchedulerFactory};
-pub use service::{Dest, ServiceKey, VirtualService};
+pub use service::{ServiceKey, VirtualService};
 pub use time::Time;
 pub use verdict::{DropReason, PuntReason, Verdict};
