@@ -67,7 +67,7 @@ fn lookup(c: &mut Criterion) {
         let mut table = ConnTable::new(conns, Timeouts::default());
         for number in 0..conns {
             table
-                .open(conn(number, &dest), TcpFlags::default(), Time::ZERO)
+                .open(conn(number, &dest), None, TcpFlags::default(), Time::ZERO)
                 .expect("room");
         }
         // A stride that is prime to both sizes visits every conn before it comes back.

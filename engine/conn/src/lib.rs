@@ -7,7 +7,9 @@
 
 mod state;
 mod table;
+mod templates;
 mod wheel;
 
 pub use state::{Timeouts, next_state};
-pub use table::{ConnTable, Refused};
+pub use table::{ConnTable, ConnView, Refused};
+pub use templates::{Asked, Template, TemplateId, TemplateKey, Templates};

@@ -84,6 +84,13 @@ pub fn next_state(
 pub struct Timeouts([Duration; ConnState::ALL.len()]);
 
 impl Timeouts {
+    /// These, but for `timeout` in `state`.
+    #[must_use]
+    pub fn with(mut self, state: ConnState, timeout: Duration) -> Timeouts {
+        self.0[state as usize] = timeout;
+        self
+    }
+
     /// The time-out in `state`.
     pub fn of(&self, state: ConnState) -> Duration {
         self.0[state as usize]

@@ -1,12 +1,14 @@
 //! The table: a slab of entries, an index of flow keys over it, a wheel of time-outs beside it.
 
+use std::time::Duration;
+
 use ahash::RandomState;
 use hashbrown::HashTable;
 use lb_model::{Conn, ConnId, ConnState, Direction, FlowKey, Hit, Protocol, Time};
 use lb_wire::TcpFlags;
 
 use crate::wheel::Wheel;
-use crate::{Timeouts, next_state};
+use crate::{TemplateId, Templates, Timeouts, next_state};
 
 /// Why a conn was not opened.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -21,6 +23,29 @@ struct Entry {
     conn: Conn,
     state: ConnState,
     last_packet: Time,
+    /// The time-out of its state when its last packet came.
+    timeout: Duration,
+    /// The template that made it.
+    template: Option<TemplateId>,
+    life: Life,
+}
+
+#[derive(PartialEq, Eq)]
+enum Life {
+    /// Found by its flows and counted by its server.
+    Found,
+    /// Ended within this batch: neither found nor counted, but ids in the batch may still name it.
+    Retired,
+}
+
+/// A conn as listings show it.
+pub struct ConnView<'a> {
+    /// The conn.
+    pub conn: &'a Conn,
+    /// Its state.
+    pub state: ConnState,
+    /// How long it lives on without a packet.
+    pub expires_in: Duration,
 }
 
 /// The conns of one worker.
@@ -31,6 +56,8 @@ pub struct ConnTable {
     hasher: RandomState,
     wheel: Wheel,
     timeouts: Timeouts,
+    templates: Templates,
+    retired: Vec<ConnId>,
 }
 
 /// One of a conn's keys: its place in the slab, shifted, and which of its two flows is meant.
@@ -84,12 +111,48 @@ impl ConnTable {
             hasher: RandomState::new(),
             wheel: Wheel::new(capacity as usize),
             timeouts,
+            templates: Templates::new(capacity),
+            retired: Vec::new(),
         }
+    }
+
+    /// Other time-outs, for every conn from its next packet on (ipvsadm `--set`).
+    pub fn set_timeouts(&mut self, timeouts: Timeouts) {
+        self.timeouts = timeouts;
+    }
+
+    /// The time-outs in force.
+    pub fn timeouts(&self) -> &Timeouts {
+        &self.timeouts
+    }
+
+    /// The persistence templates.
+    pub fn templates(&self) -> &Templates {
+        &self.templates
+    }
+
+    /// The persistence templates.
+    pub fn templates_mut(&mut self) -> &mut Templates {
+        &mut self.templates
+    }
+
+    /// Every conn that can be found, in no particular order.
+    pub fn iter(&self, now: Time) -> impl Iterator<Item = ConnView<'_>> {
+        let found = |entry: &&Entry| entry.life == Life::Found;
+        self.entries
+            .iter()
+            .flatten()
+            .filter(found)
+            .map(move |entry| ConnView {
+                conn: &entry.conn,
+                state: entry.state,
+                expires_in: entry.timeout.saturating_sub(now.since(entry.last_packet)),
+            })
     }
 
     /// How many conns it holds.
     pub fn len(&self) -> usize {
-        self.entries.len() - self.free.len()
+        self.entries.len() - self.free.len() - self.retired.len()
     }
 
     /// Whether it holds none.
@@ -120,10 +183,32 @@ impl ConnTable {
         self.entry(id).state
     }
 
-    /// Opens a conn for its first packet, which carries `flags` and comes in at `now`.
+    /// Whether a SYN on the conn at `id` is taken for a new connection rather than for one of its own packets (kernel
+    /// `is_new_conn_expected`); `reuse_mode` is `net.ipv4.vs.conn_reuse_mode`.
+    pub fn expects_new(&self, id: ConnId, reuse_mode: u8) -> bool {
+        let entry = self.entry(id);
+        if entry.template.is_some() || reuse_mode == 0 {
+            return false;
+        }
+        let one_way = entry.conn.reply.is_none();
+        match entry.state {
+            ConnState::TimeWait | ConnState::Close => true,
+            ConnState::FinWait => one_way && reuse_mode & 2 != 0,
+            _ => false,
+        }
+    }
+
+    /// Opens a conn for its first packet, which carries `flags` and comes in at `now`; `template` is the one that
+    /// made it.
     ///
     /// Its flow must not be in the table.
-    pub fn open(&mut self, conn: Conn, flags: TcpFlags, now: Time) -> Result<ConnId, Refused> {
+    pub fn open(
+        &mut self,
+        conn: Conn,
+        template: Option<TemplateId>,
+        flags: TcpFlags,
+        now: Time,
+    ) -> Result<ConnId, Refused> {
         if conn
             .reply
             .as_ref()
@@ -131,22 +216,12 @@ impl ConnTable {
         {
             return Err(Refused::ReplyTaken);
         }
-        let id = ConnId(self.free.pop().ok_or(Refused::Full)?);
-        let state = match conn.flow.protocol {
-            Protocol::Tcp => ConnState::None,
-            Protocol::Udp => ConnState::Udp,
-        };
-        // As the kernel's ip_vs_bind_dest: a conn is born inactive, and its first packet may make it active.
-        conn.dest.conn_opened(false);
+        let id = self.insert(conn, template, now).ok_or(Refused::Full)?;
+        let conn = &self.entry(id).conn;
         let keys = [
             Some((conn.flow, Direction::Inbound)),
             conn.reply.map(|reply| (reply, Direction::Outbound)),
         ];
-        self.entries[id.0 as usize] = Some(Entry {
-            conn,
-            state,
-            last_packet: now,
-        });
         for (flow, direction) in keys.into_iter().flatten() {
             let (entries, hasher) = (&self.entries, &self.hasher);
             self.index
@@ -154,7 +229,6 @@ impl ConnTable {
                     flow_of(entries, *key).map_or(0, |flow| hasher.hash_one(flow))
                 });
         }
-        self.wheel.set(id.0, now + self.timeouts.of(state));
         self.packet(
             Hit {
                 conn: id,
@@ -166,11 +240,58 @@ impl ConnTable {
         Ok(id)
     }
 
+    /// Opens a conn for one packet only (one-packet scheduling): it is never found, and counted just for a moment.
+    pub fn open_for_one_packet(
+        &mut self,
+        conn: Conn,
+        template: Option<TemplateId>,
+        now: Time,
+    ) -> Result<ConnId, Refused> {
+        let id = self.insert(conn, template, now).ok_or(Refused::Full)?;
+        self.packet(
+            Hit {
+                conn: id,
+                direction: Direction::Inbound,
+            },
+            TcpFlags::default(),
+            now,
+        );
+        self.retire(id);
+        Ok(id)
+    }
+
+    fn insert(&mut self, conn: Conn, template: Option<TemplateId>, now: Time) -> Option<ConnId> {
+        let id = ConnId(self.free.pop()?);
+        let state = match conn.flow.protocol {
+            Protocol::Tcp => ConnState::None,
+            Protocol::Udp => ConnState::Udp,
+        };
+        let timeout = self.timeouts.of(state);
+        // As the kernel's ip_vs_bind_dest: a conn is born inactive, and its first packet may make it active.
+        conn.dest.conn_opened(false);
+        if let Some(template) = template {
+            self.templates.hold(template, now);
+        }
+        self.entries[id.0 as usize] = Some(Entry {
+            conn,
+            state,
+            last_packet: now,
+            timeout,
+            template,
+            life: Life::Found,
+        });
+        self.wheel.set(id.0, now + timeout);
+        Some(id)
+    }
+
     /// Notes a packet of a conn: its state moves as the flags say and its time-out starts anew.
     /// Panics as [`conn`](ConnTable::conn) does.
     #[inline]
     pub fn packet(&mut self, hit: Hit, flags: TcpFlags, now: Time) {
         let entry = self.entries[hit.conn.0 as usize].as_mut().expect(LIVE);
+        if entry.life == Life::Retired {
+            return;
+        }
         entry.last_packet = now;
         let next = next_state(
             entry.state,
@@ -178,21 +299,28 @@ impl ConnTable {
             flags,
             entry.conn.reply.is_some(),
         );
-        if next != entry.state {
-            if next.is_active() != entry.state.is_active() {
-                entry.conn.dest.conn_ended(entry.state.is_active());
-                entry.conn.dest.conn_opened(next.is_active());
-            }
-            entry.state = next;
+        if next.is_active() != entry.state.is_active() {
+            entry.conn.dest.conn_became(next.is_active());
+        }
+        if let Some(template) = entry.template
+            && matches!(next, ConnState::Established | ConnState::Udp)
+        {
+            self.templates.assure(template);
+        }
+        entry.state = next;
+        let timeout = self.timeouts.of(next);
+        if timeout != entry.timeout {
+            entry.timeout = timeout;
             // A timer that stands too early is set anew when it fires; one that stands too late must move now.
-            let deadline = now + self.timeouts.of(next);
+            let deadline = now + timeout;
             if !self.wheel.fires_by(hit.conn.0, deadline) {
                 self.wheel.set(hit.conn.0, deadline);
             }
         }
     }
 
-    /// Ends conns whose time-out is over at `now`, at most `limit` of them; returns how many.
+    /// Ends conns whose time-out is over at `now`, at most `limit` of them, and templates likewise; returns how many
+    /// conns.
     pub fn expire(&mut self, now: Time, limit: usize) -> usize {
         self.wheel.advance(now);
         let mut ended = 0;
@@ -200,18 +328,25 @@ impl ConnTable {
             && let Some(id) = self.wheel.take_due()
         {
             let entry = self.entry(ConnId(id));
-            let deadline = entry.last_packet + self.timeouts.of(entry.state);
+            let deadline = entry.last_packet + entry.timeout;
             if deadline <= now {
-                self.close(ConnId(id));
+                self.retire(ConnId(id));
                 ended += 1;
             } else {
                 self.wheel.set(id, deadline);
             }
         }
+        while let Some(id) = self.retired.pop() {
+            self.entries[id.0 as usize] = None;
+            self.free.push(id.0);
+        }
+        self.templates.expire(now, limit);
         ended
     }
 
-    fn close(&mut self, id: ConnId) {
+    /// Ends a conn now: it is not found and not counted any more. Ids of it stay good until the next
+    /// [`expire`](ConnTable::expire). Panics as [`conn`](ConnTable::conn) does.
+    pub fn retire(&mut self, id: ConnId) {
         for direction in [Direction::Inbound, Direction::Outbound] {
             let key = Key::new(id, direction);
             if let Some(flow) = flow_of(&self.entries, key)
@@ -222,10 +357,17 @@ impl ConnTable {
                 found.remove();
             }
         }
-        let entry = self.entries[id.0 as usize].take().expect(LIVE);
+        let entry = self.entries[id.0 as usize].as_mut().expect(LIVE);
+        if entry.life == Life::Retired {
+            return;
+        }
+        entry.life = Life::Retired;
         entry.conn.dest.conn_ended(entry.state.is_active());
+        if let Some(template) = entry.template {
+            self.templates.let_go(template);
+        }
         self.wheel.clear(id.0);
-        self.free.push(id.0);
+        self.retired.push(id);
     }
 
     #[inline]
@@ -234,7 +376,7 @@ impl ConnTable {
     }
 }
 
-/// Conns end in [`ConnTable::expire`] only, and that takes the table for itself between batches.
+/// Places are given back in [`ConnTable::expire`] only, and that takes the table for itself between batches.
 const LIVE: &str = "an id from this batch names a live conn";
 
 #[cfg(test)]
@@ -281,7 +423,9 @@ mod tests {
         let dest = dest();
         let conn = conn(4000, Protocol::Udp, &dest, true);
         let (flow, reply) = (conn.flow, conn.reply.expect("two-way"));
-        let id = table.open(conn, TcpFlags::default(), at(0)).expect("room");
+        let id = table
+            .open(conn, None, TcpFlags::default(), at(0))
+            .expect("room");
         assert_eq!(
             table.find(&flow),
             Some(Hit {
@@ -316,7 +460,7 @@ mod tests {
         let mut table = ConnTable::new(4, Timeouts::default());
         let dest = dest();
         let id = table
-            .open(conn(4000, Protocol::Tcp, &dest, true), SYN, at(0))
+            .open(conn(4000, Protocol::Tcp, &dest, true), None, SYN, at(0))
             .expect("room");
         let inbound = Hit {
             conn: id,
@@ -342,16 +486,16 @@ mod tests {
         let dest = dest();
         for cport in [1, 2] {
             table
-                .open(conn(cport, Protocol::Udp, &dest, true), SYN, at(0))
+                .open(conn(cport, Protocol::Udp, &dest, true), None, SYN, at(0))
                 .expect("room");
         }
         assert_eq!(
-            table.open(conn(3, Protocol::Udp, &dest, true), SYN, at(0)),
+            table.open(conn(3, Protocol::Udp, &dest, true), None, SYN, at(0)),
             Err(Refused::Full)
         );
         assert_eq!(table.expire(at(400), 1), 1, "the limit holds");
         table
-            .open(conn(3, Protocol::Udp, &dest, true), SYN, at(400))
+            .open(conn(3, Protocol::Udp, &dest, true), None, SYN, at(400))
             .expect("room again");
         assert_eq!(table.len(), 2);
     }
@@ -361,11 +505,131 @@ mod tests {
         let mut table = ConnTable::new(4, Timeouts::default());
         let dest = dest();
         table
-            .open(conn(1, Protocol::Tcp, &dest, true), SYN, at(0))
+            .open(conn(1, Protocol::Tcp, &dest, true), None, SYN, at(0))
             .expect("room");
         let mut other = conn(1, Protocol::Tcp, &dest, true);
         other.flow.destination.port = 81;
-        assert_eq!(table.open(other, SYN, at(0)), Err(Refused::ReplyTaken));
+        assert_eq!(
+            table.open(other, None, SYN, at(0)),
+            Err(Refused::ReplyTaken)
+        );
         assert_eq!((table.len(), dest.active()), (1, 1), "nothing half opened");
+    }
+
+    #[test]
+    fn a_retired_conn_is_gone_for_all_but_the_batch_that_still_names_it() {
+        let mut table = ConnTable::new(1, Timeouts::default());
+        let dest = dest();
+        let old = conn(1, Protocol::Tcp, &dest, true);
+        let flow = old.flow;
+        let id = table.open(old.clone(), None, SYN, at(0)).expect("room");
+        table.retire(id);
+        table.retire(id);
+        table.packet(
+            Hit {
+                conn: id,
+                direction: Direction::Outbound,
+            },
+            ACK,
+            at(0),
+        );
+        assert_eq!((table.find(&flow), dest.total(), table.len()), (None, 0, 0));
+        assert_eq!(table.conn(id).flow, flow);
+        assert_eq!(
+            table.open(old.clone(), None, SYN, at(0)),
+            Err(Refused::Full),
+            "its place is not free yet"
+        );
+        table.expire(at(0), 9);
+        assert!(table.open(old, None, SYN, at(0)).is_ok());
+    }
+
+    #[test]
+    fn a_syn_is_expected_as_the_kernel_expects_it() {
+        let (mut table, dest) = (ConnTable::new(2, Timeouts::default()), dest());
+        let fin = TcpFlags::FIN;
+        for (two_way, expected) in [
+            (true, [false, true, true, true]),
+            (false, [false, false, true, true]),
+        ] {
+            let mut seen = Vec::new();
+            let conn = conn(1, Protocol::Tcp, &dest, two_way);
+            let id = table.open(conn, None, SYN, at(0)).expect("room");
+            seen.push(table.expects_new(id, 1));
+            table.packet(
+                Hit {
+                    conn: id,
+                    direction: Direction::Inbound,
+                },
+                ACK,
+                at(0),
+            );
+            table.packet(
+                Hit {
+                    conn: id,
+                    direction: Direction::Inbound,
+                },
+                fin,
+                at(0),
+            );
+            if two_way {
+                table.packet(
+                    Hit {
+                        conn: id,
+                        direction: Direction::Outbound,
+                    },
+                    fin,
+                    at(0),
+                );
+            }
+            seen.extend([table.expects_new(id, 1), table.expects_new(id, 3)]);
+            assert!(!table.expects_new(id, 0));
+            table.packet(
+                Hit {
+                    conn: id,
+                    direction: Direction::Inbound,
+                },
+                TcpFlags::RST,
+                at(0),
+            );
+            seen.push(table.expects_new(id, 1));
+            assert_eq!(seen, expected, "two-way: {two_way}");
+            table.retire(id);
+        }
+    }
+
+    #[test]
+    fn a_conn_for_one_packet_is_never_found_and_counted_by_nobody_after_it() {
+        let (mut table, dest) = (ConnTable::new(1, Timeouts::default()), dest());
+        let conn = conn(1, Protocol::Udp, &dest, false);
+        let flow = conn.flow;
+        let id = table.open_for_one_packet(conn, None, at(0)).expect("room");
+        assert_eq!(table.conn(id).flow, flow);
+        assert_eq!((table.find(&flow), dest.total()), (None, 0));
+        table.expire(at(0), 9);
+        assert!(table.is_empty());
+    }
+
+    #[test]
+    fn other_time_outs_count_from_the_next_packet_on() {
+        let (mut table, dest) = (ConnTable::new(2, Timeouts::default()), dest());
+        let mut ids = [1, 2].map(|cport| {
+            table
+                .open(conn(cport, Protocol::Udp, &dest, true), None, SYN, at(0))
+                .expect("room")
+        });
+        table.set_timeouts(Timeouts::default().with(ConnState::Udp, Duration::from_secs(5)));
+        ids.reverse();
+        table.packet(
+            Hit {
+                conn: ids[0],
+                direction: Direction::Inbound,
+            },
+            TcpFlags::default(),
+            at(1),
+        );
+        assert_eq!(table.expire(at(7), 9), 1);
+        assert_eq!(table.expire(at(299), 9), 0);
+        assert_eq!(table.expire(at(301), 9), 1);
     }
 }

@@ -56,7 +56,7 @@ fn open<P>(worker: &mut Worker<P>, packet: &Packet, now: Time) -> Result<Hit, Ve
         reply: service.mode().reply(&packet.flow, dest),
         mode: service.mode_id(),
     };
-    match worker.conns.open(conn, flags, now) {
+    match worker.conns.open(conn, None, flags, now) {
         Ok(conn) => Ok(Hit {
             conn,
             direction: Direction::Inbound,

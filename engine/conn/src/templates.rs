@@ -1,0 +1,256 @@
+//! Persistence: which server a client, or a network of clients, was sent to (kernel `ip_vs_sched_persist`).
+//!
+//! A template names a server for a client network and a service. Conns made by it hold it: while they live it does
+//! not end, and once its own time-out has passed while they did, its time-out is a minute from then on (kernel
+//! `ip_vs_conn_expire`, `expire_later`).
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use ahash::RandomState;
+use hashbrown::HashMap;
+use lb_model::{Addr, Dest, Time};
+
+use crate::wheel::Wheel;
+
+/// What a template is found by.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub struct TemplateKey {
+    /// The client's address under the service's netmask.
+    pub client: Addr,
+    /// What the clients asked for.
+    pub asked: Asked,
+}
+
+/// What clients with one template asked for.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum Asked {
+    /// A virtual service's address; port 0 stands for every port of a service with port 0.
+    Service(lb_model::ServiceKey),
+    /// A service by its mark.
+    Mark(u32),
+}
+
+/// A template's place; valid as long as a conn holds it, or until the next [`expire`](Templates::expire).
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct TemplateId(u32);
+
+/// One template.
+#[derive(Clone, Debug)]
+pub struct Template {
+    /// What it is found by.
+    pub key: TemplateKey,
+    /// The server it leads to.
+    pub dest: Arc<Dest>,
+    /// Whether a conn of it was ever established.
+    pub assured: bool,
+    timeout: Duration,
+    /// When its time-out last began.
+    since: Time,
+    conns: u32,
+}
+
+impl Template {
+    /// How long it lives from `now` on, if nothing happens.
+    pub fn expires_in(&self, now: Time) -> Duration {
+        self.timeout.saturating_sub(now.since(self.since))
+    }
+}
+
+/// How long a template lives on after its time-out has passed while conns held it.
+const HELD_ON: Duration = Duration::from_secs(60);
+
+/// The templates of one worker.
+pub struct Templates {
+    slots: Vec<Option<Template>>,
+    free: Vec<u32>,
+    by_key: HashMap<TemplateKey, TemplateId, RandomState>,
+    wheel: Wheel,
+}
+
+impl Templates {
+    /// Room for `capacity` templates.
+    pub fn new(capacity: u32) -> Templates {
+        let mut slots = Vec::new();
+        slots.resize_with(capacity as usize, || None);
+        Templates {
+            slots,
+            free: (0..capacity).rev().collect(),
+            by_key: HashMap::with_hasher(RandomState::new()),
+            wheel: Wheel::new(capacity as usize),
+        }
+    }
+
+    /// The template with this key.
+    pub fn find(&self, key: &TemplateKey) -> Option<TemplateId> {
+        self.by_key.get(key).copied()
+    }
+
+    /// The template at `id`.
+    pub fn get(&self, id: TemplateId) -> &Template {
+        self.slots[id.0 as usize].as_ref().expect(LIVE)
+    }
+
+    /// Every template that can be found.
+    pub fn iter(&self) -> impl Iterator<Item = &Template> {
+        self.by_key.values().map(|id| self.get(*id))
+    }
+
+    /// Makes a template, in place of one with the same key; `None` if there is no room.
+    pub fn open(
+        &mut self,
+        key: TemplateKey,
+        dest: &Arc<Dest>,
+        timeout: Duration,
+        now: Time,
+    ) -> Option<TemplateId> {
+        let id = TemplateId(self.free.pop()?);
+        dest.template_opened();
+        self.slots[id.0 as usize] = Some(Template {
+            key,
+            dest: Arc::clone(dest),
+            assured: false,
+            timeout,
+            since: now,
+            conns: 0,
+        });
+        // A template that this one replaces is not found any more, but lives as long as its conns.
+        self.by_key.insert(key, id);
+        self.wheel.set(id.0, now + timeout);
+        Some(id)
+    }
+
+    /// Lets a template be found no more, because its server is gone or quiesced.
+    pub fn forget(&mut self, id: TemplateId) {
+        let key = self.get(id).key;
+        if self.by_key.get(&key) == Some(&id) {
+            self.by_key.remove(&key);
+        }
+    }
+
+    /// A conn was made by the template and holds it; its time-out begins anew.
+    pub fn hold(&mut self, id: TemplateId, now: Time) {
+        let template = self.slots[id.0 as usize].as_mut().expect(LIVE);
+        template.conns += 1;
+        template.since = now;
+    }
+
+    /// A conn that held the template ended.
+    pub fn let_go(&mut self, id: TemplateId) {
+        self.slots[id.0 as usize].as_mut().expect(LIVE).conns -= 1;
+    }
+
+    /// A conn of the template was established.
+    pub fn assure(&mut self, id: TemplateId) {
+        self.slots[id.0 as usize].as_mut().expect(LIVE).assured = true;
+    }
+
+    /// Ends templates whose time-out is over at `now` and that no conn holds, at most `limit`.
+    pub fn expire(&mut self, now: Time, limit: usize) {
+        self.wheel.advance(now);
+        for _ in 0..limit {
+            let Some(id) = self.wheel.take_due().map(TemplateId) else {
+                return;
+            };
+            let template = self.slots[id.0 as usize].as_mut().expect(LIVE);
+            if template.conns > 0 && template.since + template.timeout <= now {
+                (template.timeout, template.since) = (HELD_ON, now);
+            }
+            let deadline = template.since + template.timeout;
+            if deadline > now {
+                self.wheel.set(id.0, deadline);
+            } else {
+                self.close(id);
+            }
+        }
+    }
+
+    fn close(&mut self, id: TemplateId) {
+        self.forget(id);
+        if let Some(template) = self.slots[id.0 as usize].take() {
+            template.dest.template_ended();
+            self.free.push(id.0);
+        }
+    }
+}
+
+/// A template ends when no conn holds it, between batches.
+const LIVE: &str = "an id that a conn holds names a live template";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn key() -> TemplateKey {
+        TemplateKey {
+            client: Addr::v4([192, 0, 2, 0]),
+            asked: Asked::Mark(7),
+        }
+    }
+
+    fn dest() -> Arc<Dest> {
+        Arc::new(Dest::new("10.1.0.11:80".parse().expect("valid"), 1))
+    }
+
+    fn at(seconds: u64) -> Time {
+        Time::ZERO + Duration::from_secs(seconds)
+    }
+
+    const FIVE_MINUTES: Duration = Duration::from_secs(300);
+
+    #[test]
+    fn a_template_ends_when_its_time_out_is_over_and_each_use_begins_it_anew() {
+        let (mut templates, dest) = (Templates::new(4), dest());
+        let id = templates
+            .open(key(), &dest, FIVE_MINUTES, at(0))
+            .expect("room");
+        assert_eq!(dest.persistent(), 1);
+        templates.hold(id, at(200));
+        templates.let_go(id);
+        templates.expire(at(499), 9);
+        assert_eq!(templates.find(&key()), Some(id));
+        templates.expire(at(501), 9);
+        assert_eq!(templates.find(&key()), None);
+        assert_eq!(dest.persistent(), 0);
+    }
+
+    #[test]
+    fn a_template_outlives_its_time_out_while_held_and_lives_a_minute_at_a_time_then() {
+        let (mut templates, dest) = (Templates::new(4), dest());
+        let id = templates
+            .open(key(), &dest, FIVE_MINUTES, at(0))
+            .expect("room");
+        templates.hold(id, at(0));
+        templates.expire(at(301), 9);
+        assert_eq!(
+            templates.get(id).expires_in(at(301)),
+            Duration::from_secs(60)
+        );
+        templates.hold(id, at(310));
+        templates.let_go(id);
+        templates.let_go(id);
+        templates.expire(at(369), 9);
+        assert_eq!(templates.find(&key()), Some(id));
+        templates.expire(at(371), 9);
+        assert_eq!(templates.find(&key()), None);
+    }
+
+    #[test]
+    fn a_forgotten_template_makes_way_and_its_place_comes_back_when_its_conns_are_gone() {
+        let (mut templates, dest) = (Templates::new(2), dest());
+        let old = templates
+            .open(key(), &dest, FIVE_MINUTES, at(0))
+            .expect("room");
+        templates.hold(old, at(0));
+        templates.forget(old);
+        assert_eq!(templates.find(&key()), None);
+        let new = templates
+            .open(key(), &dest, FIVE_MINUTES, at(1))
+            .expect("room");
+        assert_eq!(templates.open(key(), &dest, FIVE_MINUTES, at(1)), None);
+        assert_eq!(templates.find(&key()), Some(new));
+        templates.let_go(old);
+        templates.expire(at(400), 9);
+        assert_eq!(dest.persistent(), 0);
+    }
+}
