@@ -77,13 +77,14 @@ impl Rig {
         self.lbd = start_lbd(&self.lab, &self.config);
     }
 
-    /// Ends `lbd` as an administrator would: it must say that it leaves in order, and be right.
-    pub fn finish(mut self) {
+    /// Ends `lbd` as an administrator would: it must say that it leaves in order, and be right. Returns its log.
+    pub fn finish(mut self) -> String {
         let status = self.lbd.terminate().expect("it ends");
         let log = self.lbd.log();
         assert_eq!(status.code(), Some(0), "{log}");
         assert!(log.contains("frames conserved"), "{log}");
         assert!(!self.has_xdp(), "an XDP program is left");
+        log
     }
 
     /// Whether any of the balancer's interfaces has an XDP program.

@@ -1,6 +1,6 @@
 //! What a client in a lab does, and what came of it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::{self, BufRead, BufReader, Write};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpStream, UdpSocket};
 use std::process::Command;
@@ -15,8 +15,8 @@ pub(super) const STALLED: Duration = Duration::from_secs(30);
 const UDP_LOST: Duration = Duration::from_secs(2);
 
 /// How many requests in a row one client address makes. The kernel hands out ports in rising order with gaps, and comes
-/// round after some 3000; a port that comes twice may meet the conn of its first use, which is not new to the balancer.
-const REQUESTS_PER_ADDRESS: u64 = 2_500;
+/// round after 2500 or more; a port that comes twice may meet the conn of its first use, which is not new to the balancer.
+const REQUESTS_PER_ADDRESS: u64 = 1_250;
 
 /// Who answered HTTP requests.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
@@ -25,7 +25,8 @@ pub struct HttpTally {
     pub answers: BTreeMap<String, u64>,
     /// Requests without a good answer.
     pub failures: u64,
-    /// TCP connections opened.
+    /// Different client ports that got an answer: as many as requests if each had a TCP connection of its own, on a port
+    /// that no other had.
     pub connections: u64,
     /// What curl said of the first failure.
     pub first_failure: Option<String>,
@@ -69,7 +70,7 @@ impl HttpTally {
         .args(["--connect-timeout", "15", "--max-time", "30"])
         .args([
             "--write-out",
-            "#%{num_connects} %{http_code} %{exitcode} %{errormsg}\n",
+            "#%{local_port} %{http_code} %{exitcode} %{errormsg}\n",
         ])
         .arg(format!("{url}?[1-{requests}]"));
         let output = client.output(curl)?;
@@ -92,16 +93,17 @@ impl HttpTally {
     /// Reads curl's output: of each transfer the body, if any came, then the line of `--write-out`.
     fn read(text: &str) -> HttpTally {
         let mut tally = HttpTally::default();
+        let mut ports = BTreeSet::new();
         let mut body = "";
         for line in text.lines() {
             let Some(report) = line.strip_prefix('#') else {
                 body = line;
                 continue;
             };
-            let (connections, outcome) = report.split_once(' ').unwrap_or(("0", report));
-            tally.connections += connections.parse::<u64>().unwrap_or(0);
+            let (port, outcome) = report.split_once(' ').unwrap_or(("", report));
             if outcome.starts_with("200 0 ") && !body.is_empty() {
                 *tally.answers.entry(body.to_owned()).or_default() += 1;
+                ports.insert(port);
             } else {
                 tally.failures += 1;
                 tally
@@ -110,6 +112,7 @@ impl HttpTally {
             }
             body = "";
         }
+        tally.connections = ports.len() as u64;
         tally
     }
 }
@@ -229,12 +232,12 @@ mod tests {
 
     #[test]
     fn a_tally_tells_answers_from_failures() {
-        let text = "server-1\n#1 200 0 \nserver-2\n#1 200 0 \nserver-1\n#0 200 0 \n\
-                    #0 000 28 Connection timed out\nserver-2\n#1 503 0 \n";
+        let text = "server-1\n#33000 200 0 \nserver-2\n#33002 200 0 \nserver-1\n#33002 200 0 \n\
+                    #0 000 28 Connection timed out\nserver-2\n#33004 503 0 \n";
         let tally = HttpTally::read(text);
         let expected = [("server-1".to_owned(), 2), ("server-2".to_owned(), 1)];
         assert_eq!(tally.answers, expected.into());
-        assert_eq!((tally.failures, tally.connections), (2, 3));
+        assert_eq!((tally.failures, tally.connections), (2, 2));
         assert_eq!(
             tally.first_failure.as_deref(),
             Some("000 28 Connection timed out")

@@ -4,7 +4,7 @@
 //!
 //! | who | client side, 10.0.0.0/24 | server side, 10.1.0.0/24 |
 //! | --- | --- | --- |
-//! | client | 10.0.0.1 to 10.0.0.4 | |
+//! | client | 10.0.0.1 to 10.0.0.8 | |
 //! | balancer | 10.0.0.254 | 10.1.0.254 |
 //! | router | 10.0.0.253 | 10.1.0.253 |
 //! | server-1, server-2, … | | 10.1.0.11, 10.1.0.12, … |
@@ -44,11 +44,15 @@ use super::link::{End, bridge, veth};
 use super::{Error, Namespace};
 
 /// The client; it has several addresses, to pass for several clients.
-pub const CLIENTS: [Ipv4Addr; 4] = [
+pub const CLIENTS: [Ipv4Addr; 8] = [
     Ipv4Addr::new(10, 0, 0, 1),
     Ipv4Addr::new(10, 0, 0, 2),
     Ipv4Addr::new(10, 0, 0, 3),
     Ipv4Addr::new(10, 0, 0, 4),
+    Ipv4Addr::new(10, 0, 0, 5),
+    Ipv4Addr::new(10, 0, 0, 6),
+    Ipv4Addr::new(10, 0, 0, 7),
+    Ipv4Addr::new(10, 0, 0, 8),
 ];
 /// The balancer, towards the client.
 pub const BALANCER: Ipv4Addr = Ipv4Addr::new(10, 0, 0, 254);
