@@ -2,7 +2,7 @@
 
 use zerocopy::network_endian::U16;
 
-use crate::{Ipv4Header, PROTOCOL_TCP, PROTOCOL_UDP};
+use crate::{Ipv4Header, Ipv6Header, PROTOCOL_TCP, PROTOCOL_UDP};
 
 /// What changed in the words a checksum covers; apply it to every checksum that covers them.
 ///
@@ -29,6 +29,17 @@ impl Change {
         )
     }
 
+    /// An IPv6 address changed.
+    pub fn address_v6(self, old: [u8; 16], new: [u8; 16]) -> Change {
+        let words = old.chunks_exact(2).zip(new.chunks_exact(2));
+        words.fold(self, |change, (old, new)| {
+            change.word(
+                u16::from_be_bytes([old[0], old[1]]),
+                u16::from_be_bytes([new[0], new[1]]),
+            )
+        })
+    }
+
     /// The checksum after the change.
     #[must_use]
     pub fn apply(self, checksum: U16) -> U16 {
@@ -36,6 +47,9 @@ impl Change {
     }
 
     /// The UDP checksum after the change: none stays none, and zero is sent as all ones (RFC 768).
+    ///
+    /// Over IPv6 zero is an error but for tunnels that agreed on it (RFC 6936); whether it is one is for the receiver
+    /// to say, so it stays zero there too.
     #[must_use]
     pub fn apply_udp(self, checksum: U16) -> U16 {
         if checksum == U16::ZERO {
@@ -77,38 +91,61 @@ pub fn pseudo_header_v4(ip: &Ipv4Header, len: u16) -> u64 {
     sum(&ip.source) + sum(&ip.destination) + u64::from(ip.protocol) + u64::from(len)
 }
 
+/// The sum of the pseudo-header of a TCP or UDP segment of `len` bytes, not folded (RFC 8200 section 8.1).
+pub fn pseudo_header_v6(ip: &Ipv6Header, protocol: u8, len: u16) -> u64 {
+    sum(&ip.source) + sum(&ip.destination) + u64::from(protocol) + u64::from(len)
+}
+
 /// Completes a transport checksum that the sender left to a device: a sender on the same host, or in a container
 /// behind veth, puts just the folded sum of the pseudo-header there and expects the hardware to add the rest.
 ///
 /// `packet` is one IPv4 packet without Ethernet padding, `l4` the offset of its TCP or UDP header. An intact packet
-/// whose checksum happens to equal that sum is given the same value again.
+/// whose checksum happens to equal that sum is given the same value again. None (zero) is never taken for partial: no
+/// pseudo-header sums to zero.
 pub fn complete_partial_v4(packet: &mut [u8], l4: usize) {
-    let Some(ip) = Ipv4Header::at(packet, 0) else {
+    let Some(len) = segment_len(packet, l4) else {
         return;
     };
-    let field = l4
-        + match ip.protocol {
-            PROTOCOL_TCP => 16,
-            PROTOCOL_UDP => 6,
-            _ => return,
-        };
-    let is_udp = ip.protocol == PROTOCOL_UDP;
-    let Some(segment_len) = packet
-        .len()
-        .checked_sub(l4)
-        .and_then(|n| u16::try_from(n).ok())
-    else {
+    if let Some(ip) = Ipv4Header::at(packet, 0) {
+        let (pseudo, protocol) = (pseudo_header_v4(ip, len), ip.protocol);
+        complete(&mut packet[l4..], protocol, pseudo);
+    }
+}
+
+/// [`complete_partial_v4`] for an IPv6 packet. The transport protocol is named because the fixed header may name an
+/// extension header instead.
+pub fn complete_partial_v6(packet: &mut [u8], l4: usize, protocol: u8) {
+    let Some(len) = segment_len(packet, l4) else {
         return;
     };
-    let pseudo = pseudo_header_v4(ip, segment_len);
+    if let Some(ip) = Ipv6Header::at(packet, 0) {
+        let pseudo = pseudo_header_v6(ip, protocol, len);
+        complete(&mut packet[l4..], protocol, pseudo);
+    }
+}
+
+fn segment_len(packet: &[u8], l4: usize) -> Option<u16> {
+    u16::try_from(packet.len().checked_sub(l4)?).ok()
+}
+
+fn complete(segment: &mut [u8], protocol: u8, pseudo: u64) {
+    let field = match protocol {
+        PROTOCOL_TCP => 16,
+        PROTOCOL_UDP => 6,
+        _ => return,
+    };
     let partial = fold(pseudo).to_be_bytes();
-    if packet.get(field..field + 2) != Some(&partial[..]) || (is_udp && partial == [0, 0]) {
+    if segment.get(field..field + 2) != Some(&partial[..]) {
         return;
     }
-    packet[field..field + 2].copy_from_slice(&[0, 0]);
-    let full = U16::new(!fold(pseudo + sum(&packet[l4..])));
-    let full = if is_udp { not_zero(full) } else { full };
-    packet[field..field + 2].copy_from_slice(&full.to_bytes());
+    segment[field..field + 2].copy_from_slice(&[0, 0]);
+    let full = U16::new(!fold(pseudo + sum(segment)));
+    let full = if protocol == PROTOCOL_UDP {
+        not_zero(full)
+    } else {
+        full
+    };
+    segment[field..field + 2].copy_from_slice(&full.to_bytes());
 }
 
 fn not_zero(checksum: U16) -> U16 {
@@ -149,6 +186,15 @@ mod tests {
         let change = Change::default().word(0x5555, 0x3285);
         assert_eq!(change.apply_udp(U16::new(0xdd2f)), U16::new(0xffff));
         assert_eq!(change.apply_udp(U16::ZERO), U16::ZERO);
+    }
+
+    #[test]
+    fn an_ipv6_address_changes_eight_words() {
+        let old: [u8; 16] = std::array::from_fn(|at| at as u8 * 17);
+        let new: [u8; 16] = std::array::from_fn(|at| 200 - at as u8);
+        let before = U16::new(!fold(sum(&old)));
+        let after = Change::default().address_v6(old, new).apply(before);
+        assert_eq!(after, U16::new(!fold(sum(&new))));
     }
 
     #[test]

@@ -6,17 +6,23 @@
 pub mod checksum;
 mod ethernet;
 mod ipv4;
+mod ipv6;
 mod parse;
 mod tcp;
 mod udp;
 
 pub use ethernet::{ETHERTYPE_IPV4, ETHERTYPE_IPV6, EthernetHeader};
 pub use ipv4::Ipv4Header;
+pub use ipv6::Ipv6Header;
 pub use parse::{Parsed, Refused, parse};
 pub use tcp::{TcpFlags, TcpHeader};
 pub use udp::UdpHeader;
 
+/// IP protocol number of an IPv4 packet within another packet.
+pub const PROTOCOL_IPV4: u8 = 4;
 /// IP protocol number of TCP.
 pub const PROTOCOL_TCP: u8 = 6;
 /// IP protocol number of UDP.
 pub const PROTOCOL_UDP: u8 = 17;
+/// IP protocol number of an IPv6 packet within another packet.
+pub const PROTOCOL_IPV6: u8 = 41;

@@ -1,18 +1,22 @@
-//! One pass over a frame: is it a whole IPv4 packet of TCP or UDP, and where are its parts.
+//! One pass over a frame: is it a whole IP packet of TCP or UDP, and where are its parts.
 
 use zerocopy::FromBytes;
 
 use crate::checksum::{fold, sum};
 use crate::{
-    ETHERTYPE_IPV4, EthernetHeader, Ipv4Header, PROTOCOL_TCP, PROTOCOL_UDP, TcpHeader, UdpHeader,
+    ETHERTYPE_IPV4, ETHERTYPE_IPV6, EthernetHeader, Ipv4Header, Ipv6Header, PROTOCOL_TCP,
+    PROTOCOL_UDP, TcpHeader, UdpHeader,
 };
 
 /// What a frame holds and where.
+///
+/// Addresses of both families are sixteen bytes in network order: IPv4 is IPv4-mapped (`::ffff:a.b.c.d`, RFC 4291
+/// section 2.5.5.2), and an IPv6 header with such an address is refused, so that they cannot be taken for each other.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Parsed {
     /// Offset of the IP header.
     pub l3: u16,
-    /// Offset of the TCP or UDP header.
+    /// Offset of the TCP or UDP header, behind any options and extension headers.
     pub l4: u16,
     /// Offset of the end of the IP packet; Ethernet padding may follow.
     pub end: u16,
@@ -21,9 +25,9 @@ pub struct Parsed {
     /// TCP flags; 0 for UDP.
     pub tcp_flags: u8,
     /// Source address.
-    pub source: [u8; 4],
+    pub source: [u8; 16],
     /// Destination address.
-    pub destination: [u8; 4],
+    pub destination: [u8; 16],
     /// Source port.
     pub source_port: u16,
     /// Destination port.
@@ -33,25 +37,31 @@ pub struct Parsed {
 /// Why a frame was not parsed.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Refused {
-    /// A length, version or checksum contradicts the frame.
+    /// A length, version, address or checksum contradicts the frame or the protocol.
     Malformed,
-    /// A fragment of an IPv4 packet.
+    /// A fragment.
     Fragment,
-    /// Whole, as far as it was looked at, but not IPv4 carrying TCP or UDP.
+    /// Whole, as far as it was looked at, but not TCP or UDP over IP to its last destination.
     Other,
 }
 
 /// Parses a frame.
 ///
-/// After `Ok`, `l3..end` is an IPv4 packet with a valid header checksum, and `l4..end` holds a whole TCP or UDP
-/// header.
+/// After `Ok`, `l3..end` is an IP packet (over IPv4 with a valid header checksum), and `l4..end` holds a whole TCP or
+/// UDP header.
 #[inline]
 pub fn parse(frame: &[u8]) -> Result<Parsed, Refused> {
     let (ethernet, packet) =
         EthernetHeader::ref_from_prefix(frame).map_err(|_| Refused::Malformed)?;
-    if ethernet.ethertype.get() != ETHERTYPE_IPV4 {
-        return Err(Refused::Other);
+    match ethernet.ethertype.get() {
+        ETHERTYPE_IPV4 => parse_v4(packet),
+        ETHERTYPE_IPV6 => parse_v6(packet),
+        _ => Err(Refused::Other),
     }
+}
+
+#[inline]
+fn parse_v4(packet: &[u8]) -> Result<Parsed, Refused> {
     let (ip, _) = Ipv4Header::ref_from_prefix(packet).map_err(|_| Refused::Malformed)?;
     let header_len = ip.header_len();
     let total_len = usize::from(ip.total_len.get());
@@ -71,8 +81,35 @@ pub fn parse(frame: &[u8]) -> Result<Parsed, Refused> {
     if ip.is_fragment() {
         return Err(Refused::Fragment);
     }
-    let segment = &packet[header_len..total_len];
-    let (source_port, destination_port, tcp_flags) = if ip.protocol == PROTOCOL_TCP {
+    let addresses = (mapped(ip.source), mapped(ip.destination));
+    parse_transport(&packet[..total_len], header_len, ip.protocol, addresses)
+}
+
+fn parse_v6(packet: &[u8]) -> Result<Parsed, Refused> {
+    let (ip, _) = Ipv6Header::ref_from_prefix(packet).map_err(|_| Refused::Malformed)?;
+    let total_len = Ipv6Header::LEN + usize::from(ip.payload_len.get());
+    if ip.version() != 6
+        || total_len > packet.len()
+        || is_mapped(&ip.source)
+        || is_mapped(&ip.destination)
+    {
+        return Err(Refused::Malformed);
+    }
+    let packet = &packet[..total_len];
+    let (l4, protocol) = skip_extension_headers(packet, ip.next_header)?;
+    parse_transport(packet, l4, protocol, (ip.source, ip.destination))
+}
+
+/// `packet` ends where the IP packet ends; `l4` lies within it.
+#[inline]
+fn parse_transport(
+    packet: &[u8],
+    l4: usize,
+    protocol: u8,
+    (source, destination): ([u8; 16], [u8; 16]),
+) -> Result<Parsed, Refused> {
+    let segment = &packet[l4..];
+    let (source_port, destination_port, tcp_flags) = if protocol == PROTOCOL_TCP {
         let (tcp, _) = TcpHeader::ref_from_prefix(segment).map_err(|_| Refused::Malformed)?;
         if tcp.header_len() < TcpHeader::LEN || tcp.header_len() > segment.len() {
             return Err(Refused::Malformed);
@@ -86,18 +123,66 @@ pub fn parse(frame: &[u8]) -> Result<Parsed, Refused> {
         }
         (udp.source.get(), udp.destination.get(), 0)
     };
-    let end = u16::try_from(EthernetHeader::LEN + total_len).map_err(|_| Refused::Malformed)?;
+    let end = u16::try_from(EthernetHeader::LEN + packet.len()).map_err(|_| Refused::Malformed)?;
     Ok(Parsed {
         l3: EthernetHeader::LEN as u16,
-        l4: (EthernetHeader::LEN + header_len) as u16,
+        l4: (EthernetHeader::LEN + l4) as u16,
         end,
-        protocol: ip.protocol,
+        protocol,
         tcp_flags,
-        source: ip.source,
-        destination: ip.destination,
+        source,
+        destination,
         source_port,
         destination_port,
     })
+}
+
+/// More than RFC 8200 section 4.1 lists, and a bound on what a packet can make us read.
+const MAX_EXTENSION_HEADERS: usize = 8;
+
+const HOP_BY_HOP: u8 = 0;
+const ROUTING: u8 = 43;
+const FRAGMENT: u8 = 44;
+const DESTINATION_OPTIONS: u8 = 60;
+
+/// Where the TCP or UDP header of an IPv6 packet begins, and which of the two it is.
+fn skip_extension_headers(packet: &[u8], first: u8) -> Result<(usize, u8), Refused> {
+    let (mut at, mut kind) = (Ipv6Header::LEN, first);
+    for _ in 0..=MAX_EXTENSION_HEADERS {
+        match kind {
+            PROTOCOL_TCP | PROTOCOL_UDP => return Ok((at, kind)),
+            FRAGMENT => return Err(Refused::Fragment),
+            HOP_BY_HOP | ROUTING | DESTINATION_OPTIONS => {
+                let &[next, len, _, segments_left, ..] =
+                    packet.get(at..).ok_or(Refused::Malformed)?
+                else {
+                    return Err(Refused::Malformed);
+                };
+                // Not at its last destination yet: the kernel sends it on, or refuses to.
+                if kind == ROUTING && segments_left != 0 {
+                    return Err(Refused::Other);
+                }
+                at += 8 + 8 * usize::from(len);
+                if at > packet.len() {
+                    return Err(Refused::Malformed);
+                }
+                kind = next;
+            }
+            _ => return Err(Refused::Other),
+        }
+    }
+    Err(Refused::Other)
+}
+
+const V4_MAPPED: [u8; 12] = [0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff];
+
+#[inline]
+fn mapped([a, b, c, d]: [u8; 4]) -> [u8; 16] {
+    [0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff, a, b, c, d]
+}
+
+fn is_mapped(addr: &[u8; 16]) -> bool {
+    addr[..12] == V4_MAPPED
 }
 
 #[cfg(test)]
@@ -129,7 +214,7 @@ mod tests {
         let parsed = parse(&datagram()).expect("a valid datagram");
         assert_eq!((parsed.l3, parsed.l4, parsed.end), (14, 34, 42));
         assert_eq!((parsed.source_port, parsed.destination_port), (4000, 53));
-        assert_eq!(parsed.destination, [10, 0, 0, 100]);
+        assert_eq!(parsed.destination, mapped([10, 0, 0, 100]));
     }
 
     #[test]
@@ -183,5 +268,114 @@ mod tests {
         let mut arp = datagram();
         arp[13] = 6;
         assert_eq!(parse(&arp), Err(Refused::Other));
+    }
+
+    const A: [u8; 16] = [0x20, 1, 0xd, 0xb8, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1];
+    const B: [u8; 16] = [0x20, 1, 0xd, 0xb8, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 2];
+
+    /// A UDP datagram without payload from `A` port 4000 to `B` port 53 behind these extension headers: what each is,
+    /// and its bytes from the third on.
+    fn datagram_v6(extensions: &[(u8, &[u8])]) -> Vec<u8> {
+        let kinds = extensions.iter().map(|(kind, _)| *kind);
+        let mut next = kinds.clone().skip(1).chain([PROTOCOL_UDP]);
+        let mut payload = Vec::new();
+        for (_, body) in extensions {
+            payload.extend([next.next().expect("one each"), (body.len() / 8) as u8]);
+            payload.extend(*body);
+        }
+        payload.extend([0x0f, 0xa0, 0, 53, 0, 8, 0, 0]);
+        let mut frame = vec![0; 12];
+        frame.extend(ETHERTYPE_IPV6.to_be_bytes());
+        frame.extend([0x60, 0, 0, 0]);
+        frame.extend((payload.len() as u16).to_be_bytes());
+        frame.extend([
+            kinds.chain([PROTOCOL_UDP]).next().expect("UDP at least"),
+            64,
+        ]);
+        frame.extend(A);
+        frame.extend(B);
+        frame.extend(payload);
+        frame
+    }
+
+    const SHORT: &[u8] = &[0; 6];
+    const LONG: &[u8] = &[0; 14];
+
+    #[test]
+    fn both_families_parse_alike_and_extension_headers_are_skipped() {
+        let mut padded = datagram_v6(&[]);
+        padded.resize(80, 0xee);
+        let parsed = parse(&padded).expect("a valid datagram");
+        assert_eq!((parsed.l3, parsed.l4, parsed.end), (14, 54, 62));
+        assert_eq!((parsed.source, parsed.destination), (A, B));
+        assert_eq!((parsed.source_port, parsed.destination_port), (4000, 53));
+        assert_eq!(parsed.protocol, PROTOCOL_UDP);
+
+        let all = [
+            (HOP_BY_HOP, SHORT),
+            (ROUTING, LONG),
+            (DESTINATION_OPTIONS, SHORT),
+        ];
+        let parsed = parse(&datagram_v6(&all)).expect("a valid datagram");
+        assert_eq!((parsed.l4, parsed.end), (54 + 32, 62 + 32));
+        assert_eq!(parsed.destination_port, 53);
+    }
+
+    #[test]
+    fn every_truncation_of_an_ipv6_packet_is_refused_without_panic() {
+        let frame = datagram_v6(&[(HOP_BY_HOP, LONG), (DESTINATION_OPTIONS, SHORT)]);
+        for len in 0..frame.len() {
+            assert!(parse(&frame[..len]).is_err(), "{len}");
+            // And when the header agrees that there is no more.
+            let mut cut = frame[..len].to_vec();
+            if let Some(payload_len) = len.checked_sub(54) {
+                cut[18..20].copy_from_slice(&(payload_len as u16).to_be_bytes());
+                assert_eq!(parse(&cut), Err(Refused::Malformed), "{len}");
+            }
+        }
+    }
+
+    #[test]
+    fn eight_extension_headers_are_skipped_and_no_more() {
+        assert!(parse(&datagram_v6(&[(DESTINATION_OPTIONS, SHORT); 8])).is_ok());
+        assert_eq!(
+            parse(&datagram_v6(&[(DESTINATION_OPTIONS, SHORT); 9])),
+            Err(Refused::Other)
+        );
+    }
+
+    #[test]
+    fn ipv6_packets_that_are_not_for_us_to_balance_are_told_apart() {
+        const AUTHENTICATION: u8 = 51;
+        let cases: [(&str, &[(u8, &[u8])], Refused); 5] = [
+            ("fragment", &[(FRAGMENT, SHORT)], Refused::Fragment),
+            (
+                "fragment behind an extension header",
+                &[(HOP_BY_HOP, SHORT), (FRAGMENT, SHORT)],
+                Refused::Fragment,
+            ),
+            ("authenticated", &[(AUTHENTICATION, SHORT)], Refused::Other),
+            ("no next header", &[(59, SHORT)], Refused::Other),
+            (
+                "a hop of its source route left",
+                &[(ROUTING, &[0, 1, 0, 0, 0, 0])],
+                Refused::Other,
+            ),
+        ];
+        for (what, extensions, expected) in cases {
+            assert_eq!(parse(&datagram_v6(extensions)), Err(expected), "{what}");
+        }
+    }
+
+    #[test]
+    fn an_ipv4_mapped_address_does_not_stand_in_an_ipv6_header() {
+        for at in [22, 38] {
+            let mut frame = datagram_v6(&[]);
+            frame[at..at + 16].copy_from_slice(&mapped([10, 0, 0, 1]));
+            assert_eq!(parse(&frame), Err(Refused::Malformed));
+        }
+        let mut frame = datagram_v6(&[]);
+        frame[14] = 0x45;
+        assert_eq!(parse(&frame), Err(Refused::Malformed), "version 4");
     }
 }
