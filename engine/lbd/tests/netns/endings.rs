@@ -2,7 +2,7 @@
 
 use lb_testkit::netns::{BALANCER, HttpTally, Topology, VIP, available, ping, tcp_exchange};
 
-use crate::rig::{Mode, Rig, ssh, web_url};
+use crate::rig::{Mode, Rig, ssh, web};
 
 #[test]
 fn a_terminated_lbd_takes_its_programs_and_addresses_with_it() {
@@ -33,7 +33,7 @@ fn an_address_that_was_there_before_stays() {
         .expect("an address");
     rig.start_again();
     assert_eq!(
-        HttpTally::collect(&rig.lab.client, &web_url(), 30)
+        HttpTally::collect(&rig.lab.client, web(), 30)
             .expect("curl")
             .failures,
         0
@@ -49,7 +49,7 @@ fn a_killed_lbd_leaves_the_interfaces_to_the_kernel() {
     }
     for topology in [Topology::OneArmed, Topology::TwoArmed] {
         let mut rig = Rig::start(topology, Mode::Nat);
-        let tally = HttpTally::collect(&rig.lab.client, &web_url(), 100).expect("curl");
+        let tally = HttpTally::collect(&rig.lab.client, web(), 100).expect("curl");
         assert_eq!(tally.failures, 0, "{tally:?}");
         assert!(rig.has_xdp());
         rig.lbd.kill().expect("it ends");
@@ -59,7 +59,7 @@ fn a_killed_lbd_leaves_the_interfaces_to_the_kernel() {
         assert!(!rig.has_xdp());
 
         rig.start_again();
-        let tally = HttpTally::collect(&rig.lab.client, &web_url(), 100).expect("curl");
+        let tally = HttpTally::collect(&rig.lab.client, web(), 100).expect("curl");
         assert_eq!(tally.failures, 0, "{tally:?}");
         rig.finish();
     }

@@ -8,7 +8,7 @@ use lb_testkit::netns::{
     tcp_exchange,
 };
 
-use crate::rig::{Mode, Rig, ssh, web_url};
+use crate::rig::{Mode, Rig, ssh, web};
 
 #[test]
 fn pings_and_sessions_of_the_balancer_itself_are_undisturbed_under_load() {
@@ -21,7 +21,7 @@ fn pings_and_sessions_of_the_balancer_itself_are_undisturbed_under_load() {
         let loaded = AtomicBool::new(true);
         thread::scope(|scope| {
             let load = scope.spawn(|| {
-                let tally = HttpTally::collect(&rig.lab.client, &web_url(), 5_000).expect("curl");
+                let tally = HttpTally::collect(&rig.lab.client, web(), 5_000).expect("curl");
                 loaded.store(false, Ordering::Relaxed);
                 tally
             });
@@ -53,8 +53,8 @@ fn a_servers_other_traffic_is_forwarded_by_the_kernel() {
     }
     for topology in [Topology::OneArmed, Topology::TwoArmed] {
         let rig = Rig::start(topology, Mode::Nat);
-        let direct = format!("http://{}:8080/", server_address(0));
-        let tally = HttpTally::collect(&rig.lab.client, &direct, 50).expect("curl");
+        let direct = (server_address(0), 8080).into();
+        let tally = HttpTally::collect(&rig.lab.client, direct, 50).expect("curl");
         assert_eq!(tally.failures, 0, "{topology:?} {tally:?}");
         assert_eq!(
             ping(&rig.lab.client, server_address(0), 3).expect("ping"),

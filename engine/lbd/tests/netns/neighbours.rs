@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use lb_testkit::netns::{HttpTally, Topology, available};
 
-use crate::rig::{Mode, Rig, web_url};
+use crate::rig::{Mode, Rig, web};
 
 /// Often enough that the table is empty at some point of many connections.
 const BETWEEN_FLUSHES: Duration = Duration::from_millis(50);
@@ -29,7 +29,7 @@ fn forgotten_neighbours_delay_nobody_for_good() {
                 }
                 flushes
             });
-            let tally = HttpTally::collect(&rig.lab.client, &web_url(), 3_000);
+            let tally = HttpTally::collect(&rig.lab.client, web(), 3_000);
             running.store(false, Ordering::Relaxed);
             let tally = tally.expect("curl");
             assert_eq!(

@@ -2,7 +2,7 @@
 
 use lb_testkit::netns::{HttpTally, Topology, available, server_name};
 
-use crate::rig::{Mode, Rig, web_url};
+use crate::rig::{Mode, Rig, web};
 
 const REQUESTS: u64 = 10_000;
 
@@ -31,7 +31,7 @@ fn ten_thousand_connections(topology: Topology, mode: Mode) {
         return;
     }
     let rig = Rig::start(topology, mode);
-    let tally = HttpTally::collect(&rig.lab.client, &web_url(), REQUESTS).expect("curl");
+    let tally = HttpTally::collect(&rig.lab.client, web(), REQUESTS).expect("curl");
     let servers = rig.lab.servers.len() as u64;
     let log = rig.finish();
     assert_eq!(

@@ -35,8 +35,8 @@ pub fn service(port: u16) -> SocketAddr {
 }
 
 /// The web service as clients see it.
-pub fn web_url() -> String {
-    format!("http://{VIP}/")
+pub fn web() -> SocketAddr {
+    service(WEB)
 }
 
 /// Everything a test needs; `lbd` goes first when it is dropped.

@@ -6,7 +6,7 @@ use std::process::Command;
 
 use lb_testkit::netns::{SinkServer, Topology, available, sha256};
 
-use crate::rig::{Mode, Rig, SINK, service, web_url};
+use crate::rig::{Mode, Rig, SINK, service, web};
 
 const SIZE: u64 = 100_000_000;
 
@@ -57,7 +57,7 @@ fn a_hundred_megabytes(topology: Topology, mode: Mode) {
     ])
     .arg("--output")
     .arg(&arrived)
-    .arg(format!("{}files/random", web_url()));
+    .arg(format!("http://{}/files/random", web()));
     rig.lab.client.check_output(curl).expect("a download");
     let mut arrived = File::open(arrived).expect("a file");
     assert_eq!(

@@ -111,7 +111,7 @@ impl Run {
         let config = lab.config(&[service]);
         let mut balancer = Balancer::start(&lab, lbd, &config)?;
         let start = Instant::now();
-        let tally = HttpTally::collect(&lab.client, &format!("http://{VIP}/"), REQUESTS)?;
+        let tally = HttpTally::collect(&lab.client, (VIP, service.port).into(), REQUESTS)?;
         let seconds = start.elapsed().as_secs_f64();
         let status = balancer.terminate()?;
         if !status.success() {

@@ -6,17 +6,13 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpStream, UdpSocket};
 use std::process::Command;
 use std::time::Duration;
 
-use super::{CLIENTS, Error, Namespace};
+use super::{Error, Namespace};
 
 /// When a connection on which nothing moves is given up.
 pub(super) const STALLED: Duration = Duration::from_secs(30);
 
 /// When a datagram is counted as lost.
 const UDP_LOST: Duration = Duration::from_secs(2);
-
-/// How many requests in a row one client address makes. The kernel hands out ports in rising order with gaps, and comes
-/// round after 2500 or more; a port that comes twice may meet the conn of its first use, which is not new to the balancer.
-const REQUESTS_PER_ADDRESS: u64 = 1_250;
 
 /// Who answered HTTP requests.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
@@ -33,61 +29,34 @@ pub struct HttpTally {
 }
 
 impl HttpTally {
-    /// Sends `requests` to `url` one after the other with curl, each on a TCP connection of its own.
+    /// Sends `requests` one after the other to an HTTP server with curl, each on a TCP connection of its own.
     ///
     /// # Errors
     ///
     /// If curl cannot be run; what it could not fetch is in the tally.
-    pub fn collect(client: &Namespace, url: &str, requests: u64) -> Result<HttpTally, Error> {
-        let mut tally = HttpTally::default();
-        let mut left = requests;
-        for address in CLIENTS.into_iter().cycle() {
-            let share = left.min(REQUESTS_PER_ADDRESS);
-            tally.add(HttpTally::collect_from(client, address, url, share)?);
-            left -= share;
-            if left == 0 {
-                break;
-            }
-        }
-        Ok(tally)
-    }
-
-    fn collect_from(
+    pub fn collect(
         client: &Namespace,
-        address: Ipv4Addr,
-        url: &str,
+        server: SocketAddr,
         requests: u64,
     ) -> Result<HttpTally, Error> {
         let mut curl = Command::new("curl");
-        curl.args([
-            "--silent",
-            "--noproxy",
-            "*",
-            "--header",
-            "Connection: close",
-        ])
-        .args(["--interface", &address.to_string()])
-        .args(["--connect-timeout", "15", "--max-time", "30"])
-        .args([
-            "--write-out",
-            "#%{local_port} %{http_code} %{exitcode} %{errormsg}\n",
-        ])
-        .arg(format!("{url}?[1-{requests}]"));
+        // Every request is for another host, all found at the same address, so curl cannot use a connection twice and
+        // keeps a handful of them before it closes the oldest. Were the server the one who closes, the client's kernel
+        // would hand out the same ports again within seconds, and a port that comes again may meet its old conn.
+        curl.args(["--silent", "--noproxy", "*"])
+            .args(["--connect-to", &format!("::{server}")])
+            .args(["--connect-timeout", "15", "--max-time", "30"])
+            .args([
+                "--write-out",
+                "#%{local_port} %{http_code} %{exitcode} %{errormsg}\n",
+            ])
+            .arg(format!("http://host-[1-{requests}]/"));
         let output = client.output(curl)?;
         let mut tally = HttpTally::read(&String::from_utf8_lossy(&output.stdout));
         // Should curl itself die, what it did not get to is a failure too.
         let seen = tally.answers.values().sum::<u64>() + tally.failures;
         tally.failures += requests.saturating_sub(seen);
         Ok(tally)
-    }
-
-    fn add(&mut self, other: HttpTally) {
-        for (name, count) in other.answers {
-            *self.answers.entry(name).or_default() += count;
-        }
-        self.failures += other.failures;
-        self.connections += other.connections;
-        self.first_failure = self.first_failure.take().or(other.first_failure);
     }
 
     /// Reads curl's output: of each transfer the body, if any came, then the line of `--write-out`.

@@ -4,7 +4,7 @@
 //!
 //! | who | client side, 10.0.0.0/24 | server side, 10.1.0.0/24 |
 //! | --- | --- | --- |
-//! | client | 10.0.0.1 to 10.0.0.8 | |
+//! | client | 10.0.0.1 | |
 //! | balancer | 10.0.0.254 | 10.1.0.254 |
 //! | router | 10.0.0.253 | 10.1.0.253 |
 //! | server-1, server-2, … | | 10.1.0.11, 10.1.0.12, … |
@@ -43,17 +43,8 @@ use std::net::Ipv4Addr;
 use super::link::{End, bridge, veth};
 use super::{Error, Namespace};
 
-/// The client; it has several addresses, to pass for several clients.
-pub const CLIENTS: [Ipv4Addr; 8] = [
-    Ipv4Addr::new(10, 0, 0, 1),
-    Ipv4Addr::new(10, 0, 0, 2),
-    Ipv4Addr::new(10, 0, 0, 3),
-    Ipv4Addr::new(10, 0, 0, 4),
-    Ipv4Addr::new(10, 0, 0, 5),
-    Ipv4Addr::new(10, 0, 0, 6),
-    Ipv4Addr::new(10, 0, 0, 7),
-    Ipv4Addr::new(10, 0, 0, 8),
-];
+/// The client.
+pub const CLIENT: Ipv4Addr = Ipv4Addr::new(10, 0, 0, 1);
 /// The balancer, towards the client.
 pub const BALANCER: Ipv4Addr = Ipv4Addr::new(10, 0, 0, 254);
 /// The balancer, towards the servers.
@@ -207,10 +198,8 @@ impl Lab {
     }
 
     fn set_up_client(&self) -> Result<(), Error> {
-        for address in CLIENTS {
-            self.client
-                .ip(&format!("address add {address}/24 dev eth0"))?;
-        }
+        self.client
+            .ip(&format!("address add {CLIENT}/24 dev eth0"))?;
         self.client
             .ip(&format!("route add default via {BALANCER}"))?;
         Ok(())
@@ -304,12 +293,8 @@ mod tests {
             for (index, server) in lab.servers.iter().enumerate() {
                 let name = server_name(index);
                 let _web = WebServer::start(server, &name, 80, &scratch).expect("nginx");
-                let tally = HttpTally::collect(
-                    &lab.client,
-                    &format!("http://{}/", server_address(index)),
-                    20,
-                )
-                .expect("curl");
+                let tally = HttpTally::collect(&lab.client, (server_address(index), 80).into(), 20)
+                    .expect("curl");
                 assert_eq!(
                     tally.answers[&name], 20,
                     "{topology:?} {replies:?} {tally:?}"
@@ -370,8 +355,8 @@ mod tests {
             return;
         }
         let lab = Lab::new(Plan::new(Topology::TwoArmed, Replies::ThroughBalancer)).expect("a lab");
-        let url = format!("http://{}/", server_address(2));
-        let tally = HttpTally::collect(&lab.client, &url, 5).expect("curl");
+        let server = (server_address(2), 80).into();
+        let tally = HttpTally::collect(&lab.client, server, 5).expect("curl");
         assert_eq!((tally.failures, tally.answers.len()), (5, 0), "{tally:?}");
         let tally = udp_requests(&lab.client, (server_address(2), 53).into(), 3).expect("sockets");
         assert_eq!((tally.failures, tally.answers.len()), (3, 0), "{tally:?}");

@@ -23,8 +23,7 @@ pub use balancer::{Balancer, Service};
 pub use client::{HttpTally, UdpTally, ping, tcp_exchange, udp_requests};
 pub use error::Error;
 pub use lab::{
-    BALANCER, BALANCER_BACK, CLIENTS, Lab, Plan, Replies, Topology, VIP, server_address,
-    server_name,
+    BALANCER, BALANCER_BACK, CLIENT, Lab, Plan, Replies, Topology, VIP, server_address, server_name,
 };
 pub use link::{End, bridge, veth};
 pub use namespace::Namespace;
