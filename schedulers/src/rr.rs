@@ -1,8 +1,8 @@
-//! Round robin: each server in turn (kernel `net/netfilter/ipvs/ip_vs_rr.c`).
+//! Round robin (kernel `net/netfilter/ipvs/ip_vs_rr.c`).
 //!
 //! ```text
 //! for dest in the places after the last choice, then from the head up to and with the last choice:
-//!     if weight(dest) > 0: the last choice := dest; return dest
+//!     if weight(dest) > 0 and it is not overloaded: the last choice := dest; return dest
 //! return none
 //! ```
 //!
@@ -10,7 +10,7 @@
 
 use std::sync::Arc;
 
-use lb_model::{Dest, FlowKey, Scheduler};
+use lb_model::{Dest, Dests, Request, Scheduler, Time};
 
 /// The `rr` scheduler.
 #[derive(Default)]
@@ -21,16 +21,16 @@ pub struct RoundRobin {
 }
 
 impl Scheduler for RoundRobin {
-    fn schedule(&mut self, _flow: &FlowKey, dests: &[Arc<Dest>]) -> Option<usize> {
+    fn schedule(&mut self, _request: &Request<'_>, dests: &Dests) -> Option<usize> {
         let after_last = self.last.map_or(0, |last| last + 1);
         let choice = (after_last..dests.len())
             .chain(0..after_last)
-            .find(|at| dests[*at].weight() > 0)?;
+            .find(|at| dests[*at].takes_conns())?;
         self.last = Some(choice);
         Some(choice)
     }
 
-    fn dests_changed(&mut self, dests: &[Arc<Dest>]) {
+    fn dests_changed(&mut self, dests: &Dests, _now: Time) {
         self.last = self.last.and_then(|last| {
             // Backwards from the last choice to a server that is still there.
             self.order[..=last]
@@ -44,69 +44,41 @@ impl Scheduler for RoundRobin {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
-    use lb_model::Endpoint;
-
-    fn servers(weights: &[u16]) -> Vec<Arc<Dest>> {
-        let rip = |i: usize| {
-            format!("10.1.0.{}:80", i + 1)
-                .parse::<Endpoint>()
-                .expect("valid")
-        };
-        weights
-            .iter()
-            .enumerate()
-            .map(|(i, weight)| Arc::new(Dest::new(rip(i), *weight)))
-            .collect()
-    }
-
-    fn choices(rr: &mut RoundRobin, dests: &[Arc<Dest>], count: usize) -> Vec<Option<usize>> {
-        (0..count)
-            .map(|_| rr.schedule(&FlowKey::UNKNOWN, dests))
-            .collect()
-    }
+    use crate::testing::{Service, dests, overload};
 
     #[test]
     fn every_server_takes_its_turn_from_the_head() {
-        let dests = servers(&[1, 1, 1]);
-        let mut rr = RoundRobin::default();
-        rr.dests_changed(&dests);
-        assert_eq!(
-            choices(&mut rr, &dests, 4),
-            [Some(0), Some(1), Some(2), Some(0)]
-        );
+        let mut service = Service::of("rr", &[1, 9, 1]);
+        assert_eq!(service.choices(4), [Some(0), Some(1), Some(2), Some(0)]);
     }
 
     #[test]
-    fn a_quiesced_server_is_passed_over_and_none_is_chosen_when_all_are() {
-        let dests = servers(&[1, 0, 1]);
-        let mut rr = RoundRobin::default();
-        rr.dests_changed(&dests);
-        assert_eq!(choices(&mut rr, &dests, 3), [Some(0), Some(2), Some(0)]);
-        let mut rr = RoundRobin::default();
-        assert_eq!(choices(&mut rr, &servers(&[0, 0]), 1), [None]);
-        assert_eq!(choices(&mut rr, &[], 1), [None]);
+    fn quiesced_and_overloaded_servers_are_passed_over() {
+        let mut service = Service::of("rr", &[1, 0, 1, 1]);
+        overload(&service.dests[3]);
+        assert_eq!(service.choices(3), [Some(0), Some(2), Some(0)]);
+        assert_eq!(Service::of("rr", &[0, 0]).choice(), None);
+        assert_eq!(Service::of("rr", &[]).choice(), None);
     }
 
     #[test]
     fn removing_the_last_choice_steps_back_one_place() {
-        let mut dests = servers(&[1, 1, 1, 1]);
-        let mut rr = RoundRobin::default();
-        rr.dests_changed(&dests);
-        assert_eq!(choices(&mut rr, &dests, 2), [Some(0), Some(1)]);
-        dests.remove(1);
-        rr.dests_changed(&dests);
+        let mut service = Service::of("rr", &[1, 1, 1, 1]);
+        assert_eq!(service.choices(2), [Some(0), Some(1)]);
+        service.replace(|dests| {
+            dests.remove(1);
+        });
+        assert_eq!(service.choice(), Some(1), "the one after the removed");
+        service.replace(|servers| servers.insert(0, dests(&[1]).remove(0)));
         assert_eq!(
-            choices(&mut rr, &dests, 1),
-            [Some(1)],
-            "the one after the removed"
-        );
-        dests.insert(0, servers(&[1]).remove(0));
-        rr.dests_changed(&dests);
-        assert_eq!(
-            choices(&mut rr, &dests, 1),
-            [Some(3)],
+            service.choice(),
+            Some(3),
             "a new head does not move the position"
         );
+    }
+
+    #[test]
+    fn golden() {
+        crate::testing::golden("rr");
     }
 }

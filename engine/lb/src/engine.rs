@@ -5,7 +5,7 @@ use std::sync::Arc;
 use arc_swap::ArcSwap;
 use lb_conn::{ConnTable, Timeouts};
 #[cfg(feature = "live")]
-use lb_model::{FlowKey, VirtualService};
+use lb_model::FlowKey;
 use lb_model::{NextHops, Port};
 use lb_runtime::{Counters, Resolver, SharedCounters, Snapshot, Worker};
 use parking_lot::Mutex;
@@ -87,7 +87,7 @@ impl Engine {
         snapshot
             .services()
             .iter()
-            .flat_map(VirtualService::dests)
+            .flat_map(|service| service.dests().iter())
             .map(|dest| dest.rip().addr)
             .collect()
     }

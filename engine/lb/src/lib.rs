@@ -17,8 +17,10 @@ pub use engine::Engine;
 pub use registry::Registry;
 
 pub use lb_model::{
-    Addr, Batch, Conn, Dest, Direction, DropReason, Endpoint, FlowKey, Frame, FrameCensus, Hop,
-    Interface, InterfaceId, Mac, Mode, NextHops, Packet, Port, Prefix, Protocol, PuntReason,
-    Resolution, Scheduler, SchedulerFactory, ServiceKey, Time, Verdict, VirtualService, Work,
+    Addr, Batch, Conn, Dest, Dests, Direction, DropReason, Endpoint, FlowKey, Frame, FrameCensus,
+    Hop, Interface, InterfaceId, Mac, Mode, NextHops, Packet, Port, Prefix, Prepared, Protocol,
+    PuntReason, Request, Resolution, Scheduler, SchedulerKind, ServiceKey, Time, Verdict,
+    VirtualService, Work,
 };
 pub use lb_runtime::{Counter, Counters, Resolver, Turn, Worker};
+pub use lb_schedulers::SchedulerOptions;

@@ -2,8 +2,9 @@
 
 use std::sync::Arc;
 
-use lb_model::{Addr, Dest, Endpoint, ServiceKey, VirtualService};
+use lb_model::{Addr, Dest, Dests, Endpoint, Mode, SchedulerKind, ServiceKey, VirtualService};
 use lb_runtime::Snapshot;
+use lb_schedulers::SchedulerOptions;
 
 use crate::{Config, ConfigError, Registry, ServerConfig, ServiceConfig, Workers};
 
@@ -13,8 +14,8 @@ const MAX_WEIGHT: u32 = 65_535;
 
 /// A configuration found good. Nothing has changed yet.
 pub struct Plan {
-    snapshot: Snapshot,
-    weights: Vec<(Arc<Dest>, u16)>,
+    drafts: Vec<Draft>,
+    modes: Vec<Arc<dyn Mode>>,
 }
 
 impl Plan {
@@ -28,10 +29,9 @@ impl Plan {
             registry,
             running,
             errors: Vec::new(),
-            weights: Vec::new(),
         };
         planner.engine(config);
-        let mut services: Vec<VirtualService> = Vec::new();
+        let mut drafts = Vec::new();
         for (position, service) in config.services.iter().enumerate() {
             let path = format!("service[{position}]");
             let key = ServiceKey {
@@ -47,12 +47,12 @@ impl Plan {
                     format!("{key} is service[{first}] already"),
                 );
             }
-            services.extend(planner.service(&path, key, service));
+            drafts.extend(planner.service(&path, key, service));
         }
         if planner.errors.is_empty() {
             Ok(Plan {
-                snapshot: Snapshot::new(services, registry.modes().to_vec()),
-                weights: planner.weights,
+                drafts,
+                modes: registry.modes().to_vec(),
             })
         } else {
             Err(planner.errors)
@@ -61,10 +61,44 @@ impl Plan {
 
     /// Puts the plan into force: new weights for servers that stay, and the snapshot for the workers.
     pub fn carry_out(self) -> Snapshot {
-        for (dest, weight) in self.weights {
-            dest.set_weight(weight);
-        }
-        self.snapshot
+        let services = self.drafts.into_iter().map(Draft::carry_out).collect();
+        Snapshot::new(services, self.modes)
+    }
+}
+
+/// A service found good, whose servers do not have their new weights yet.
+struct Draft {
+    key: ServiceKey,
+    scheduler: (String, Arc<dyn SchedulerKind>),
+    mode: (u8, Arc<dyn Mode>),
+    /// In the order in which they were added.
+    servers: Vec<(Arc<Dest>, u16)>,
+    running: Option<VirtualService>,
+}
+
+impl Draft {
+    /// Its schedulers are told of a change, and prepare for it, only if there is one.
+    fn carry_out(self) -> VirtualService {
+        let same_servers = |running: &&VirtualService| {
+            running.scheduler_name() == self.scheduler.0
+                && running.dests().len() == self.servers.len()
+                && running.dests().iter().zip(self.servers.iter().rev()).all(
+                    |(dest, (server, weight))| {
+                        Arc::ptr_eq(dest, server) && dest.weight() == u32::from(*weight)
+                    },
+                )
+        };
+        let dests = match self.running.as_ref().filter(same_servers) {
+            Some(running) => Arc::clone(running.dests()),
+            None => {
+                let edited = self.servers.into_iter().rev().map(|(dest, weight)| {
+                    dest.set_weight(weight);
+                    dest
+                });
+                Arc::new(Dests::new(edited.collect(), &*self.scheduler.1))
+            }
+        };
+        VirtualService::new(self.key, self.scheduler, self.mode, dests)
     }
 }
 
@@ -72,7 +106,6 @@ struct Planner<'a> {
     registry: &'a Registry,
     running: &'a Snapshot,
     errors: Vec<ConfigError>,
-    weights: Vec<(Arc<Dest>, u16)>,
 }
 
 impl Planner<'_> {
@@ -105,14 +138,11 @@ impl Planner<'_> {
         }
     }
 
-    fn service(
-        &mut self,
-        path: &str,
-        key: ServiceKey,
-        service: &ServiceConfig,
-    ) -> Option<VirtualService> {
+    fn service(&mut self, path: &str, key: ServiceKey, service: &ServiceConfig) -> Option<Draft> {
         self.endpoint(&format!("{path}.vip"), service.vip);
-        let scheduler = self.registry.scheduler(&service.scheduler);
+        let scheduler = self
+            .registry
+            .scheduler(&service.scheduler, &SchedulerOptions::default());
         if scheduler.is_none() {
             let allowed = self.registry.scheduler_names();
             self.error(
@@ -129,7 +159,11 @@ impl Planner<'_> {
             );
         }
         let maps_ports = mode.as_ref().is_none_or(|(_, mode)| mode.maps_ports());
-        let mut dests = Vec::new();
+        let running = self
+            .running
+            .find(&key)
+            .map(|at| &self.running.services()[at as usize]);
+        let mut servers = Vec::new();
         for (position, server) in service.servers.iter().enumerate() {
             let path = format!("{path}.server[{position}]");
             if let Some(first) = service.servers[..position]
@@ -148,22 +182,23 @@ impl Planner<'_> {
                 );
                 self.error(format!("{path}.rip"), problem);
             }
-            dests.extend(self.server(&path, key, server));
+            servers.extend(self.server(&path, running, server));
         }
-        Some(VirtualService::new(
+        Some(Draft {
             key,
-            (service.scheduler.clone(), scheduler?),
-            mode?,
-            dests,
-        ))
+            scheduler: (service.scheduler.clone(), scheduler?),
+            mode: mode?,
+            servers,
+            running: running.cloned(),
+        })
     }
 
     fn server(
         &mut self,
         path: &str,
-        service: ServiceKey,
+        running: Option<&VirtualService>,
         server: &ServerConfig,
-    ) -> Option<Arc<Dest>> {
+    ) -> Option<(Arc<Dest>, u16)> {
         self.endpoint(&format!("{path}.rip"), server.rip);
         let weight = u16::try_from(server.weight).ok();
         if weight.is_none() {
@@ -172,18 +207,13 @@ impl Planner<'_> {
                 format!("{}, allowed 0..={MAX_WEIGHT}", server.weight),
             );
         }
-        let running = self
-            .running
-            .find(&service)
-            .map(|at| &self.running.services()[at as usize]);
         let kept = running
             .and_then(|service| service.dests().iter().find(|dest| dest.rip() == server.rip));
         let dest = match kept {
             Some(dest) => Arc::clone(dest),
             None => Arc::new(Dest::new(server.rip, weight?)),
         };
-        self.weights.push((Arc::clone(&dest), weight?));
-        Some(dest)
+        Some((dest, weight?))
     }
 
     fn endpoint(&mut self, path: &str, endpoint: Endpoint) {
@@ -271,7 +301,7 @@ mod tests {
                 "service[1].server[0].rip: 224.0.0.1:80, allowed: the unicast address of a host",
                 "service[1].server[1].rip: 10.1.0.11:0, allowed: ports 1..=65535",
                 "service[2].vip: [2001:db8::1]:443, allowed: IPv4 addresses",
-                "service[2].scheduler: \"wrrr\", allowed: rr",
+                "service[2].scheduler: \"wrrr\", allowed: rr, wrr, lc, wlc, sh, dh, lblc, lblcr, sed, nq, fo, ovf, mh",
                 "service[2].mode: \"fnta\", allowed: dr, nat",
             ]
         );

@@ -2,12 +2,15 @@
 
 use std::sync::Arc;
 
-use lb_model::{Mode, SchedulerFactory};
+use lb_model::{Mode, SchedulerKind};
+use lb_schedulers::SchedulerOptions;
+
+type Constructor = Arc<dyn Fn(&SchedulerOptions) -> Arc<dyn SchedulerKind> + Send + Sync>;
 
 /// The schedulers and modes that a configuration can name: ours, and an embedder's own.
 #[derive(Clone)]
 pub struct Registry {
-    schedulers: Vec<(String, SchedulerFactory)>,
+    schedulers: Vec<(String, Constructor)>,
     modes: Vec<Arc<dyn Mode>>,
 }
 
@@ -16,7 +19,7 @@ impl Registry {
     pub fn builtin() -> Registry {
         let schedulers = lb_schedulers::builtin()
             .into_iter()
-            .map(|(name, make)| (name.to_owned(), make))
+            .map(|(name, make)| (name.to_owned(), Arc::new(make) as Constructor))
             .collect();
         Registry {
             schedulers,
@@ -24,20 +27,26 @@ impl Registry {
         }
     }
 
-    /// Adds a scheduler under a name; one of the same name is replaced.
+    /// Adds a scheduler under a name; one of the same name is replaced. A closure that returns a boxed scheduler will do.
     #[must_use]
-    pub fn with_scheduler(mut self, name: &str, make: SchedulerFactory) -> Registry {
+    pub fn with_scheduler(mut self, name: &str, kind: impl SchedulerKind + 'static) -> Registry {
+        let kind: Arc<dyn SchedulerKind> = Arc::new(kind);
         self.schedulers.retain(|(other, _)| other != name);
-        self.schedulers.push((name.to_owned(), make));
+        self.schedulers
+            .push((name.to_owned(), Arc::new(move |_| Arc::clone(&kind))));
         self
     }
 
-    /// The scheduler of this name.
-    pub(crate) fn scheduler(&self, name: &str) -> Option<SchedulerFactory> {
+    /// The scheduler of this name, with these options as far as it knows them.
+    pub(crate) fn scheduler(
+        &self,
+        name: &str,
+        options: &SchedulerOptions,
+    ) -> Option<Arc<dyn SchedulerKind>> {
         self.schedulers
             .iter()
             .find(|(other, _)| other == name)
-            .map(|(_, make)| Arc::clone(make))
+            .map(|(_, make)| make(options))
     }
 
     /// The mode of this name, and its number.

@@ -1,28 +1,52 @@
 //! Real servers.
 
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::any::Any;
+use std::ops::Deref;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 
-use crate::Endpoint;
+use crate::{Endpoint, SchedulerKind};
 
-/// A real server in one service: RIP:rport with its weight and its conns, shared by all workers.
+/// A real server in one service: RIP:rport with its weight, its thresholds and its conns, shared by all workers.
 ///
-/// The counts are touched when a conn opens, changes between active and inactive, or ends: never per packet.
+/// Its numbers are touched when a conn opens, changes between active and inactive, or ends, and when the server is
+/// edited: never per packet. What changes them does what the kernel's `ip_vs_bind_dest`, `ip_vs_unbind_dest` and
+/// `__ip_vs_update_dest` do.
 #[derive(Debug)]
 pub struct Dest {
     rip: Endpoint,
     weight: AtomicU32,
+    last_weight: AtomicU32,
+    upper: AtomicU32,
+    lower: AtomicU32,
+    overloaded: AtomicBool,
     active: AtomicU32,
     inactive: AtomicU32,
+    persistent: AtomicU32,
+}
+
+/// How many conns a server may have (ipvsadm's `-x` and `-y`).
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Thresholds {
+    /// With so many conns the server is overloaded and gets no new ones; 0: any number.
+    pub upper: u32,
+    /// With fewer conns than this it is not overloaded any more; 0: three quarters of `upper`.
+    pub lower: u32,
 }
 
 impl Dest {
-    /// A server without conns.
+    /// A server without conns and without thresholds.
     pub fn new(rip: Endpoint, weight: u16) -> Dest {
         Dest {
             rip,
             weight: AtomicU32::new(weight.into()),
+            last_weight: AtomicU32::new(weight.into()),
+            upper: AtomicU32::new(0),
+            lower: AtomicU32::new(0),
+            overloaded: AtomicBool::new(false),
             active: AtomicU32::new(0),
             inactive: AtomicU32::new(0),
+            persistent: AtomicU32::new(0),
         }
     }
 
@@ -32,37 +56,179 @@ impl Dest {
     }
 
     /// Its weight, 0 to 65535; 0 quiesces it: no new conns, old ones live on.
+    #[inline]
     pub fn weight(&self) -> u32 {
         self.weight.load(Ordering::Relaxed)
+    }
+
+    /// The weight it had before it was quiesced, and otherwise its weight; 0 if it was quiesced when it was added.
+    pub fn last_weight(&self) -> u32 {
+        self.last_weight.load(Ordering::Relaxed)
+    }
+
+    /// How many conns it may have.
+    pub fn thresholds(&self) -> Thresholds {
+        Thresholds {
+            upper: self.upper.load(Ordering::Relaxed),
+            lower: self.lower.load(Ordering::Relaxed),
+        }
+    }
+
+    /// Whether it has reached its upper threshold and not yet fallen below the lower one: no new conns till then.
+    #[inline]
+    pub fn is_overloaded(&self) -> bool {
+        self.overloaded.load(Ordering::Relaxed)
+    }
+
+    /// Whether it takes new conns: neither quiesced nor overloaded.
+    #[inline]
+    pub fn takes_conns(&self) -> bool {
+        self.weight() > 0 && !self.is_overloaded()
     }
 
     /// Changes the weight, from the next scheduling decision on.
     pub fn set_weight(&self, weight: u16) {
         self.weight.store(weight.into(), Ordering::Relaxed);
+        if weight != 0 {
+            self.last_weight.store(weight.into(), Ordering::Relaxed);
+        }
+    }
+
+    /// Changes the thresholds. An overload ends if the upper one is raised or taken away; it does not begin here.
+    pub fn set_thresholds(&self, thresholds: Thresholds) {
+        if thresholds.upper == 0 || thresholds.upper > self.upper.load(Ordering::Relaxed) {
+            self.overloaded.store(false, Ordering::Relaxed);
+        }
+        self.upper.store(thresholds.upper, Ordering::Relaxed);
+        self.lower.store(thresholds.lower, Ordering::Relaxed);
+    }
+
+    /// A removed server is added again and takes up the conns it still has. Unlike an edit, this forgets the weight
+    /// from before it was quiesced.
+    pub fn added_again(&self, weight: u16, thresholds: Thresholds) {
+        self.last_weight.store(weight.into(), Ordering::Relaxed);
+        self.set_weight(weight);
+        self.set_thresholds(thresholds);
     }
 
     /// Conns in an active state (ipvsadm's ActiveConn).
+    #[inline]
     pub fn active(&self) -> u32 {
         self.active.load(Ordering::Relaxed)
     }
 
     /// All other conns (ipvsadm's InActConn).
+    #[inline]
     pub fn inactive(&self) -> u32 {
         self.inactive.load(Ordering::Relaxed)
     }
 
+    /// Persistence templates that name it (ipvsadm's PersistConn).
+    pub fn persistent(&self) -> u32 {
+        self.persistent.load(Ordering::Relaxed)
+    }
+
+    /// What the thresholds count: active and inactive conns, not templates (kernel `ip_vs_dest_totalconns`).
+    pub fn total(&self) -> u32 {
+        self.active() + self.inactive()
+    }
+
+    /// Its load as schedulers weigh it: an active conn is as much as 256 inactive ones (kernel
+    /// `ip_vs_dest_conn_overhead`).
+    #[inline]
+    pub fn overhead(&self) -> u64 {
+        (u64::from(self.active()) << 8) + u64::from(self.inactive())
+    }
+
     /// A conn opened, in an active state or not.
     pub fn conn_opened(&self, active: bool) {
+        self.count(active).fetch_add(1, Ordering::Relaxed);
+        self.may_begin_overload();
+    }
+
+    /// A conn changed between active and inactive; `active` is what it is now.
+    pub fn conn_became(&self, active: bool) {
+        self.count(!active).fetch_sub(1, Ordering::Relaxed);
         self.count(active).fetch_add(1, Ordering::Relaxed);
     }
 
     /// A conn ended that was counted as `active` says.
     pub fn conn_ended(&self, active: bool) {
         self.count(active).fetch_sub(1, Ordering::Relaxed);
+        self.may_end_overload();
+    }
+
+    /// A persistence template was made for the server.
+    pub fn template_opened(&self) {
+        self.persistent.fetch_add(1, Ordering::Relaxed);
+        self.may_begin_overload();
+    }
+
+    /// A persistence template for the server ended.
+    pub fn template_ended(&self) {
+        self.persistent.fetch_sub(1, Ordering::Relaxed);
+        self.may_end_overload();
     }
 
     fn count(&self, active: bool) -> &AtomicU32 {
         if active { &self.active } else { &self.inactive }
+    }
+
+    fn may_begin_overload(&self) {
+        let upper = self.upper.load(Ordering::Relaxed);
+        if upper != 0 && self.total() >= upper {
+            self.overloaded.store(true, Ordering::Relaxed);
+        }
+    }
+
+    fn may_end_overload(&self) {
+        if !self.is_overloaded() {
+            return;
+        }
+        let Thresholds { upper, lower } = self.thresholds();
+        let ends = match (lower, upper) {
+            (0, 0) => true,
+            (0, _) => u64::from(self.total()) * 4 < u64::from(upper) * 3,
+            (_, _) => self.total() < lower,
+        };
+        if ends {
+            self.overloaded.store(false, Ordering::Relaxed);
+        }
+    }
+}
+
+/// The real servers of a service at one moment, in IPVS's list order: the server added last comes first (kernel
+/// `ip_vs_add_dest` puts it at the head of the list).
+///
+/// Never changed, only replaced: any server added, removed or edited makes a new one.
+pub struct Dests {
+    list: Vec<Arc<Dest>>,
+    prepared: Option<Prepared>,
+}
+
+/// What a [`SchedulerKind`] worked out from the dests before any packet needs it.
+pub type Prepared = Arc<dyn Any + Send + Sync>;
+
+impl Dests {
+    /// The dests of a service that is scheduled by `scheduler`, which prepares itself here.
+    pub fn new(list: Vec<Arc<Dest>>, scheduler: &dyn SchedulerKind) -> Dests {
+        let prepared = scheduler.prepare(&list);
+        Dests { list, prepared }
+    }
+
+    /// What the service's [`SchedulerKind::prepare`] made, if it made a `T`.
+    #[inline]
+    pub fn prepared<T: 'static>(&self) -> Option<&T> {
+        self.prepared.as_deref()?.downcast_ref()
+    }
+}
+
+impl Deref for Dests {
+    type Target = [Arc<Dest>];
+
+    #[inline]
+    fn deref(&self) -> &[Arc<Dest>] {
+        &self.list
     }
 }
 
@@ -70,13 +236,76 @@ impl Dest {
 mod tests {
     use super::*;
 
+    fn dest(upper: u32, lower: u32) -> Dest {
+        let dest = Dest::new("10.0.0.1:80".parse().expect("valid"), 1);
+        dest.set_thresholds(Thresholds { upper, lower });
+        dest
+    }
+
+    fn conns(dest: &Dest, count: usize) {
+        (0..count).for_each(|_| dest.conn_opened(false));
+    }
+
     #[test]
     fn counts_follow_conns_between_active_and_inactive() {
-        let dest = Dest::new("10.0.0.1:80".parse().expect("valid"), 1);
+        let dest = dest(0, 0);
         dest.conn_opened(true);
         dest.conn_opened(false);
-        dest.conn_ended(true);
-        dest.conn_opened(false);
+        dest.conn_became(false);
         assert_eq!((dest.active(), dest.inactive()), (0, 2));
+        dest.conn_became(true);
+        dest.conn_ended(false);
+        assert_eq!((dest.active(), dest.inactive()), (1, 0));
+        assert_eq!(dest.overhead(), 256);
+    }
+
+    #[test]
+    fn overload_begins_at_the_upper_threshold_and_ends_below_three_quarters_of_it() {
+        let dest = dest(8, 0);
+        conns(&dest, 7);
+        assert!(!dest.is_overloaded());
+        conns(&dest, 1);
+        assert!(dest.is_overloaded());
+        dest.conn_ended(false);
+        dest.conn_ended(false);
+        assert!(dest.is_overloaded(), "six of eight are three quarters");
+        dest.conn_ended(false);
+        assert!(!dest.is_overloaded());
+    }
+
+    #[test]
+    fn overload_ends_below_the_lower_threshold_when_there_is_one() {
+        let dest = dest(8, 3);
+        conns(&dest, 8);
+        (0..5).for_each(|_| dest.conn_ended(false));
+        assert!(dest.is_overloaded());
+        dest.conn_ended(false);
+        assert!(!dest.is_overloaded());
+    }
+
+    #[test]
+    fn an_edit_ends_overload_only_by_raising_or_taking_away_the_upper_threshold() {
+        let dest = dest(4, 0);
+        conns(&dest, 4);
+        dest.set_thresholds(Thresholds { upper: 4, lower: 4 });
+        assert!(dest.is_overloaded());
+        dest.set_thresholds(Thresholds { upper: 5, lower: 0 });
+        assert!(!dest.is_overloaded());
+        dest.set_thresholds(Thresholds { upper: 2, lower: 0 });
+        assert!(!dest.is_overloaded(), "until the next conn");
+        dest.template_opened();
+        assert!(dest.is_overloaded());
+        dest.set_thresholds(Thresholds::default());
+        assert!(!dest.is_overloaded());
+    }
+
+    #[test]
+    fn the_last_weight_outlives_a_quiesce_but_not_a_removal() {
+        let dest = dest(0, 0);
+        dest.set_weight(7);
+        dest.set_weight(0);
+        assert_eq!((dest.weight(), dest.last_weight()), (0, 7));
+        dest.added_again(0, Thresholds::default());
+        assert_eq!(dest.last_weight(), 0);
     }
 }

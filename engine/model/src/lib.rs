@@ -28,14 +28,14 @@ mod verdict;
 
 pub use addr::{Addr, Endpoint, ParseEndpointError};
 pub use conn::{Conn, ConnId, ConnState, Hit};
-pub use dest::Dest;
+pub use dest::{Dest, Dests, Prepared, Thresholds};
 pub use flow::{Direction, FlowKey, Protocol};
 pub use frame::Frame;
 pub use mode::{Mode, Work};
 pub use next_hop::{Hop, Interface, InterfaceId, Mac, NextHops, Prefix, Resolution};
 pub use packet::{BATCH, Batch, Headers, Packet};
 pub use port::{FrameCensus, Port};
-pub use scheduler::{Scheduler, SchedulerFactory};
+pub use scheduler::{Request, Scheduler, SchedulerKind};
 pub use service::{ServiceKey, VirtualService};
 pub use time::Time;
 pub use verdict::{DropReason, PuntReason, Verdict};

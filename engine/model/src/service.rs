@@ -3,7 +3,7 @@
 use std::fmt;
 use std::sync::Arc;
 
-use crate::{Dest, Endpoint, Mode, Protocol, SchedulerFactory};
+use crate::{Dests, Endpoint, Mode, Protocol, SchedulerKind};
 
 /// What names a virtual service: VIP:vport and protocol.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]
@@ -25,22 +25,23 @@ impl fmt::Display for ServiceKey {
 pub struct VirtualService {
     key: ServiceKey,
     scheduler_name: String,
-    scheduler: SchedulerFactory,
+    scheduler: Arc<dyn SchedulerKind>,
     mode_id: u8,
     mode: Arc<dyn Mode>,
-    dests: Vec<Arc<Dest>>,
+    dests: Arc<Dests>,
 }
 
 impl VirtualService {
-    /// A service; `mode_id` is the mode's number in the engine's registry, `servers` are in the order in which they
-    /// were added.
+    /// A service; `mode_id` is the mode's number in the engine's registry.
+    ///
+    /// Whether two services have the same [`Dests`] object tells their schedulers whether a server was added, removed
+    /// or edited.
     pub fn new(
         key: ServiceKey,
-        scheduler: (String, SchedulerFactory),
+        scheduler: (String, Arc<dyn SchedulerKind>),
         mode: (u8, Arc<dyn Mode>),
-        servers: Vec<Arc<Dest>>,
+        dests: Arc<Dests>,
     ) -> VirtualService {
-        let dests = servers.into_iter().rev().collect();
         VirtualService {
             key,
             scheduler_name: scheduler.0,
@@ -61,8 +62,8 @@ impl VirtualService {
         &self.scheduler_name
     }
 
-    /// Makes its scheduler for one worker.
-    pub fn scheduler(&self) -> &SchedulerFactory {
+    /// What makes its schedulers.
+    pub fn scheduler(&self) -> &Arc<dyn SchedulerKind> {
         &self.scheduler
     }
 
@@ -76,8 +77,8 @@ impl VirtualService {
         &*self.mode
     }
 
-    /// Its real servers in IPVS's list order: the one added last comes first.
-    pub fn dests(&self) -> &[Arc<Dest>] {
+    /// Its real servers.
+    pub fn dests(&self) -> &Arc<Dests> {
         &self.dests
     }
 }
@@ -90,7 +91,7 @@ impl fmt::Debug for VirtualService {
             self.key,
             self.scheduler_name,
             self.mode.name(),
-            self.dests
+            &self.dests[..]
         )
     }
 }

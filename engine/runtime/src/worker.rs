@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use arc_swap::{ArcSwap, Cache};
 use lb_conn::ConnTable;
-use lb_model::{Addr, Batch, InterfaceId, NextHops, Port, Scheduler, Time};
+use lb_model::{Addr, Batch, InterfaceId, NextHops, Port, Scheduler, Time, VirtualService};
 
 use crate::counters::{Counter, Counters, SharedCounters};
 use crate::held::Held;
@@ -51,15 +51,15 @@ impl<P: Port> Worker<P> {
         next_hops: Arc<ArcSwap<NextHops>>,
         resolver: Resolver,
     ) -> Worker<P> {
-        let snapshot = snapshots.load_full();
         Worker {
             port,
             batch: Batch::new(),
             conns,
             counters: Counters::default(),
             held: Held::new(),
-            schedulers: schedulers(&Snapshot::default(), Vec::new(), &snapshot),
-            snapshot,
+            // The first turn takes over what is published.
+            schedulers: Vec::new(),
+            snapshot: Arc::default(),
             next_hops: next_hops.load_full(),
             resolver,
             latest_snapshot: Cache::new(snapshots),
@@ -70,7 +70,7 @@ impl<P: Port> Worker<P> {
 
     /// A packet's way from the wire back to the wire, for up to a batch of them.
     pub fn turn(&mut self, now: Time) -> Turn {
-        self.renew();
+        self.renew(now);
         let ended = self.conns.expire(now, EXPIRE_PER_TURN);
         self.counters.count(Counter::ConnExpire, ended as u64);
         stages::transmit::released(self, now);
@@ -133,13 +133,14 @@ impl<P: Port> Worker<P> {
     }
 
     /// Takes over a configuration or next hops that were published since the last turn.
-    fn renew(&mut self) {
+    fn renew(&mut self, now: Time) {
         let snapshot = self.latest_snapshot.load();
         if !Arc::ptr_eq(snapshot, &self.snapshot) {
             self.schedulers = schedulers(
                 &self.snapshot,
                 std::mem::take(&mut self.schedulers),
                 snapshot,
+                now,
             );
             self.snapshot = Arc::clone(snapshot);
         }
@@ -150,23 +151,30 @@ impl<P: Port> Worker<P> {
     }
 }
 
-/// The schedulers for `new`: a service that keeps its scheduler keeps its scheduler's state.
+/// The schedulers for `new`: a service that keeps its scheduler keeps its scheduler's state, and one that keeps its
+/// dests does not even tell it.
 fn schedulers(
     old: &Snapshot,
     states: Vec<Box<dyn Scheduler>>,
     new: &Snapshot,
+    now: Time,
 ) -> Vec<Box<dyn Scheduler>> {
     let mut states: Vec<Option<Box<dyn Scheduler>>> = states.into_iter().map(Some).collect();
-    let mut kept = |service: &lb_model::VirtualService| {
+    let mut kept = |service: &VirtualService| {
         let position = old.find(&service.key())? as usize;
-        let same = old.services()[position].scheduler_name() == service.scheduler_name();
-        if same { states[position].take() } else { None }
+        let before = &old.services()[position];
+        let scheduler =
+            states[position].take_if(|_| before.scheduler_name() == service.scheduler_name())?;
+        Some((scheduler, Arc::ptr_eq(before.dests(), service.dests())))
     };
     new.services()
         .iter()
         .map(|service| {
-            let mut scheduler = kept(service).unwrap_or_else(|| service.scheduler()());
-            scheduler.dests_changed(service.dests());
+            let (mut scheduler, knows_dests) =
+                kept(service).unwrap_or_else(|| (service.scheduler().worker(), false));
+            if !knows_dests {
+                scheduler.dests_changed(service.dests(), now);
+            }
             scheduler
         })
         .collect()

@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use lb::{
     Addr, Config, Counter, Endpoint, Engine, Interface, InterfaceId, Mac, NextHops, Port, Prefix,
-    Protocol, Registry, SchedulerFactory, ServiceConfig, Time, Worker,
+    Protocol, Registry, SchedulerKind, ServiceConfig, Time, Worker,
 };
 use lb_testkit::{MemoryPort, PacketBuilder};
 
@@ -62,10 +62,14 @@ impl Lab {
         Lab::with(services, Registry::builtin(), 1000)
     }
 
-    pub fn with_scheduler(services: Vec<ServiceConfig>, name: &str, make: SchedulerFactory) -> Lab {
+    pub fn with_scheduler(
+        services: Vec<ServiceConfig>,
+        name: &str,
+        kind: impl SchedulerKind + 'static,
+    ) -> Lab {
         Lab::with(
             services,
-            Registry::builtin().with_scheduler(name, make),
+            Registry::builtin().with_scheduler(name, kind),
             1000,
         )
     }

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use lb_conn::Refused;
 use lb_model::{
-    Conn, Direction, DropReason, Hit, Packet, Port, Protocol, PuntReason, Time, Verdict,
+    Conn, Direction, DropReason, Hit, Packet, Port, Protocol, PuntReason, Request, Time, Verdict,
 };
 use lb_wire::TcpFlags;
 
@@ -46,7 +46,11 @@ fn open<P>(worker: &mut Worker<P>, packet: &Packet, now: Time) -> Result<Hit, Ve
         return Err(Verdict::Punt(PuntReason::NoConn));
     }
     let service = &worker.snapshot.services()[position];
-    let choice = worker.schedulers[position].schedule(&packet.flow, service.dests());
+    let request = Request {
+        flow: &packet.flow,
+        now,
+    };
+    let choice = worker.schedulers[position].schedule(&request, service.dests());
     let dest = choice
         .and_then(|at| service.dests().get(at))
         .ok_or(Verdict::Drop(DropReason::NoDest))?;

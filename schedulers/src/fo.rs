@@ -1,0 +1,45 @@
+//! Weighted fail-over (kernel `net/netfilter/ipvs/ip_vs_fo.c`).
+//!
+//! ```text
+//! return the dest with the greatest weight among those with weight > 0 and not overloaded,
+//!     of equals the first; none if there is none
+//! ```
+
+use lb_model::{Dests, Request, Scheduler};
+
+/// The `fo` scheduler.
+#[derive(Default)]
+pub struct Failover;
+
+impl Scheduler for Failover {
+    fn schedule(&mut self, _request: &Request<'_>, dests: &Dests) -> Option<usize> {
+        let taking = dests.iter().enumerate().filter(|(_, d)| d.takes_conns());
+        // Backwards, since the last of equals is the greatest.
+        taking
+            .rev()
+            .max_by_key(|(_, d)| d.weight())
+            .map(|(at, _)| at)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::testing::{Service, overload};
+
+    #[test]
+    fn the_greatest_weight_takes_all_until_it_is_gone() {
+        let mut service = Service::of("fo", &[2, 5, 5]);
+        assert_eq!(service.choices(2), [Some(1), Some(1)]);
+        overload(&service.dests[1]);
+        assert_eq!(service.choice(), Some(2));
+        service.dests[2].set_weight(0);
+        assert_eq!(service.choice(), Some(0));
+        service.dests[0].set_weight(0);
+        assert_eq!(service.choice(), None);
+    }
+
+    #[test]
+    fn golden() {
+        crate::testing::golden("fo");
+    }
+}

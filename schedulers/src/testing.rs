@@ -1,0 +1,181 @@
+//! A service on one worker, as tests of schedulers see it, and what a kernel chose.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use lb_model::{
+    Dest, Dests, Endpoint, FlowKey, Protocol, Request, Scheduler, SchedulerKind, Thresholds, Time,
+};
+
+use crate::SchedulerOptions;
+
+/// Servers 10.1.0.1:80, 10.1.0.2:80, ... in list order.
+pub fn dests(weights: &[u16]) -> Vec<Arc<Dest>> {
+    let rip = |i: u32| Endpoint::new(lb_model::Addr::v4((0x0a01_0000 | i).to_be_bytes()), 80);
+    (1..)
+        .zip(weights)
+        .map(|(i, weight)| Arc::new(Dest::new(rip(i), *weight)))
+        .collect()
+}
+
+/// Opens so many conns on `dest`.
+pub fn conns(dest: &Dest, active: usize, inactive: usize) {
+    (0..active).for_each(|_| dest.conn_opened(true));
+    (0..inactive).for_each(|_| dest.conn_opened(false));
+}
+
+/// Makes `dest` overloaded, with its active conns as they are.
+pub fn overload(dest: &Dest) {
+    dest.set_thresholds(Thresholds { upper: 1, lower: 0 });
+    dest.conn_opened(false);
+    assert!(dest.is_overloaded());
+}
+
+/// A service on one worker.
+pub struct Service {
+    pub dests: Dests,
+    kind: Arc<dyn SchedulerKind>,
+    scheduler: Box<dyn Scheduler>,
+    now: Time,
+}
+
+impl Service {
+    pub fn of(scheduler: &str, weights: &[u16]) -> Service {
+        Service::with(scheduler, weights, &SchedulerOptions::default())
+    }
+
+    pub fn with(scheduler: &str, weights: &[u16], options: &SchedulerOptions) -> Service {
+        let builtin = crate::builtin().into_iter();
+        let (_, make) = builtin
+            .into_iter()
+            .find(|(name, _)| *name == scheduler)
+            .expect("a scheduler's name");
+        let kind = make(options);
+        let mut service = Service {
+            dests: Dests::new(dests(weights), &*kind),
+            scheduler: kind.worker(),
+            kind,
+            now: Time::ZERO,
+        };
+        service.edit(|_| ());
+        service
+    }
+
+    /// Edits servers.
+    pub fn edit(&mut self, edit: impl Fn(&[Arc<Dest>])) {
+        self.replace(|dests| edit(dests));
+    }
+
+    /// Adds or removes servers.
+    pub fn replace<T>(&mut self, change: impl FnOnce(&mut Vec<Arc<Dest>>) -> T) -> T {
+        let mut list = self.dests.to_vec();
+        let result = change(&mut list);
+        self.dests = Dests::new(list, &*self.kind);
+        self.scheduler.dests_changed(&self.dests, self.now);
+        result
+    }
+
+    pub fn wait(&mut self, seconds: u64) {
+        self.now = self.now + Duration::from_secs(seconds);
+    }
+
+    pub fn choice_for(&mut self, client: &str, vip: &str) -> Option<usize> {
+        let flow = FlowKey {
+            source: client.parse().expect("a client"),
+            destination: vip.parse().expect("a VIP"),
+            protocol: Protocol::Tcp,
+        };
+        let request = Request {
+            flow: &flow,
+            now: self.now,
+        };
+        self.scheduler.schedule(&request, &self.dests)
+    }
+
+    pub fn choice(&mut self) -> Option<usize> {
+        self.choice_for("192.0.2.1:4000", "198.51.100.1:80")
+    }
+
+    pub fn choices(&mut self, count: usize) -> Vec<Option<usize>> {
+        (0..count).map(|_| self.choice()).collect()
+    }
+
+    /// The choices for so many clients.
+    pub fn clients(&mut self, count: u32) -> Vec<Option<usize>> {
+        (0..count)
+            .map(|i| {
+                let client = std::net::Ipv4Addr::from(0xc000_0200 + i * 7919);
+                self.choice_for(&format!("{client}:4000"), "198.51.100.1:80")
+            })
+            .collect()
+    }
+}
+
+/// Compares with what Linux 6.1 chose: `tests/data/NAME.txt`, whose lines are
+///
+/// ```text
+/// service VIP [fallback] [port]             a new service
+/// add RIP WEIGHT | edit RIP WEIGHT | remove RIP
+/// active CLIENT RIP | inactive CLIENT RIP   a conn opened and got this server, or - for none
+/// idle CLIENT | end CLIENT                  it became inactive, it is gone
+/// ```
+pub fn golden(scheduler: &str) {
+    let path = format!("{}/tests/data/{scheduler}.txt", env!("CARGO_MANIFEST_DIR"));
+    let text = std::fs::read_to_string(&path).expect("golden data");
+    let mut service = Service::of(scheduler, &[]);
+    let mut vip = "";
+    let mut known: HashMap<Endpoint, Arc<Dest>> = HashMap::new();
+    let mut conns: HashMap<&str, (Arc<Dest>, bool)> = HashMap::new();
+    let mut chosen = 0;
+    for (number, line) in (1..).zip(text.lines()) {
+        let words: Vec<&str> = line.split(' ').collect();
+        let rip = |at: usize| words[at].parse::<Endpoint>().expect("RIP:rport");
+        let weight = |at: usize| words[at].parse::<u16>().expect("a weight");
+        match words[0] {
+            "service" => {
+                let options = SchedulerOptions {
+                    fallback: words.contains(&"fallback"),
+                    port: words.contains(&"port"),
+                    ..SchedulerOptions::default()
+                };
+                service = Service::with(scheduler, &[], &options);
+                vip = words[1];
+                known.clear();
+                conns.clear();
+            }
+            "add" => {
+                let dest = known
+                    .entry(rip(1))
+                    .or_insert_with(|| Arc::new(Dest::new(rip(1), weight(2))));
+                dest.added_again(weight(2), Thresholds::default());
+                service.replace(|dests| dests.insert(0, Arc::clone(dest)));
+            }
+            "edit" => service.edit(|_| known[&rip(1)].set_weight(weight(2))),
+            "remove" => service.replace(|dests| dests.retain(|dest| dest.rip() != rip(1))),
+            "active" | "inactive" => {
+                let choice = service.choice_for(words[1], vip);
+                let dest = choice.map(|at| Arc::clone(&service.dests[at]));
+                let got = dest.as_ref().map_or("-".into(), |d| d.rip().to_string());
+                assert_eq!(got, words[2], "{path}:{number}: {line}");
+                chosen += 1;
+                if let Some(dest) = dest {
+                    let active = words[0] == "active";
+                    dest.conn_opened(active);
+                    conns.insert(words[1], (dest, active));
+                }
+            }
+            "idle" => {
+                let (dest, active) = conns.get_mut(words[1]).expect("a conn");
+                dest.conn_became(false);
+                *active = false;
+            }
+            "end" => {
+                let (dest, active) = conns.remove(words[1]).expect("a conn");
+                dest.conn_ended(active);
+            }
+            _ => panic!("{path}:{number}: {line}"),
+        }
+    }
+    assert!(chosen > 20, "{path}: only {chosen} choices");
+}
