@@ -1,6 +1,6 @@
 //! What can go wrong with an eBPF program.
 
-use std::io;
+use std::{fmt, io};
 
 /// Why a program could not be loaded, attached or told its rules.
 #[derive(Debug, thiserror::Error)]
@@ -54,4 +54,28 @@ pub enum BpfError {
         /// The kernel's answer.
         reason: String,
     },
+    /// One of the programs for benches did not do as it was told.
+    #[error("the BPF program `{program}`: {what}: {reason}")]
+    Bench {
+        /// The program.
+        program: &'static str,
+        /// What was tried.
+        what: &'static str,
+        /// The kernel's or the loader's answer.
+        reason: String,
+    },
+}
+
+impl BpfError {
+    /// Wraps an answer to `what` was tried with `program`.
+    pub(crate) fn bench<E: fmt::Display>(
+        program: &'static str,
+        what: &'static str,
+    ) -> impl FnOnce(E) -> BpfError {
+        move |error| BpfError::Bench {
+            program,
+            what,
+            reason: format!("{error:#}"),
+        }
+    }
 }

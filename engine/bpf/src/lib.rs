@@ -5,14 +5,20 @@
 //! detaches it.
 //!
 //! [`Steering`] is the XDP program in front of an interface: it sends what is ours to AF_XDP sockets and leaves the
-//! rest to the kernel.
+//! rest to the kernel. [`Generator`], [`Sink`] and [`Redirect`] are for benches.
 
 mod error;
+mod generator;
 mod link;
 mod program;
+mod redirect;
 mod rules;
+mod sink;
 mod steering;
 
 pub use error::BpfError;
+pub use generator::Generator;
+pub use redirect::Redirect;
 pub use rules::Rules;
+pub use sink::{Arrivals, Sink};
 pub use steering::{Steered, Steering, XdpMode};

@@ -1,0 +1,145 @@
+//! Where a bench's packets end.
+
+use std::fmt;
+use std::mem::MaybeUninit;
+use std::net::Ipv4Addr;
+use std::os::fd::{AsFd, OwnedFd};
+
+use libbpf_rs::skel::{OpenSkel, SkelBuilder};
+use libbpf_rs::{MapCore, MapFlags, MapHandle};
+
+use crate::BpfError;
+use crate::link::attach_tcx_ingress;
+
+#[allow(
+    clippy::all,
+    clippy::undocumented_unsafe_blocks,
+    clippy::unwrap_used,
+    missing_docs,
+    unsafe_code,
+    unused_qualifications
+)]
+mod skeleton {
+    include!(concat!(env!("OUT_DIR"), "/count.skel.rs"));
+}
+
+/// Entries of the program's map: `enum arrival` of `include/count.h`.
+const EXPECTED: u32 = 0;
+const STRAY: u32 = 1;
+
+/// How many UDP packets have arrived so far.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Arrivals {
+    /// For the network that packets should be for.
+    pub expected: u64,
+    /// For anywhere else.
+    pub stray: u64,
+}
+
+/// Counts and drops the UDP packets that an interface receives, until it is dropped itself.
+pub struct Sink {
+    arrivals: MapHandle,
+    /// Holds the program in place; never read.
+    _link: OwnedFd,
+}
+
+impl Sink {
+    /// A sink at the interface with the index `ingress`, for packets to the network `network`/`prefix_len`.
+    pub fn attach(ingress: u32, network: Ipv4Addr, prefix_len: u32) -> Result<Sink, BpfError> {
+        let mut storage = MaybeUninit::uninit();
+        let mut open = skeleton::CountSkelBuilder::default()
+            .open(&mut storage)
+            .map_err(BpfError::bench("count", "open"))?;
+        let constants = (open.maps.rodata_data.as_deref_mut())
+            .ok_or("no constants")
+            .map_err(BpfError::bench("count", "open"))?;
+        constants.mask = u32::MAX.checked_shl(32 - prefix_len).unwrap_or(0);
+        constants.network = network.to_bits() & constants.mask;
+        let program = open.load().map_err(BpfError::bench("count", "load"))?;
+        Ok(Sink {
+            arrivals: MapHandle::try_from(&program.maps.arrivals)
+                .map_err(BpfError::bench("count", "map"))?,
+            _link: attach_tcx_ingress(program.progs.count.as_fd(), ingress)
+                .map_err(BpfError::bench("count", "attach"))?,
+        })
+    }
+
+    /// What has arrived so far, over all CPUs.
+    pub fn arrivals(&self) -> Result<Arrivals, BpfError> {
+        Ok(Arrivals {
+            expected: self.sum(EXPECTED)?,
+            stray: self.sum(STRAY)?,
+        })
+    }
+
+    fn sum(&self, arrival: u32) -> Result<u64, BpfError> {
+        let values = self
+            .arrivals
+            .lookup_percpu(&arrival.to_ne_bytes(), MapFlags::ANY)
+            .map_err(BpfError::bench("count", "read"))?;
+        Ok(values
+            .iter()
+            .flatten()
+            .filter_map(|value| value.as_slice().try_into().ok())
+            .map(u64::from_ne_bytes)
+            .sum())
+    }
+}
+
+impl fmt::Debug for Sink {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Sink").finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::UdpSocket;
+    use std::thread;
+    use std::time::Duration;
+
+    use lb_testkit::netns::{Namespace, available};
+
+    use super::*;
+
+    /// Loopback's index, in every namespace.
+    const LOOPBACK: u32 = 1;
+
+    #[test]
+    fn packets_are_counted_by_where_they_went_and_go_no_further() {
+        if !available() {
+            return;
+        }
+        let namespace = Namespace::new("sink").expect("a namespace");
+        namespace.run(|| {
+            let listener = UdpSocket::bind("127.1.1.1:4000").expect("loopback takes 127/8");
+            let sender = UdpSocket::bind("127.0.0.1:0").expect("a port");
+            let send = |to: &str| sender.send_to(b"x", to).expect("loopback sends");
+            listener.set_nonblocking(true).expect("a flag");
+
+            let network = Ipv4Addr::new(127, 1, 1, 7);
+            let sink = Sink::attach(LOOPBACK, network, 24).expect("attached");
+            for _ in 0..3 {
+                send("127.1.1.1:4000");
+            }
+            send("127.1.2.1:4000");
+            let all = Arrivals {
+                expected: 3,
+                stray: 1,
+            };
+            // Loopback delivers in a softirq, which may come a little later.
+            let arrived = (0..1000).any(|_| {
+                thread::sleep(Duration::from_millis(1));
+                sink.arrivals().expect("read") == all
+            });
+            assert!(arrived, "{:?}", sink.arrivals());
+            let received = listener.recv(&mut [0; 8]);
+            assert!(received.is_err(), "a packet got past the sink");
+
+            drop(sink);
+            send("127.1.1.1:4000");
+            listener.set_nonblocking(false).expect("a flag");
+            assert_eq!(listener.recv(&mut [0; 8]).ok(), Some(1), "the sink is gone");
+        });
+    }
+}
