@@ -13,7 +13,7 @@ pub const BATCH: usize = 64;
 pub struct Headers {
     /// The IP header.
     pub l3: u16,
-    /// The TCP or UDP header.
+    /// What follows it: the TCP or UDP header, or once encapsulated the inner IP header.
     pub l4: u16,
     /// The end of the IP packet; what follows in the frame is Ethernet padding.
     pub end: u16,

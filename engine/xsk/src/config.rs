@@ -142,6 +142,7 @@ mod tests {
             name: "eth0".to_owned(),
             mac: lb_model::Mac::default(),
             mtu,
+            addresses: Vec::new(),
         };
         let config = XskConfig::default();
         assert!(config.check_mtu(&interface(1500)).is_ok());
