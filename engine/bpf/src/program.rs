@@ -144,6 +144,38 @@ mod tests {
         frame
     }
 
+    /// An Ethernet frame to `OWN` with an IPv6 header, extension headers of these numbers, eight bytes each and zero, and
+    /// two ports.
+    fn frame_v6(
+        from: ([u8; 16], u16),
+        to: ([u8; 16], u16),
+        extensions: &[u8],
+        last: u8,
+    ) -> Vec<u8> {
+        let mut next = extensions.iter().copied().chain([last]);
+        let mut frame = OWN.0.to_vec();
+        frame.extend([2, 0, 0, 0, 0, 2, 0x86, 0xdd, 0x60, 0, 0, 0, 0]);
+        frame.push((8 * extensions.len() + 20) as u8);
+        frame.extend([next.next().expect("the last at least"), 64]);
+        frame.extend(from.0);
+        frame.extend(to.0);
+        for number in next {
+            frame.extend([number, 0, 0, 0, 0, 0, 0, 0]);
+        }
+        frame.extend(from.1.to_be_bytes());
+        frame.extend(to.1.to_be_bytes());
+        frame.resize(frame.len() + 16, 0);
+        frame
+    }
+
+    fn v6(last: u8) -> [u8; 16] {
+        [0x20, 1, 0xd, 0xb8, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, last]
+    }
+
+    fn mapped(v4: [u8; 4]) -> [u8; 16] {
+        *Addr::v4(v4).octets()
+    }
+
     fn with(mut frame: Vec<u8>, change: impl FnOnce(&mut Vec<u8>)) -> Vec<u8> {
         change(&mut frame);
         frame
@@ -182,7 +214,15 @@ mod tests {
             protocol: Protocol::Tcp,
         };
         let rip = Endpoint::new(Addr::v4(RIP), 8080);
+        let vip6 = ServiceKey {
+            vip: Endpoint::new(Addr::v6(v6(100)), 80),
+            protocol: Protocol::Tcp,
+        };
+        let rip6 = Endpoint::new(Addr::v6(v6(7)), 8080);
         for rule in [
+            Rule::Service(vip6),
+            Rule::Server(rip6, Protocol::Tcp),
+            Rule::Local(Addr::v6(v6(1))),
             Rule::Service(vip),
             Rule::Server(rip, Protocol::Tcp),
             Rule::Local(Addr::v4(DIP)),
@@ -191,6 +231,8 @@ mod tests {
         }
 
         let request = || frame((CIP, 4000), (VIP, 80), TCP, 20);
+        let request_v6 =
+            |extensions: &[u8], last| frame_v6((v6(9), 4000), (v6(100), 80), extensions, last);
         let reply = || frame((RIP, 8080), (CIP, 4000), TCP, 20);
         let cases = [
             ("to the service", request(), true),
@@ -245,8 +287,78 @@ mod tests {
                 false,
             ),
             (
-                "IPv6",
+                "IP version 4 in an IPv6 frame",
                 with(request(), |f| f[12..14].copy_from_slice(&[0x86, 0xdd])),
+                false,
+            ),
+            ("IPv6 to the service", request_v6(&[], TCP), true),
+            (
+                "IPv6 reply of a server",
+                frame_v6((v6(7), 8080), (v6(9), 4000), &[], TCP),
+                true,
+            ),
+            (
+                "extension headers, as many as are skipped",
+                request_v6(&[0, 43, 60, 60, 60, 60, 60, 60], TCP),
+                true,
+            ),
+            (
+                "a long extension header",
+                with(request_v6(&[60, 0, 0], TCP), |f| (f[54], f[55]) = (TCP, 2)),
+                true,
+            ),
+            (
+                "an extension header too many",
+                request_v6(&[60; 9], TCP),
+                false,
+            ),
+            (
+                "an extension header beyond the end",
+                with(request_v6(&[60], TCP), |f| f[55] = 255),
+                false,
+            ),
+            (
+                "cut within an extension header",
+                with(request_v6(&[60], TCP), |f| f.truncate(57)),
+                false,
+            ),
+            (
+                "a hop of its source route left",
+                with(request_v6(&[43], TCP), |f| f[57] = 1),
+                false,
+            ),
+            ("IPv6 fragment", request_v6(&[44], TCP), false),
+            ("authenticated", request_v6(&[51], TCP), false),
+            ("ICMPv6 to the VIP", request_v6(&[], 58), false),
+            ("IPv6 by another protocol", request_v6(&[], UDP), false),
+            (
+                "IPv6 to another port",
+                frame_v6((v6(9), 4000), (v6(100), 22), &[], TCP),
+                false,
+            ),
+            (
+                "IPv6 answer to our own connection",
+                frame_v6((v6(7), 8080), (v6(1), 4000), &[], TCP),
+                false,
+            ),
+            (
+                "IPv4-mapped destination in an IPv6 header",
+                frame_v6((v6(9), 4000), (mapped(VIP), 80), &[], TCP),
+                false,
+            ),
+            (
+                "IPv4-mapped source in an IPv6 header",
+                frame_v6((mapped(RIP), 8080), (v6(9), 4000), &[], TCP),
+                false,
+            ),
+            (
+                "IPv6 for another machine",
+                with(request_v6(&[], TCP), |f| f[5] = 9),
+                false,
+            ),
+            (
+                "cut before the ports, IPv6",
+                with(request_v6(&[], TCP), |f| f.truncate(14 + 40 + 3)),
                 false,
             ),
             (
@@ -270,7 +382,7 @@ mod tests {
                 false,
             ),
         ];
-        let mut redirected = 0;
+        let (mut redirected, total) = (0, cases.len() as u64);
         for (name, bytes, ours) in cases {
             let input = ProgramInput {
                 data_in: Some(&bytes),
@@ -282,7 +394,7 @@ mod tests {
             redirected += u64::from(ours);
         }
         assert_eq!(maps.sum(COUNTER_REDIRECTED).ok(), Some(redirected));
-        assert_eq!(maps.sum(COUNTER_PASSED).ok(), Some(20 - redirected));
+        assert_eq!(maps.sum(COUNTER_PASSED).ok(), Some(total - redirected));
 
         maps.remove(&Rule::Service(vip)).expect("it was there");
         let bytes = request();

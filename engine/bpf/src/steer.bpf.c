@@ -4,8 +4,8 @@
  *
  * Two kinds do: packets to a virtual service (destination VIP:vport:protocol), and replies of NAT servers (source
  * RIP:rport:protocol, unless they answer one of this machine's own addresses: those are the balancer's own
- * connections to its servers). Everything else is the kernel's, as if no program were attached: ARP, ping, ssh, IPv6,
- * VLAN-tagged frames, fragments, whatever is malformed, and frames for another machine that a switch flooded.
+ * connections to its servers). Everything else is the kernel's, as if no program were attached: ARP, neighbour discovery,
+ * ping, ssh, VLAN-tagged frames, fragments, whatever is malformed, and frames for another machine that a switch flooded.
  *
  * A frame that is ours goes to the socket bound to the queue it came in on. Where there is none (not yet, or the
  * process was killed), the kernel has it too.
@@ -14,6 +14,7 @@
 #include <linux/if_ether.h>
 #include <linux/in.h>
 #include <linux/ip.h>
+#include <linux/ipv6.h>
 #include <stdbool.h>
 
 #include <bpf/bpf_endian.h>
@@ -24,6 +25,9 @@
 /* From the kernel's net/ip.h, which is not a user header. */
 #define IP_MF 0x2000
 #define IP_OFFSET 0x1fff
+
+/* As many as the balancer's own parser skips. */
+#define MAX_EXTENSION_HEADERS 8
 
 struct {
 	__uint(type, BPF_MAP_TYPE_XSKMAP);
@@ -87,32 +91,102 @@ static __always_inline bool is_for_this_machine(const struct ethhdr *eth)
 	return own && to[0] == own->words[0] && to[1] == own->words[1] && to[2] == own->words[2];
 }
 
+/* The addresses of a packet, and where its TCP or UDP header begins. */
+struct transport {
+	struct address source;
+	struct address destination;
+	const __be16 *ports;
+	__u8 protocol;
+};
+
+static __always_inline bool read_v4(const struct iphdr *ip, const void *end, struct transport *to)
+{
+	if ((const void *)(ip + 1) > end)
+		return false;
+	if (ip->version != 4 || ip->ihl < 5 || (ip->frag_off & bpf_htons(IP_MF | IP_OFFSET)))
+		return false;
+	set_v4(&to->source, ip->saddr);
+	set_v4(&to->destination, ip->daddr);
+	to->ports = (const void *)ip + ip->ihl * 4;
+	to->protocol = ip->protocol;
+	return true;
+}
+
+/* An IPv4-mapped address does not stand in an IPv6 header (RFC 4942 section 2.2): it would hit the rules of IPv4. */
+static __always_inline bool is_mapped(const struct in6_addr *addr)
+{
+	return !addr->in6_u.u6_addr32[0] && !addr->in6_u.u6_addr32[1] &&
+	       addr->in6_u.u6_addr32[2] == bpf_htonl(0xffff);
+}
+
+/* The part that is common to the extension headers that are skipped. */
+struct extension {
+	__u8 next;
+	__u8 len; /* in units of 8 bytes, without the first */
+	__u8 type;
+	__u8 segments_left; /* of a routing header */
+};
+
+static __always_inline bool read_v6(const struct ipv6hdr *ip, const void *end, struct transport *to)
+{
+	const struct extension *at = (const void *)(ip + 1);
+	__u8 kind;
+	int i;
+
+	if ((const void *)at > end || ip->version != 6)
+		return false;
+	if (is_mapped(&ip->saddr) || is_mapped(&ip->daddr))
+		return false;
+	kind = ip->nexthdr;
+	for (i = 0; i < MAX_EXTENSION_HEADERS; i++) {
+		if (kind != IPPROTO_HOPOPTS && kind != IPPROTO_ROUTING && kind != IPPROTO_DSTOPTS)
+			break;
+		if ((const void *)(at + 1) > end)
+			return false;
+		/* Not at its last destination yet: the kernel sends it on, or refuses to. */
+		if (kind == IPPROTO_ROUTING && at->segments_left)
+			return false;
+		kind = at->next;
+		at = (const void *)at + 8 + at->len * 8;
+	}
+	__builtin_memcpy(&to->source, &ip->saddr, sizeof(to->source));
+	__builtin_memcpy(&to->destination, &ip->daddr, sizeof(to->destination));
+	to->ports = (const void *)at;
+	to->protocol = kind;
+	return true;
+}
+
 static __always_inline bool is_ours(struct xdp_md *ctx)
 {
 	void *data = (void *)(long)ctx->data;
 	void *end = (void *)(long)ctx->data_end;
 	struct endpoint destination = {}, source = {};
+	struct transport packet;
 	struct ethhdr *eth = data;
-	struct iphdr *ip = (void *)(eth + 1);
-	__be16 *ports;
 
-	if ((void *)(ip + 1) > end || eth->h_proto != bpf_htons(ETH_P_IP))
+	if ((void *)(eth + 1) > end)
 		return false;
-	if (ip->version != 4 || ip->ihl < 5 || (ip->frag_off & bpf_htons(IP_MF | IP_OFFSET)))
+	if (eth->h_proto == bpf_htons(ETH_P_IP)) {
+		if (!read_v4((void *)(eth + 1), end, &packet))
+			return false;
+	} else if (eth->h_proto == bpf_htons(ETH_P_IPV6)) {
+		if (!read_v6((void *)(eth + 1), end, &packet))
+			return false;
+	} else {
 		return false;
-	if (ip->protocol != IPPROTO_TCP && ip->protocol != IPPROTO_UDP)
+	}
+	if (packet.protocol != IPPROTO_TCP && packet.protocol != IPPROTO_UDP)
 		return false;
-	ports = (void *)ip + ip->ihl * 4;
-	if ((void *)(ports + 2) > end)
+	if ((void *)(packet.ports + 2) > end)
 		return false;
 
-	set_v4(&destination.address, ip->daddr);
-	destination.port = ports[1];
-	destination.protocol = ip->protocol;
+	destination.address = packet.destination;
+	destination.port = packet.ports[1];
+	destination.protocol = packet.protocol;
 	if (!bpf_map_lookup_elem(&services, &destination)) {
-		set_v4(&source.address, ip->saddr);
-		source.port = ports[0];
-		source.protocol = ip->protocol;
+		source.address = packet.source;
+		source.port = packet.ports[0];
+		source.protocol = packet.protocol;
 		if (!bpf_map_lookup_elem(&servers, &source) ||
 		    bpf_map_lookup_elem(&locals, &destination.address))
 			return false;
