@@ -1,91 +1,8 @@
 //! Which options go with which command, and with which tunnel.
 
+use crate::kind::{KINDS, Kind};
 use crate::option::Flag;
 use crate::usage::UsageError;
-
-/// What ipvsadm counts as one option: given twice, it is a mistake. In the order in which it checks them.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-#[repr(u8)]
-pub(crate) enum Kind {
-    Numeric,
-    Conns,
-    Service,
-    Scheduler,
-    Persistent,
-    Netmask,
-    Server,
-    Forwarding,
-    Weight,
-    UpperThreshold,
-    LowerThreshold,
-    McastInterface,
-    Timeout,
-    Daemon,
-    Stats,
-    Rate,
-    Thresholds,
-    PersistentConn,
-    NoSort,
-    SyncId,
-    Exact,
-    OnePacket,
-    Engine,
-    SchedulerFlags,
-    McastGroup,
-    McastPort,
-    McastTtl,
-    SyncMaxLength,
-    TunnelInfo,
-    TunnelType,
-    TunnelPort,
-    TunnelNoChecksum,
-    TunnelChecksum,
-    TunnelRemoteChecksum,
-    LocalAddress,
-    LocalInterface,
-    Complete,
-}
-
-/// With the names that messages call them by.
-const KINDS: [(Kind, &str); 37] = [
-    (Kind::Numeric, "numeric"),
-    (Kind::Conns, "connection"),
-    (Kind::Service, "service-address"),
-    (Kind::Scheduler, "scheduler"),
-    (Kind::Persistent, "persistent"),
-    (Kind::Netmask, "netmask"),
-    (Kind::Server, "real-server"),
-    (Kind::Forwarding, "forwarding-method"),
-    (Kind::Weight, "weight"),
-    (Kind::UpperThreshold, "u-threshold"),
-    (Kind::LowerThreshold, "l-threshold"),
-    (Kind::McastInterface, "mcast-interface"),
-    (Kind::Timeout, "timeout"),
-    (Kind::Daemon, "daemon"),
-    (Kind::Stats, "stats"),
-    (Kind::Rate, "rate"),
-    (Kind::Thresholds, "thresholds"),
-    (Kind::PersistentConn, "persistent-conn"),
-    (Kind::NoSort, "nosort"),
-    (Kind::SyncId, "syncid"),
-    (Kind::Exact, "exact"),
-    (Kind::OnePacket, "ops"),
-    (Kind::Engine, "pe"),
-    (Kind::SchedulerFlags, "sched-flags"),
-    (Kind::McastGroup, "mcast-group"),
-    (Kind::McastPort, "mcast-port"),
-    (Kind::McastTtl, "mcast-ttl"),
-    (Kind::SyncMaxLength, "sync-maxlen"),
-    (Kind::TunnelInfo, "tun-info"),
-    (Kind::TunnelType, "tun-type"),
-    (Kind::TunnelPort, "tun-port"),
-    (Kind::TunnelNoChecksum, "tun-nocsum"),
-    (Kind::TunnelChecksum, "tun-csum"),
-    (Kind::TunnelRemoteChecksum, "tun-remcsum"),
-    (Kind::LocalAddress, "local-address"),
-    (Kind::LocalInterface, "ifname"),
-    (Kind::Complete, "complete"),
-];
 
 /// The options that were given.
 #[derive(Clone, Copy, Debug, Default)]
@@ -285,17 +202,5 @@ fn command_name(command: Flag) -> &'static str {
         Flag::DeleteLocalAddress => "del-laddr",
         Flag::ListLocalAddresses => "get-laddr",
         _ => "no",
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn kinds_stand_at_their_own_numbers() {
-        for (at, (kind, _)) in KINDS.iter().enumerate() {
-            assert_eq!(*kind as usize, at);
-        }
     }
 }

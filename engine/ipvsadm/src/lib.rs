@@ -7,8 +7,9 @@
 //! | step | here |
 //! | --- | --- |
 //! | words into options, as popt does it | `popt`, `option` |
-//! | which options go together | `legal` |
-//! | options into a command | [`parse`] |
+//! | options into a draft, one by one | `draft`, `value`, `address` |
+//! | which options go together | `legal`, `kind` |
+//! | the whole of it into a command | [`parse`], `assemble` |
 //! | command to the balancer, refusals into messages | [`execute`], [`Ipvs`], [`Refusal`] |
 //! | rows into columns | [`listing`] |
 //! | rows into rules for `-R` | [`save`] |
@@ -20,10 +21,13 @@
 //! Nothing here reads files, resolves names or asks a clock: names come from [`Names`], text goes to [`Streams`].
 
 mod address;
+mod assemble;
 mod command;
 mod daemon;
+mod draft;
 mod execute;
 mod ipvs;
+mod kind;
 mod legal;
 pub mod listing;
 mod names;
@@ -37,6 +41,7 @@ pub mod save;
 mod server;
 mod service;
 mod usage;
+mod value;
 
 pub use command::{Command, Listing, Save, Timeouts};
 pub use daemon::{Daemon, Role};
