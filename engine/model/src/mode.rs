@@ -1,6 +1,6 @@
 //! What a forwarding mode is: which address changes, in which direction.
 
-use crate::{Conn, Dest, Direction, FlowKey, Packet};
+use crate::{Conn, Direction, Endpoint, FlowKey, Packet};
 
 /// A forwarding mode: DR, NAT, FNAT, ENAT, TUN.
 ///
@@ -13,8 +13,9 @@ pub trait Mode: Send + Sync {
     /// Whether a server's port may differ from the service's.
     fn maps_ports(&self) -> bool;
 
-    /// The flow key of a new conn's outbound packets as they will be received; `None` if they do not come through us.
-    fn reply(&self, flow: &FlowKey, dest: &Dest) -> Option<FlowKey>;
+    /// The flow key of the outbound packets, as they will be received, of a new conn of `flow` to the server's `rip`;
+    /// `None` if they do not come through us.
+    fn reply(&self, flow: &FlowKey, rip: Endpoint) -> Option<FlowKey>;
 
     /// Rewrites packets of this mode's conns and sets where each is routed to
     /// ([`Packet::route_to`]). A packet that cannot be rewritten gets a verdict instead.

@@ -1,6 +1,6 @@
 //! What the stages of a worker's turn work on.
 
-use crate::{Addr, FlowKey, Frame, Hit, InterfaceId, Verdict};
+use crate::{Addr, ConnId, FlowKey, Frame, Hit, InterfaceId, Verdict};
 
 /// Packets a worker handles together.
 ///
@@ -36,6 +36,8 @@ pub struct Packet {
     pub service: Option<u32>,
     /// `lookup` or `schedule`: its conn.
     pub hit: Option<Hit>,
+    /// `lookup`: the conn that it would belong to if it did not begin a new one in its place.
+    pub superseded: Option<ConnId>,
     /// `rewrite`: the address whose route it takes.
     pub route_to: Addr,
     /// How it ends; no later stage touches a packet that has one.
@@ -52,6 +54,7 @@ impl Packet {
             flow: FlowKey::UNKNOWN,
             service: None,
             hit: None,
+            superseded: None,
             route_to: Addr::UNSPECIFIED_V4,
             verdict: None,
         }
@@ -127,7 +130,10 @@ impl Batch {
 }
 
 impl Default for Batch {
+    /// A stand-in without memory, for a batch that is elsewhere for a moment.
     fn default() -> Batch {
-        Batch::new()
+        Batch {
+            packets: Vec::new(),
+        }
     }
 }

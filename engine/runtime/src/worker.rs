@@ -79,7 +79,7 @@ impl<P: Port> Worker<P> {
         let received = self.batch.len();
         stages::parse::run(&mut self.batch);
         stages::classify::run(&mut self.batch, &self.snapshot);
-        stages::lookup::run(&mut self.batch, &self.conns);
+        stages::lookup::run(&mut self.batch, &self.conns, self.snapshot.settings());
         stages::schedule::run(self, now);
         stages::rewrite::run(self, now);
         stages::transmit::run(self, now);
@@ -143,6 +143,10 @@ impl<P: Port> Worker<P> {
                 now,
             );
             self.snapshot = Arc::clone(snapshot);
+            self.conns.set_timeouts(self.snapshot.timeouts().clone());
+            if self.snapshot.settings().expire_nodest_conn {
+                self.conns.retire_of_removed_dests();
+            }
         }
         let next_hops = self.latest_next_hops.load();
         if !Arc::ptr_eq(next_hops, &self.next_hops) {
@@ -161,17 +165,18 @@ fn schedulers(
 ) -> Vec<Box<dyn Scheduler>> {
     let mut states: Vec<Option<Box<dyn Scheduler>>> = states.into_iter().map(Some).collect();
     let mut kept = |service: &VirtualService| {
-        let position = old.find(&service.key())? as usize;
+        let position = old.find(&service.id())? as usize;
         let before = &old.services()[position];
-        let scheduler =
-            states[position].take_if(|_| before.scheduler_name() == service.scheduler_name())?;
+        let scheduler = states[position].take_if(|_| {
+            Arc::ptr_eq(&before.settings().scheduler, &service.settings().scheduler)
+        })?;
         Some((scheduler, Arc::ptr_eq(before.dests(), service.dests())))
     };
     new.services()
         .iter()
         .map(|service| {
             let (mut scheduler, knows_dests) =
-                kept(service).unwrap_or_else(|| (service.scheduler().worker(), false));
+                kept(service).unwrap_or_else(|| (service.settings().scheduler.worker(), false));
             if !knows_dests {
                 scheduler.dests_changed(service.dests(), now);
             }

@@ -22,10 +22,11 @@ pub fn run(batch: &mut Batch) {
                 } else {
                     Protocol::Udp
                 };
+                // Both sides hold IPv4 in the same IPv4-mapped form.
                 packet.flow = FlowKey {
-                    source: Endpoint::new(Addr::v4(parsed.source), parsed.source_port),
+                    source: Endpoint::new(Addr::v6(parsed.source), parsed.source_port),
                     destination: Endpoint::new(
-                        Addr::v4(parsed.destination),
+                        Addr::v6(parsed.destination),
                         parsed.destination_port,
                     ),
                     protocol,
