@@ -158,7 +158,7 @@ fn a_client_network_stays_with_its_server_as_long_as_its_template_lives() {
     let mut persistent = spec(WEB);
     persistent.persistence = Some(Persistence {
         timeout: Duration::from_secs(300),
-        prefix_len: 24,
+        netmask: Addr::v4([255, 255, 255, 0]),
     });
     let mut lab = lab(&persistent, 80, IpvsSettings::default());
     assert_eq!(sent_to(&mut lab, &tcp(4000).syn()), Some(1));
@@ -186,7 +186,7 @@ fn a_template_to_a_quiesced_server_holds_unless_expire_quiescent_template() {
         let mut persistent = spec(WEB);
         persistent.persistence = Some(Persistence {
             timeout: Duration::from_secs(300),
-            prefix_len: 32,
+            netmask: Addr::v4([255; 4]),
         });
         let settings = IpvsSettings {
             expire_quiescent_template,
@@ -210,7 +210,7 @@ fn a_service_of_every_port_takes_what_has_no_service_of_its_own() {
     let mut persistent = spec(any);
     persistent.persistence = Some(Persistence {
         timeout: Duration::from_secs(300),
-        prefix_len: 32,
+        netmask: Addr::v4([255; 4]),
     });
     let mut lab = lab(&persistent, 0, IpvsSettings::default());
     assert_eq!(sent_to(&mut lab, &tcp(4000).syn()), Some(1));

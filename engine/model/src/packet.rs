@@ -36,6 +36,8 @@ pub struct Packet {
     pub service: Option<u32>,
     /// `lookup` or `schedule`: its conn.
     pub hit: Option<Hit>,
+    /// `schedule`: whether it opened its conn.
+    pub opened: bool,
     /// `lookup`: the conn that it would belong to if it did not begin a new one in its place.
     pub superseded: Option<ConnId>,
     /// `rewrite`: the address whose route it takes.
@@ -54,6 +56,7 @@ impl Packet {
             flow: FlowKey::UNKNOWN,
             service: None,
             hit: None,
+            opened: false,
             superseded: None,
             route_to: Addr::UNSPECIFIED_V4,
             verdict: None,

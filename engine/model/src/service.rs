@@ -70,14 +70,14 @@ impl Mark {
 pub struct Persistence {
     /// After the last new conn.
     pub timeout: Duration,
-    /// Clients whose addresses agree in so many bits count as one.
-    pub prefix_len: u8,
+    /// Clients whose addresses agree in these bits count as one; IPVS takes any bits, not only prefixes.
+    pub netmask: Addr,
 }
 
 impl Persistence {
     /// What stands for the client.
     pub fn network_of(&self, client: Addr) -> Addr {
-        client.masked(self.prefix_len)
+        client.under(self.netmask)
     }
 }
 

@@ -33,6 +33,7 @@ pub fn run<P: Port>(worker: &mut Worker<P>, now: Time) {
         match open(worker, &snapshot, packet, now) {
             Ok(hit) => {
                 packet.hit = Some(hit);
+                packet.opened = true;
                 opened += 1;
             }
             Err(verdict) => packet.verdict = Some(verdict),
