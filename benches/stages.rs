@@ -4,7 +4,7 @@ use std::hint::black_box;
 use std::sync::Arc;
 
 use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
-use lb_benches::{client, inbound};
+use lb_benches::{client, inbound, next_hops};
 use lb_conn::{ConnTable, Timeouts};
 use lb_model::{
     Conn, Dest, Direction, Endpoint, FlowKey, Frame, Headers, InterfaceId, Mode, Packet, Protocol,
@@ -99,19 +99,26 @@ fn lookup(c: &mut Criterion) {
 fn rewrite(c: &mut Criterion) {
     let dest = dest();
     let conn = conn(0, &dest);
+    let next_hops = next_hops();
     let mut group = c.benchmark_group("rewrite");
     group.throughput(Throughput::Elements(BATCH as u64));
     for mode in lb_modes() {
         let mut packets: Vec<Packet> = (0..BATCH as u32).map(packet).collect();
+        let (headers, len) = (packets[0].headers, packets[0].frame.len());
         group.bench_function(format!("{}_in/{BATCH}", mode.name()), |b| {
             b.iter(|| {
+                // What an encapsulation has added the last time goes.
+                for packet in &mut packets {
+                    (packet.headers, packet.verdict) = (headers, None);
+                    assert!(packet.frame.resize(len), "it was so long before");
+                }
                 let work = |packet| Work {
                     packet,
                     conn: &conn,
                     direction: Direction::Inbound,
                 };
                 let mut group: Vec<Work<'_>> = packets.iter_mut().map(work).collect();
-                mode.rewrite(black_box(&mut group));
+                mode.rewrite(black_box(&mut group), &next_hops);
             });
         });
     }

@@ -53,6 +53,7 @@ pub fn next_hops() -> NextHops {
         name: name.into(),
         mac: Mac([2, 0, 0, 0, 0, last]),
         mtu: 1500,
+        addresses: vec![Addr::v4([10, 0, 0, last]), Addr::v4([10, 1, 0, last])],
     };
     let mut hops = NextHops::new(vec![interface("eth0", 0xd0), interface("eth1", 0xd1)]);
     let gateway = Addr::v4([10, 0, 0, 254]);

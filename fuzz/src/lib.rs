@@ -1,7 +1,7 @@
 //! Fuzz targets, as functions: the fuzzer calls them with what it makes up, `cargo test` with what once broke them
 //! (`regressions/`).
 
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::time::Duration;
 
 use lb::{
@@ -13,6 +13,12 @@ use lb_testkit::{MemoryPort, PacketBuilder, pkt};
 const VIP: Ipv4Addr = Ipv4Addr::new(10, 0, 0, 100);
 const CIP: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 1);
 const RIP: Ipv4Addr = Ipv4Addr::new(10, 1, 0, 11);
+const VIP6: Ipv6Addr = Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 0x100);
+const CIP6: Ipv6Addr = Ipv6Addr::new(0x2001, 0xdb8, 0xc, 0, 0, 0, 0, 1);
+const UNRESOLVED: Ipv4Addr = Ipv4Addr::new(10, 1, 0, 12);
+const DIP6: Ipv6Addr = Ipv6Addr::new(0x2001, 0xdb8, 1, 0, 0, 0, 0, 1);
+const UNRESOLVED6: Ipv6Addr = Ipv6Addr::new(0x2001, 0xdb8, 1, 0, 0, 0, 0, 0x12);
+const RIP6: Ipv6Addr = Ipv6Addr::new(0x2001, 0xdb8, 1, 0, 0, 0, 0, 0x11);
 
 /// Any bytes as one frame: it ends with exactly one verdict, and what parses lies within the frame.
 pub fn parse_classify(data: &[u8]) {
@@ -68,7 +74,8 @@ pub fn turn(data: &[u8]) {
 
 fn frame(choice: u8, bytes: &[u8]) -> Vec<u8> {
     let syn = || pkt().ipv4(CIP, VIP).tcp(4000, 80).syn();
-    let template: PacketBuilder = match choice & 7 {
+    let syn6 = || pkt().ipv6(CIP6, VIP6).tcp(4000, 80).syn();
+    let template: PacketBuilder = match choice & 15 {
         0 => return bytes.to_vec(),
         1 => syn(),
         2 => syn().partial_checksum(),
@@ -80,7 +87,15 @@ fn frame(choice: u8, bytes: &[u8]) -> Vec<u8> {
             .udp(4000, 53)
             .options(&[1; 8])
             .no_checksum(),
-        _ => pkt().ipv4(RIP, CIP).udp(5353, 4000).partial_checksum(),
+        7 => pkt().ipv4(RIP, CIP).udp(5353, 4000).partial_checksum(),
+        8 => syn6(),
+        9 => syn6().partial_checksum().extension(60, &[0; 14]),
+        10 => pkt().ipv6(RIP6, CIP6).tcp(8080, 4000).syn_ack(),
+        11 => pkt().ipv6(CIP6, VIP6).udp(4000, 53).extension(0, &[0; 6]),
+        12 => pkt().ipv6(RIP6, CIP6).udp(5353, 4000).payload(b"hello"),
+        13 => pkt().ipv4(CIP, VIP).udp(4000, 55).payload(&[0; 1400]),
+        14 => pkt().ipv6(CIP6, VIP6).udp(4000, 55).payload(&[0; 1400]),
+        _ => pkt().ipv4(CIP, VIP).tcp(4000, 55).id(7, false).syn(),
     };
     let mut frame = template.bytes();
     frame.resize(frame.len().max(bytes.len()), 0);
@@ -92,6 +107,9 @@ fn frame(choice: u8, bytes: &[u8]) -> Vec<u8> {
 }
 
 fn mend_ip_checksum(frame: &mut [u8]) {
+    if frame[12..14] != lb_wire::ETHERTYPE_IPV4.to_be_bytes() {
+        return;
+    }
     let header_len = usize::from(frame[14] & 0xf) * 4;
     if let Some(header) = frame
         .get_mut(14..14 + header_len)
@@ -118,37 +136,64 @@ fn turn_and_check(worker: &mut Worker<MemoryPort>, now: Time) {
     );
 }
 
-/// A TCP service in NAT mode, a UDP service in NAT mode and a UDP service in DR mode; one server's MAC is unknown.
+/// In both families: a TCP service in NAT mode, a UDP service in NAT mode and a UDP service in DR mode, and in TUN mode
+/// one with servers of both. Some servers' MACs are unknown.
 fn worker() -> Worker<MemoryPort> {
-    let service = |port, protocol, mode, rport| {
-        ServiceConfig::new(Endpoint::new(VIP.into(), port), protocol, "rr", mode)
-            .with_server(Endpoint::new(RIP.into(), rport), 1)
-            .with_server(Endpoint::new(Ipv4Addr::new(10, 1, 0, 12).into(), rport), 1)
-    };
-    let mut config = Config::default()
-        .with_service(service(80, Protocol::Tcp, "nat", 8080))
-        .with_service(service(53, Protocol::Udp, "nat", 5353))
-        .with_service(service(54, Protocol::Udp, "dr", 54));
+    let mut config = Config::default();
+    for (vip, rip) in [
+        (IpAddr::from(VIP), IpAddr::from(RIP)),
+        (VIP6.into(), RIP6.into()),
+    ] {
+        let service = |port, protocol, mode, rport| {
+            ServiceConfig::new(Endpoint::new(vip.into(), port), protocol, "rr", mode)
+                .with_server(Endpoint::new(rip.into(), rport), 1)
+        };
+        let another = |rport| match vip {
+            IpAddr::V4(_) => Endpoint::new(UNRESOLVED.into(), rport),
+            IpAddr::V6(_) => Endpoint::new(UNRESOLVED6.into(), rport),
+        };
+        config.services.extend([
+            service(80, Protocol::Tcp, "nat", 8080).with_server(another(8080), 1),
+            service(53, Protocol::Udp, "nat", 5353).with_server(another(5353), 1),
+            service(54, Protocol::Udp, "dr", 54).with_server(another(54), 1),
+            tunnel(vip, Protocol::Tcp),
+            tunnel(vip, Protocol::Udp),
+        ]);
+    }
     config.engine.capacity = 16;
     let engine = Engine::new(&config).expect("a valid configuration");
-    let interface = |name: &str, last| Interface {
+    engine.set_next_hops(next_hops());
+    engine.worker(MemoryPort::new(300))
+}
+
+/// Servers of both families.
+fn tunnel(vip: IpAddr, protocol: Protocol) -> ServiceConfig {
+    ServiceConfig::new(Endpoint::new(vip.into(), 55), protocol, "rr", "tun")
+        .with_server(Endpoint::new(RIP.into(), 55), 1)
+        .with_server(Endpoint::new(RIP6.into(), 55), 1)
+}
+
+fn next_hops() -> NextHops {
+    let interface = |name: &str, last, addresses| Interface {
         name: name.into(),
         mac: Mac([2, 0, 0, 0, 0, last]),
         mtu: 1500,
+        addresses,
     };
-    let mut hops = NextHops::new(vec![interface("eth0", 0xd0), interface("eth1", 0xd1)]);
-    hops.set_route(
-        Prefix::new(Addr::v4([192, 0, 2, 0]), 24),
-        Some(InterfaceId(0)),
-        None,
-    );
-    hops.set_route(
-        Prefix::new(Addr::v4([10, 1, 0, 0]), 24),
-        Some(InterfaceId(1)),
-        None,
-    );
-    hops.set_neighbour(InterfaceId(0), CIP.into(), Mac([2, 0, 0, 0, 0, 1]));
-    hops.set_neighbour(InterfaceId(1), RIP.into(), Mac([2, 0, 0, 0, 1, 11]));
-    engine.set_next_hops(hops);
-    engine.worker(MemoryPort::new(300))
+    let (dip, dip6) = (Addr::v4([10, 1, 0, 1]), Addr::from(DIP6));
+    let mut hops = NextHops::new(vec![
+        interface("eth0", 0xd0, Vec::new()),
+        interface("eth1", 0xd1, vec![dip, dip6]),
+    ]);
+    let (eth0, eth1) = (InterfaceId(0), InterfaceId(1));
+    for (addr, len, egress, last) in [
+        (Addr::from(CIP), 24, eth0, 1),
+        (Addr::from(CIP6), 64, eth0, 1),
+        (Addr::from(RIP), 24, eth1, 11),
+        (Addr::from(RIP6), 64, eth1, 11),
+    ] {
+        hops.set_route(Prefix::new(addr, len), Some(egress), None);
+        hops.set_neighbour(egress, addr, Mac([2, 0, 0, 0, 1, last]));
+    }
+    hops
 }

@@ -23,12 +23,12 @@ fn regressions_stay_mended() {
 
 #[test]
 fn every_template_runs_with_any_single_bit_flipped() {
-    for choice in 0..8u8 {
+    for choice in 0..16u8 {
         for bit in 0..8 * 70 {
             let mut overlay = [0; 70];
             overlay[bit / 8] ^= 1 << (bit % 8);
-            // An opening packet before it, in the same batch.
-            let mut input = vec![0x80 | 1 << 2, 0, 0, choice << 2, 0, 70];
+            // Opening packets of both families before it, in the same batch.
+            let mut input = vec![0x80 | 1 << 2, 0, 0, 0x80 | 8 << 2, 0, 0, choice << 2, 0, 70];
             input.extend(overlay);
             lb_fuzz::turn(&input);
         }

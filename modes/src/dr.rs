@@ -14,7 +14,7 @@
 //! The server must be on a segment of ours and hold the VIP without answering ARP for it. Replies do not pass
 //! through us, and ports cannot be mapped.
 
-use lb_model::{Endpoint, FlowKey, Mode, Work};
+use lb_model::{Endpoint, FlowKey, Mode, NextHops, Work};
 
 /// The `dr` mode.
 pub struct DirectRouting;
@@ -32,7 +32,7 @@ impl Mode for DirectRouting {
         None
     }
 
-    fn rewrite(&self, group: &mut [Work<'_>]) {
+    fn rewrite(&self, group: &mut [Work<'_>], _next_hops: &NextHops) {
         for work in group {
             work.packet.route_to = work.conn.rip.addr;
         }

@@ -6,6 +6,7 @@
 mod dr;
 mod nat;
 mod translate;
+mod tun;
 
 use std::sync::Arc;
 
@@ -13,8 +14,9 @@ use lb_model::Mode;
 
 pub use dr::DirectRouting;
 pub use nat::Nat;
+pub use tun::Tunnel;
 
 /// Every mode of this crate; a mode's position is its number in conns and services.
 pub fn builtin() -> Vec<Arc<dyn Mode>> {
-    vec![Arc::new(DirectRouting), Arc::new(Nat)]
+    vec![Arc::new(DirectRouting), Arc::new(Nat), Arc::new(Tunnel)]
 }

@@ -15,7 +15,7 @@
 //!
 //! Ports can be mapped. The server needs no VIP, but must route its replies through us.
 
-use lb_model::{Direction, Endpoint, FlowKey, Mode, Work};
+use lb_model::{Direction, Endpoint, FlowKey, Mode, NextHops, Work};
 
 use crate::translate::{replace_destination, replace_source};
 
@@ -39,7 +39,7 @@ impl Mode for Nat {
         })
     }
 
-    fn rewrite(&self, group: &mut [Work<'_>]) {
+    fn rewrite(&self, group: &mut [Work<'_>], _next_hops: &NextHops) {
         for Work {
             packet,
             conn,

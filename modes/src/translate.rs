@@ -2,7 +2,7 @@
 
 use lb_model::{DropReason, Endpoint, Packet, Protocol, Verdict};
 use lb_wire::checksum::Change;
-use lb_wire::{Ipv4Header, TcpHeader, UdpHeader};
+use lb_wire::{Ipv4Header, Ipv6Header, TcpHeader, UdpHeader};
 use zerocopy::network_endian::U16;
 
 /// Makes `new` the packet's source.
@@ -26,18 +26,31 @@ fn replace(packet: &mut Packet, end: End, new: Endpoint) {
     }
 }
 
-/// `None` if the frame does not hold the headers that the parser found in it.
+/// `None` if the frame does not hold the headers that the parser found in it, or if the new end is of another address
+/// family: a configuration with such servers is refused.
 fn try_replace(packet: &mut Packet, end: End, new: Endpoint) -> Option<()> {
     let (l3, l4) = (
         usize::from(packet.headers.l3),
         usize::from(packet.headers.l4),
     );
     let frame = packet.frame.bytes_mut();
-    let addr = new.addr.as_v4()?;
-    let ip = Ipv4Header::at_mut(frame, l3)?;
-    let change = match end {
-        End::Source => ip.replace_source(addr),
-        End::Destination => ip.replace_destination(addr),
+    let change = match (packet.flow.source.addr.is_v4(), new.addr.as_v4()) {
+        (true, Some(addr)) => {
+            let ip = Ipv4Header::at_mut(frame, l3)?;
+            match end {
+                End::Source => ip.replace_source(addr),
+                End::Destination => ip.replace_destination(addr),
+            }
+        }
+        (false, None) => {
+            let ip = Ipv6Header::at_mut(frame, l3)?;
+            let addr = *new.addr.octets();
+            match end {
+                End::Source => ip.replace_source(addr),
+                End::Destination => ip.replace_destination(addr),
+            }
+        }
+        _ => return None,
     };
     match packet.flow.protocol {
         Protocol::Tcp => {

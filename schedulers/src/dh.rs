@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! buckets: 256, given to the dests in turn, one each
-//! hash := (VIP, an IPv6 one folded to 32 bits) * 2654435761 mod 256
+//! hash := the upper 8 bits of (VIP, an IPv6 one folded to 32 bits) * 0x61c88647
 //! dest := buckets[hash]
 //! return dest if weight(dest) > 0 and it is not overloaded, none otherwise
 //! ```
@@ -11,9 +11,10 @@
 
 use lb_model::{Dests, Request, Scheduler};
 
-use crate::hash::{MULTIPLIER, fold};
+use crate::hash::{fold, hash_32};
 
-const BUCKETS: u32 = 256;
+/// 256 buckets.
+const BUCKET_BITS: u32 = 8;
 
 /// The `dh` scheduler.
 #[derive(Default)]
@@ -22,8 +23,7 @@ pub struct DestinationHash;
 impl Scheduler for DestinationHash {
     fn schedule(&mut self, request: &Request<'_>, dests: &Dests) -> Option<usize> {
         let vip = fold(&request.flow.destination.addr);
-        let bucket = vip.wrapping_mul(MULTIPLIER) % BUCKETS;
-        let at = (bucket as usize).checked_rem(dests.len())?;
+        let at = hash_32(vip, BUCKET_BITS).checked_rem(dests.len())?;
         dests[at].takes_conns().then_some(at)
     }
 }

@@ -2,8 +2,13 @@
 
 use lb_model::{Addr, Dests, FlowKey};
 
-/// The multiplier of the kernel's hashes for `sh`, `dh` and `lblc`, a prime near 2^32 divided by the golden ratio.
-pub const MULTIPLIER: u32 = 2_654_435_761;
+/// 2^32 divided by the square of the golden ratio (kernel `include/linux/hash.h`, `GOLDEN_RATIO_32`).
+const MULTIPLIER: u32 = 0x61c8_8647;
+
+/// `value` hashed to `bits` bits, as the kernel's `hash_32` does it.
+pub fn hash_32(value: u32, bits: u32) -> usize {
+    (value.wrapping_mul(MULTIPLIER) >> (u32::BITS - bits)) as usize
+}
 
 /// An address as 32 bits: the words of an IPv6 address xored.
 pub fn fold(addr: &Addr) -> u32 {

@@ -160,7 +160,9 @@ mod tests {
         assert_eq!(choice(&mut service), Some(0));
         conns(&service.dests[0], 2, 0);
         assert_eq!(choice(&mut service), Some(1), "a half idle one joins");
-        conns(&service.dests[1], 12, 0);
+        conns(&service.dests[1], 8, 0);
+        assert_eq!(choice(&mut service), Some(1), "of equals the last added");
+        conns(&service.dests[1], 1, 0);
         assert_eq!(choice(&mut service), Some(0), "the least loaded of both");
     }
 

@@ -17,9 +17,10 @@ use ahash::RandomState;
 use hashbrown::HashMap;
 use lb_model::{Addr, Dest, Dests, Time};
 
-use crate::hash::{MULTIPLIER, fold};
+use crate::hash::{fold, hash_32};
 
-const BUCKETS: usize = 1024;
+const BUCKET_BITS: u32 = 10;
+const BUCKETS: usize = 1 << BUCKET_BITS;
 const MANY: usize = 16 * BUCKETS;
 /// Beyond this a destination is not remembered, as when the kernel finds no memory.
 const TOO_MANY: usize = 64 * MANY;
@@ -119,7 +120,7 @@ impl<V> Locality<V> {
 }
 
 fn bucket(destination: &Addr) -> usize {
-    fold(destination).wrapping_mul(MULTIPLIER) as usize % BUCKETS
+    hash_32(fold(destination), BUCKET_BITS)
 }
 
 /// A remembered server, which may have been removed since.

@@ -101,7 +101,7 @@ fn servers(dests: &[Arc<Dest>]) -> Option<Vec<u32>> {
                 at,
                 next: hash(SLOT_KEY, rip) % SLOTS,
                 step: hash(STEP_KEY, rip) % (SLOTS - 1) + 1,
-                share: (dest.last_weight() / divisor >> shift).max(1),
+                share: ((dest.last_weight() / divisor) >> shift).max(1),
             }
         })
         .collect();

@@ -2,7 +2,8 @@
 //!
 //! ```text
 //! buckets: 256, given to the dests in turn: max(weight, 1) in a row to each
-//! hash(offset) := ((CIP, an IPv6 one folded to 32 bits) [+ cport, with sh-port]) * 2654435761 + offset mod 256
+//! client := (CIP, an IPv6 one folded to 32 bits) [+ cport, with sh-port]
+//! hash(offset) := (the upper 8 bits of client * 0x61c88647) + offset mod 256
 //! dest := buckets[hash(0)]
 //! return dest if weight(dest) > 0 and it is not overloaded
 //! with sh-fallback, for offset in hash(0), hash(0) + 1, ... (all 256 of them, mod 256):
@@ -16,9 +17,10 @@ use std::sync::Arc;
 use lb_model::{Dest, Dests, Prepared, Request, Scheduler, SchedulerKind};
 
 use crate::SchedulerOptions;
-use crate::hash::{MULTIPLIER, client, fall_back};
+use crate::hash::{client, fall_back, hash_32};
 
-const BUCKETS: usize = 256;
+const BUCKET_BITS: u32 = 8;
+const BUCKETS: usize = 1 << BUCKET_BITS;
 
 /// The `sh` scheduler.
 pub struct SourceHash {
@@ -78,8 +80,8 @@ struct Lookup;
 impl Scheduler for Lookup {
     fn schedule(&mut self, request: &Request<'_>, dests: &Dests) -> Option<usize> {
         let table = dests.prepared::<Table>()?;
-        let hash = client(request.flow, table.port).wrapping_mul(MULTIPLIER) as usize;
-        let bucket = |offset| hash.wrapping_add(offset) % BUCKETS;
+        let hash = hash_32(client(request.flow, table.port), BUCKET_BITS);
+        let bucket = |offset| (hash + offset) % BUCKETS;
         if table.fallback {
             return fall_back(BUCKETS, bucket, |bucket| table.servers[bucket], dests);
         }

@@ -115,23 +115,46 @@ impl Service {
 /// Compares with what Linux 6.1 chose: `tests/data/NAME.txt`, whose lines are
 ///
 /// ```text
-/// service VIP [fallback] [port]             a new service
-/// add RIP WEIGHT | edit RIP WEIGHT | remove RIP
-/// active CLIENT RIP | inactive CLIENT RIP   a conn opened and got this server, or - for none
-/// idle CLIENT | end CLIENT                  it became inactive, it is gone
+/// service VIP [fallback] [port]                 a new service
+/// add RIP WEIGHT [UPPER LOWER]                  a server; one that was there before comes back with its conns
+/// edit RIP WEIGHT [UPPER LOWER]
+/// remove RIP
+/// active CLIENT RIP|- [DESTINATION]             a conn opened and got this server, or none
+/// inactive CLIENT RIP|- [DESTINATION]           one that does not count as active: UDP
+/// idle CLIENT                                   it is inactive now
 /// ```
 pub fn golden(scheduler: &str) {
     let path = format!("{}/tests/data/{scheduler}.txt", env!("CARGO_MANIFEST_DIR"));
     let text = std::fs::read_to_string(&path).expect("golden data");
-    let mut service = Service::of(scheduler, &[]);
-    let mut vip = "";
-    let mut known: HashMap<Endpoint, Arc<Dest>> = HashMap::new();
-    let mut conns: HashMap<&str, (Arc<Dest>, bool)> = HashMap::new();
-    let mut chosen = 0;
+    let mut replay = Replay {
+        scheduler,
+        service: Service::of(scheduler, &[]),
+        vip: "",
+        servers: HashMap::new(),
+        conns: HashMap::new(),
+    };
+    let mut choices = 0;
     for (number, line) in (1..).zip(text.lines()) {
         let words: Vec<&str> = line.split(' ').collect();
-        let rip = |at: usize| words[at].parse::<Endpoint>().expect("RIP:rport");
-        let weight = |at: usize| words[at].parse::<u16>().expect("a weight");
+        if let Some(chosen) = replay.event(&words) {
+            assert_eq!(chosen, words[2], "{path}:{number}: {line}");
+            choices += 1;
+        }
+    }
+    assert!(choices > 20, "{path}: only {choices} choices");
+}
+
+struct Replay<'a> {
+    scheduler: &'a str,
+    service: Service,
+    vip: &'a str,
+    servers: HashMap<Endpoint, Arc<Dest>>,
+    conns: HashMap<&'a str, (Arc<Dest>, bool)>,
+}
+
+impl<'a> Replay<'a> {
+    /// The server chosen, if one was asked for.
+    fn event(&mut self, words: &[&'a str]) -> Option<String> {
         match words[0] {
             "service" => {
                 let options = SchedulerOptions {
@@ -139,43 +162,62 @@ pub fn golden(scheduler: &str) {
                     port: words.contains(&"port"),
                     ..SchedulerOptions::default()
                 };
-                service = Service::with(scheduler, &[], &options);
-                vip = words[1];
-                known.clear();
-                conns.clear();
+                self.service = Service::with(self.scheduler, &[], &options);
+                self.vip = words[1];
+                self.servers.clear();
+                self.conns.clear();
             }
             "add" => {
-                let dest = known
-                    .entry(rip(1))
-                    .or_insert_with(|| Arc::new(Dest::new(rip(1), weight(2))));
-                dest.added_again(weight(2), Thresholds::default());
-                service.replace(|dests| dests.insert(0, Arc::clone(dest)));
+                let (rip, weight, thresholds) = server(words);
+                let dest = self.servers.entry(rip);
+                let dest = dest.or_insert_with(|| Arc::new(Dest::new(rip, weight)));
+                dest.added_again(weight, thresholds);
+                self.service
+                    .replace(|dests| dests.insert(0, Arc::clone(dest)));
             }
-            "edit" => service.edit(|_| known[&rip(1)].set_weight(weight(2))),
-            "remove" => service.replace(|dests| dests.retain(|dest| dest.rip() != rip(1))),
+            "edit" => {
+                let (rip, weight, thresholds) = server(words);
+                self.servers[&rip].set_weight(weight);
+                self.servers[&rip].set_thresholds(thresholds);
+                self.service.edit(|_| ());
+            }
+            "remove" => {
+                let rip: Endpoint = words[1].parse().expect("RIP:rport");
+                self.service
+                    .replace(|dests| dests.retain(|dest| dest.rip() != rip));
+            }
             "active" | "inactive" => {
-                let choice = service.choice_for(words[1], vip);
-                let dest = choice.map(|at| Arc::clone(&service.dests[at]));
-                let got = dest.as_ref().map_or("-".into(), |d| d.rip().to_string());
-                assert_eq!(got, words[2], "{path}:{number}: {line}");
-                chosen += 1;
-                if let Some(dest) = dest {
-                    let active = words[0] == "active";
-                    dest.conn_opened(active);
-                    conns.insert(words[1], (dest, active));
+                let vip = words.get(3).unwrap_or(&self.vip);
+                let Some(at) = self.service.choice_for(words[1], vip) else {
+                    return Some("-".into());
+                };
+                let dest = Arc::clone(&self.service.dests[at]);
+                let active = words[0] == "active";
+                dest.conn_opened(active);
+                let rip = dest.rip().to_string();
+                // A conn that makes way for its successor counts until that has its server.
+                if let Some((dest, active)) = self.conns.insert(words[1], (dest, active)) {
+                    dest.conn_ended(active);
                 }
+                return Some(rip);
             }
             "idle" => {
-                let (dest, active) = conns.get_mut(words[1]).expect("a conn");
+                let (dest, active) = self.conns.get_mut(words[1]).expect("a conn");
                 dest.conn_became(false);
                 *active = false;
             }
-            "end" => {
-                let (dest, active) = conns.remove(words[1]).expect("a conn");
-                dest.conn_ended(active);
-            }
-            _ => panic!("{path}:{number}: {line}"),
+            other => panic!("no such event: {other}"),
         }
+        None
     }
-    assert!(chosen > 20, "{path}: only {chosen} choices");
+}
+
+fn server(words: &[&str]) -> (Endpoint, u16, Thresholds) {
+    let number = |at: usize| words.get(at).map_or(0, |n| n.parse().expect("a number"));
+    let thresholds = Thresholds {
+        upper: number(3),
+        lower: number(4),
+    };
+    let rip = words[1].parse().expect("RIP:rport");
+    (rip, words[2].parse().expect("a weight"), thresholds)
 }

@@ -112,6 +112,17 @@ mod tests {
     }
 
     #[test]
+    fn a_level_on_a_new_step_is_raised_so_that_the_last_one_is_1() {
+        let mut service = Service::of("wrr", &[4, 2]);
+        assert_eq!(service.choice(), Some(0), "level 3");
+        service.edit(|dests| {
+            dests[0].set_weight(6);
+            dests[1].set_weight(3);
+        });
+        assert_eq!(service.choices(3), [Some(0), Some(0), Some(1)]);
+    }
+
+    #[test]
     fn golden() {
         crate::testing::golden("wrr");
     }

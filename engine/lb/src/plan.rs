@@ -1,6 +1,8 @@
 //! From a configuration as written to the services that it asks for, or to a list of all that is wrong with it.
 
-use lb_model::{Addr, Endpoint, ServiceKey, Thresholds};
+use std::net::IpAddr;
+
+use lb_model::{Endpoint, ServiceKey, Thresholds};
 use lb_schedulers::SchedulerOptions;
 
 use crate::{
@@ -107,6 +109,7 @@ impl Planner<'_> {
             );
         }
         let maps_ports = mode.as_ref().is_none_or(|(_, mode)| mode.maps_ports());
+        let crosses_families = mode.as_ref().is_none_or(|(_, m)| m.crosses_families());
         let mut servers = Vec::new();
         for (position, server) in service.servers.iter().enumerate() {
             let path = format!("{path}.server[{position}]");
@@ -123,6 +126,16 @@ impl Planner<'_> {
                 let problem = format!(
                     "{}, allowed: port {}, the service's: mode {} cannot map ports",
                     server.rip, service.vip.port, service.mode
+                );
+                self.error(format!("{path}.rip"), problem);
+            }
+            let vip_is_v4 = service.vip.addr.is_v4();
+            if !crosses_families && server.rip.addr.is_v4() != vip_is_v4 {
+                let problem = format!(
+                    "{}, allowed: {} addresses, like the service's: mode {} cannot change the family",
+                    server.rip,
+                    if vip_is_v4 { "IPv4" } else { "IPv6" },
+                    service.mode
                 );
                 self.error(format!("{path}.rip"), problem);
             }
@@ -157,18 +170,11 @@ impl Planner<'_> {
     }
 
     fn endpoint(&mut self, path: &str, endpoint: Endpoint) {
-        let problem = match endpoint.addr.as_v4() {
-            None => Some("allowed: IPv4 addresses"),
-            Some(octets) => {
-                let addr = std::net::Ipv4Addr::from(octets);
-                let usable = !(addr.is_multicast()
-                    || addr.is_broadcast()
-                    || endpoint.addr == Addr::UNSPECIFIED_V4);
-                (!usable).then_some("allowed: the unicast address of a host")
-            }
-        };
-        if let Some(problem) = problem {
-            self.error(path.to_owned(), format!("{endpoint}, {problem}"));
+        if !is_host(endpoint.addr.into()) {
+            self.error(
+                path.to_owned(),
+                format!("{endpoint}, allowed: the unicast address of a host"),
+            );
         }
         if endpoint.port == 0 {
             self.error(
@@ -177,6 +183,15 @@ impl Planner<'_> {
             );
         }
     }
+}
+
+/// Whether packets can go to `addr` from another link.
+fn is_host(addr: IpAddr) -> bool {
+    let good_on_one_link = match addr {
+        IpAddr::V4(v4) => v4.is_broadcast(),
+        IpAddr::V6(v6) => v6.is_unicast_link_local(),
+    };
+    !(good_on_one_link || addr.is_multicast() || addr.is_unspecified())
 }
 
 #[cfg(test)]
@@ -225,6 +240,21 @@ mod tests {
                     &[("224.0.0.1:80", 1), ("10.1.0.11:0", 1)],
                 ),
                 service("[2001:db8::1]:443", "fnta", &[]),
+                service(
+                    "[2001:db8::2]:443",
+                    "nat",
+                    &[
+                        ("10.1.0.11:80", 1),
+                        ("[fe80::1]:80", 1),
+                        ("[ff02::1]:80", 1),
+                    ],
+                ),
+                service("10.0.0.101:80", "dr", &[("[2001:db8::11]:80", 1)]),
+                service(
+                    "[2001:db8::3]:80",
+                    "tun",
+                    &[("10.1.0.11:80", 1), ("[2001:db8::11]:80", 1)],
+                ),
             ],
             ..Config::default()
         };
@@ -241,9 +271,12 @@ mod tests {
                 "service[1].vip: tcp 10.0.0.100:80 is service[0] already",
                 "service[1].server[0].rip: 224.0.0.1:80, allowed: the unicast address of a host",
                 "service[1].server[1].rip: 10.1.0.11:0, allowed: ports 1..=65535",
-                "service[2].vip: [2001:db8::1]:443, allowed: IPv4 addresses",
                 "service[2].scheduler: \"wrrr\", allowed: rr, wrr, lc, wlc, sh, dh, lblc, lblcr, sed, nq, fo, ovf, mh",
-                "service[2].mode: \"fnta\", allowed: dr, nat",
+                "service[2].mode: \"fnta\", allowed: dr, nat, tun",
+                "service[3].server[0].rip: 10.1.0.11:80, allowed: IPv6 addresses, like the service's: mode nat cannot change the family",
+                "service[3].server[1].rip: [fe80::1]:80, allowed: the unicast address of a host",
+                "service[3].server[2].rip: [ff02::1]:80, allowed: the unicast address of a host",
+                "service[4].server[0].rip: [2001:db8::11]:80, allowed: IPv4 addresses, like the service's: mode dr cannot change the family",
             ]
         );
     }

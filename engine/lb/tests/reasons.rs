@@ -3,7 +3,7 @@
 mod lab;
 
 use lab::*;
-use lb::{Addr, DropReason, NextHops, Prefix, Protocol, PuntReason, Registry};
+use lb::{Addr, DropReason, Endpoint, Interface, NextHops, Prefix, Protocol, PuntReason, Registry};
 use lb_testkit::{PacketBuilder, pkt};
 
 fn tcp_lab() -> Lab {
@@ -134,6 +134,35 @@ fn packets_wait_for_a_mac_and_leave_in_order_before_later_ones() {
 }
 
 #[test]
+fn no_source() {
+    let mut tunnel = service("tun", Protocol::Tcp);
+    tunnel = tunnel.with_server(Endpoint::new(rip(0).into(), 80), 1);
+    let mut lab = Lab::new(vec![tunnel]);
+    let mut unnumbered: Vec<Interface> = Lab::next_hops().interfaces().to_vec();
+    unnumbered[1].addresses.retain(|addr| !addr.is_v4());
+    let mut hops = NextHops::new(unnumbered);
+    hops.set_route(Prefix::new(rip(0).into(), 24), Some(ETH1), None);
+    lab.engine.set_next_hops(hops);
+    lab.inbound(&syn(4000));
+    lab.expect_counters(&["conn.open", "drop.no_source"]);
+    lab.engine.set_next_hops(NextHops::default());
+    lab.inbound(&syn(4000));
+    lab.expect_counters(&["drop.no_route"]);
+    lab.expect_nothing_sent();
+}
+
+#[test]
+fn too_big() {
+    let mut lab = tcp_lab();
+    let full = |payload: usize| syn(4000).payload(&vec![0; payload]);
+    lab.inbound(&full(1460));
+    lab.expect_tx(ETH1, &forwarded(4000).payload(&[0; 1460]));
+    lab.inbound(&full(1461));
+    lab.expect_nothing_sent();
+    lab.expect_counters(&["conn.open", "tx", "drop.too_big"]);
+}
+
+#[test]
 fn neighbour_unresolved() {
     let mut lab = tcp_lab();
     lab.engine.set_next_hops(server_unresolved());
@@ -212,6 +241,9 @@ fn not_ours() {
     lab.outbound(&stranger);
     lab.expect_punted(ETH1, &stranger);
     lab.expect_counters(&["punt.not_ours", "punt.not_ours"]);
+    lab.inbound(&ssh.clone().partial_checksum());
+    lab.expect_punted(ETH0, &ssh);
+    lab.expect_counters(&["punt.not_ours"]);
 }
 
 #[test]

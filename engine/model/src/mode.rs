@@ -1,6 +1,6 @@
 //! What a forwarding mode is: which address changes, in which direction.
 
-use crate::{Conn, Direction, Endpoint, FlowKey, Packet};
+use crate::{Conn, Direction, Endpoint, FlowKey, NextHops, Packet};
 
 /// A forwarding mode: DR, NAT, FNAT, ENAT, TUN.
 ///
@@ -13,13 +13,19 @@ pub trait Mode: Send + Sync {
     /// Whether a server's port may differ from the service's.
     fn maps_ports(&self) -> bool;
 
+    /// Whether a server may be of the other address family than the service.
+    fn crosses_families(&self) -> bool {
+        false
+    }
+
     /// The flow key of the outbound packets, as they will be received, of a new conn of `flow` to the server's `rip`;
     /// `None` if they do not come through us.
     fn reply(&self, flow: &FlowKey, rip: Endpoint) -> Option<FlowKey>;
 
     /// Rewrites packets of this mode's conns and sets where each is routed to
-    /// ([`Packet::route_to`]). A packet that cannot be rewritten gets a verdict instead.
-    fn rewrite(&self, group: &mut [Work<'_>]);
+    /// ([`Packet::route_to`]). A packet that cannot be rewritten gets a verdict instead. `next_hops` is for modes that
+    /// send under an address of ours.
+    fn rewrite(&self, group: &mut [Work<'_>], next_hops: &NextHops);
 }
 
 /// A packet and the conn it belongs to.

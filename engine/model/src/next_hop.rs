@@ -60,6 +60,8 @@ pub struct Interface {
     pub mac: Mac,
     /// The largest IP packet it takes, in bytes.
     pub mtu: u32,
+    /// The machine's addresses on it, those that packets of ours may come from, in the kernel's order.
+    pub addresses: Vec<Addr>,
 }
 
 /// An address prefix, like `10.20.0.0/16`.
@@ -103,6 +105,8 @@ struct Route {
     egress: Option<InterfaceId>,
     /// `None`: on-link.
     gateway: Option<Addr>,
+    /// The address that packets of ours come from, if the route says so.
+    source: Option<Addr>,
 }
 
 /// What a frame needs to leave.
@@ -114,6 +118,8 @@ pub struct Hop {
     pub source: Mac,
     /// The next hop's address: the frame's destination.
     pub destination: Mac,
+    /// The largest IP packet that the interface takes, in bytes.
+    pub mtu: u32,
 }
 
 /// What is known about the way to an address.
@@ -164,6 +170,11 @@ impl NextHops {
         egress: Option<InterfaceId>,
         gateway: Option<Addr>,
     ) {
+        let route = Route {
+            egress,
+            gateway,
+            source: None,
+        };
         let key = (prefix.len, prefix.addr.is_v4());
         let at = match self
             .routes
@@ -175,9 +186,21 @@ impl NextHops {
                 at
             }
         };
-        self.routes[at]
-            .2
-            .insert(prefix.addr, Route { egress, gateway });
+        self.routes[at].2.insert(prefix.addr, route);
+    }
+
+    /// Makes `source` the address that packets of ours come from when they take the route to `prefix`, which must
+    /// have been [set](NextHops::set_route) before (`ip route ... src`).
+    pub fn set_source(&mut self, prefix: Prefix, source: Addr) {
+        let family = prefix.addr.is_v4();
+        let route = self
+            .routes
+            .iter_mut()
+            .find(|(len, v4, _)| (*len, *v4) == (prefix.len, family))
+            .and_then(|(_, _, routes)| routes.get_mut(&prefix.addr));
+        if let Some(route) = route {
+            route.source = Some(source);
+        }
     }
 
     /// Adds or replaces the MAC of `addr` on `interface`.
@@ -207,16 +230,11 @@ impl NextHops {
 
     /// The way to `addr`: longest prefix first, then the neighbour.
     pub fn resolve(&self, addr: Addr) -> Resolution {
-        let v4 = addr.is_v4();
-        let route = self
-            .routes
-            .iter()
-            .filter(|(_, family_v4, _)| *family_v4 == v4)
-            .find_map(|(len, _, routes)| routes.get(&addr.masked(*len)));
         let Some(Route {
             egress: Some(egress),
             gateway,
-        }) = route.copied()
+            ..
+        }) = self.route_to(addr)
         else {
             return Resolution::Unreachable;
         };
@@ -227,11 +245,45 @@ impl NextHops {
                 egress,
                 source: interface.mac,
                 destination,
+                mtu: interface.mtu,
             }),
             (Some(_), None) => Resolution::Unresolved { egress, next_hop },
             (None, _) => Resolution::Unreachable,
         }
     }
+
+    /// The address that a packet of ours to `addr` comes from: what the route prefers, or the route to its gateway,
+    /// or else the address of the egress interface that has most bits in common with `addr`. `None`: no route, or no
+    /// address of the family.
+    pub fn source_for(&self, addr: Addr) -> Option<Addr> {
+        let route = self.route_to(addr)?;
+        let interface = self.interfaces.get(usize::from(route.egress?.0))?;
+        let by_gateway = || self.route_to(route.gateway?)?.source;
+        let preferred = route.source.or_else(by_gateway);
+        preferred
+            .filter(|source| source.is_v4() == addr.is_v4())
+            .or_else(|| nearest(&interface.addresses, addr))
+    }
+
+    fn route_to(&self, addr: Addr) -> Option<Route> {
+        let v4 = addr.is_v4();
+        self.routes
+            .iter()
+            .filter(|(_, family_v4, _)| *family_v4 == v4)
+            .find_map(|(len, _, routes)| routes.get(&addr.masked(*len)))
+            .copied()
+    }
+}
+
+/// RFC 6724 section 5, as far as it can matter between us and a server: the longest common prefix, and among equals
+/// the first.
+fn nearest(addresses: &[Addr], addr: Addr) -> Option<Addr> {
+    let bits = |a: &Addr| u128::from_be_bytes(*a.octets());
+    addresses
+        .iter()
+        .filter(|source| source.is_v4() == addr.is_v4())
+        .min_by_key(|source| u128::BITS - (bits(source) ^ bits(&addr)).leading_zeros())
+        .copied()
 }
 
 #[cfg(test)]
@@ -246,6 +298,7 @@ mod tests {
             name: name.into(),
             mac: Mac([2, 0, 0, 0, 0, last]),
             mtu: 1500,
+            addresses: vec![Addr::v4([10, 0, 0, last]), Addr::v4([10, 1, 0, last])],
         };
         let mut hops = NextHops::new(vec![interface("a", 0xa), interface("b", 0xb)]);
         hops.set_route(
@@ -267,7 +320,8 @@ mod tests {
             Resolution::Reachable(Hop {
                 egress: A,
                 source: Mac([2, 0, 0, 0, 0, 0xa]),
-                destination: Mac([2, 0, 0, 0, 0, 1])
+                destination: Mac([2, 0, 0, 0, 0, 1]),
+                mtu: 1500,
             })
         );
         let server = Addr::v4([10, 1, 0, 7]);
@@ -288,6 +342,29 @@ mod tests {
             hops.resolve(server),
             Resolution::Unresolved { .. }
         ));
+    }
+
+    #[test]
+    fn the_source_is_what_the_route_prefers_or_the_nearest_address_of_the_interface() {
+        let mut hops = table();
+        let (server, beyond) = (Addr::v4([10, 1, 0, 7]), Addr::v4([192, 0, 2, 1]));
+        assert_eq!(hops.source_for(server), Some(Addr::v4([10, 1, 0, 0xb])));
+        assert_eq!(hops.source_for(Addr::v4([10, 1, 9, 1])), None, "no way");
+        assert_eq!(hops.source_for(Addr::v6([1; 16])), None, "no way");
+
+        let on_link = Prefix::new(Addr::v4([10, 0, 0, 0]), 24);
+        hops.set_route(on_link, Some(A), None);
+        hops.set_source(on_link, Addr::v4([10, 0, 0, 99]));
+        assert_eq!(
+            hops.source_for(beyond),
+            Some(Addr::v4([10, 0, 0, 99])),
+            "by the gateway's route"
+        );
+        hops.set_source(
+            Prefix::new(Addr::UNSPECIFIED_V4, 0),
+            Addr::v4([10, 9, 9, 9]),
+        );
+        assert_eq!(hops.source_for(beyond), Some(Addr::v4([10, 9, 9, 9])));
     }
 
     #[test]

@@ -13,7 +13,7 @@ pub const BATCH: usize = 64;
 pub struct Headers {
     /// The IP header.
     pub l3: u16,
-    /// The TCP or UDP header.
+    /// What follows it: the TCP or UDP header, or once encapsulated the inner IP header.
     pub l4: u16,
     /// The end of the IP packet; what follows in the frame is Ethernet padding.
     pub end: u16,
@@ -61,6 +61,11 @@ impl Packet {
             route_to: Addr::UNSPECIFIED_V4,
             verdict: None,
         }
+    }
+
+    /// Whether `parse` found its headers.
+    pub fn is_parsed(&self) -> bool {
+        self.headers.end > 0
     }
 
     /// Whether its end is still open.

@@ -64,6 +64,10 @@ reasons! {
         TtlExceeded = "ttl_exceeded",
         /// The kernel has no route to where the packet must go, or one that leaves by an interface that is not ours.
         NoRoute = "no_route",
+        /// The server is reached by an interface on which this machine has no address of the server's family.
+        NoSource = "no_source",
+        /// The packet is larger than the MTU of the interface it must leave by, with what its mode adds.
+        TooBig = "too_big",
         /// The next hop did not answer to neighbour resolution in time.
         NeighbourUnresolved = "neighbour_unresolved",
         /// Too many packets were waiting for neighbour resolution already.
@@ -78,7 +82,7 @@ reasons! {
 reasons! {
     /// Why a packet was left to the kernel. Each has a counter and a test that provokes it.
     PuntReason {
-        /// Not IPv4 carrying TCP or UDP.
+        /// Not TCP or UDP over IP.
         NotBalanced = "not_balanced",
         /// A fragment.
         Fragment = "fragment",

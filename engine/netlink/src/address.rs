@@ -15,7 +15,7 @@ use crate::conversation::Conversation;
 
 /// Marks an address as put there by lbd (`IFA_PROTO`, which `ip address` shows as `proto 0x6c`), so that it is
 /// known again after a crash. The kernel's own values are 1 to 3; this is `l`.
-const OURS: AddressProtocol = AddressProtocol::Other(b'l');
+pub(crate) const OURS: AddressProtocol = AddressProtocol::Other(b'l');
 
 /// Who put an address on its interface.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -144,7 +144,7 @@ impl Drop for AddedAddress {
 }
 
 /// The machine's own address in `message`; on a point-to-point link the other attribute is the peer's.
-fn own(message: &AddressMessage) -> Option<IpAddr> {
+pub(crate) fn own(message: &AddressMessage) -> Option<IpAddr> {
     let local = message.attributes.iter().find_map(|a| match a {
         AddressAttribute::Local(addr) => Some(*addr),
         _ => None,

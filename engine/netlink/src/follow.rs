@@ -29,6 +29,7 @@ use crate::mirror::{Link, Mirror, Tables};
 use crate::neighbour::Neighbour;
 use crate::resolver::{Key, Pace};
 use crate::route::KernelRoute;
+use crate::source;
 
 /// Changes come in swarms, one command of an administrator being several of them; this gathers a swarm.
 const GATHER: Duration = Duration::from_millis(2);
@@ -300,9 +301,12 @@ impl Session {
             let listed = self.questions.route().get(all).execute();
             routes.extend(collect(listed, KernelRoute::read).await?);
         }
+        let sources = self.questions.address().get().execute();
+        let sources = collect(sources, source::read).await?;
         let neighbours = self.questions.neighbours().get().execute();
         Ok(Tables {
             links,
+            sources,
             routes,
             neighbours: collect(neighbours, Neighbour::read).await?,
         })

@@ -16,6 +16,7 @@ mod mirror;
 mod neighbour;
 mod resolver;
 mod route;
+mod source;
 
 pub use address::{AddedAddress, Origin};
 pub use error::NetlinkError;

@@ -17,6 +17,8 @@ use crate::route::{KernelRoute, Leads};
 /// One reading of all tables.
 pub(crate) struct Tables {
     pub links: Vec<Link>,
+    /// Addresses that packets of ours may come from, each with its interface's index.
+    pub sources: Vec<(u32, Addr)>,
     pub routes: Vec<KernelRoute>,
     pub neighbours: Vec<(u32, Addr, Neighbour)>,
 }
@@ -39,6 +41,7 @@ impl Link {
             name: String::new(),
             mac: Mac::default(),
             mtu: 0,
+            addresses: Vec::new(),
         };
         for attribute in &message.attributes {
             match attribute {
@@ -115,6 +118,11 @@ impl Mirror {
                 Some(link) => ours.clone_from(link),
                 None => ours.health = Health::Gone,
             }
+            let sources = tables.sources.iter();
+            ours.interface.addresses = sources
+                .filter(|(index, _)| *index == ours.index)
+                .map(|(_, addr)| *addr)
+                .collect();
             if ours.health != before {
                 ours.warn_unless_up();
             }
@@ -200,6 +208,9 @@ impl Mirror {
                 by_ours.map(|(egress, _)| egress),
                 by_ours.and_then(|(_, gateway)| gateway),
             );
+            if let Some(source) = route.source {
+                ways.set_source(prefix, source);
+            }
         }
         ways
     }
@@ -221,7 +232,9 @@ impl Link {
 #[cfg(test)]
 mod tests {
     use rtnetlink::packet_route::neighbour::NeighbourState;
-    use rtnetlink::packet_route::route::{RouteAttribute, RouteMessage, RouteNextHop, RouteType};
+    use rtnetlink::packet_route::route::{
+        RouteAddress, RouteAttribute, RouteMessage, RouteNextHop, RouteType,
+    };
 
     use super::*;
     use crate::{neighbour, route};
@@ -250,6 +263,7 @@ mod tests {
                 link(FOREIGN, "f"),
                 link(B, "b"),
             ],
+            sources: vec![(A, addr("10.0.0.3")), (B, addr("10.0.0.7"))],
             routes: routes.iter().filter_map(KernelRoute::read).collect(),
             neighbours: Vec::new(),
         }
@@ -265,6 +279,10 @@ mod tests {
     }
 
     fn addr(text: &str) -> Addr {
+        text.parse::<std::net::IpAddr>().expect("an address").into()
+    }
+
+    fn addr_of(text: &str) -> RouteAddress {
         text.parse::<std::net::IpAddr>().expect("an address").into()
     }
 
@@ -371,6 +389,16 @@ mod tests {
             ..tables(&[by("10.0.0.0/8", 9, 0)])
         });
         assert_eq!(way(&mirror, "10.0.0.1"), None);
+    }
+
+    #[test]
+    fn packets_come_from_what_the_route_prefers_or_from_an_address_of_the_interface() {
+        let mut preferring = by("10.1.0.0/16", A, 0);
+        let preferred = RouteAttribute::PrefSource(addr_of("10.9.0.1"));
+        preferring.attributes.push(preferred);
+        let hops = mirror(&[by("10.0.0.0/8", A, 0), preferring]).next_hops();
+        assert_eq!(hops.source_for(addr("10.2.0.1")), Some(addr("10.0.0.3")));
+        assert_eq!(hops.source_for(addr("10.1.0.1")), Some(addr("10.9.0.1")));
     }
 
     #[test]

@@ -15,6 +15,8 @@ use rtnetlink::packet_route::route::{
 pub(crate) struct KernelRoute {
     pub prefix: Prefix,
     pub leads: Leads,
+    /// The address that packets of ours come from when they take the route.
+    pub source: Option<Addr>,
     destination: Addr,
     table: Table,
     metric: u32,
@@ -65,6 +67,7 @@ impl KernelRoute {
             AddressFamily::Inet6 => Addr::v6([0; 16]),
             _ => return None,
         };
+        let mut source = None;
         let mut single = Way::default();
         let mut paths = Vec::new();
         for attribute in &message.attributes {
@@ -72,6 +75,7 @@ impl KernelRoute {
                 RouteAttribute::Table(value) => table = *value,
                 RouteAttribute::Priority(value) => metric = *value,
                 RouteAttribute::Destination(value) => destination = addr(value)?,
+                RouteAttribute::PrefSource(value) => source = addr(value),
                 RouteAttribute::MultiPath(hops) => {
                     paths.extend(hops.iter().filter_map(multipath_member));
                 }
@@ -96,6 +100,7 @@ impl KernelRoute {
         Some(KernelRoute {
             prefix: Prefix::new(destination, header.destination_prefix_length),
             leads,
+            source,
             destination,
             table,
             metric,

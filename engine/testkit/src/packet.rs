@@ -3,29 +3,33 @@
 //! All checksums are computed from scratch here, by the plain definition, so that a test which compares bytes also
 //! checks the engine's incremental ones.
 
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use lb_model::{Mac, Protocol};
-use lb_wire::{ETHERTYPE_IPV4, TcpFlags};
+use lb_wire::{ETHERTYPE_IPV4, ETHERTYPE_IPV6, PROTOCOL_IPV4, PROTOCOL_IPV6, TcpFlags};
 
 /// A frame in the making; [`bytes`](PacketBuilder::bytes) finishes it.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct PacketBuilder {
     source_mac: Mac,
     destination_mac: Mac,
-    source: Ipv4Addr,
-    destination: Ipv4Addr,
+    source: IpAddr,
+    destination: IpAddr,
     ttl: u8,
     tos: u8,
     id: u16,
     flags_offset: u16,
     options: Vec<u8>,
+    flow_label: u32,
+    extensions: Vec<(u8, Vec<u8>)>,
     protocol: Protocol,
     source_port: u16,
     destination_port: u16,
     flags: u8,
     payload: Vec<u8>,
     checksum: Checksum,
+    /// In place of a segment: a whole IP packet, and its protocol number.
+    inner: Option<(u8, Vec<u8>)>,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -40,19 +44,22 @@ pub fn pkt() -> PacketBuilder {
     PacketBuilder {
         source_mac: Mac::default(),
         destination_mac: Mac::default(),
-        source: Ipv4Addr::UNSPECIFIED,
-        destination: Ipv4Addr::UNSPECIFIED,
+        source: Ipv4Addr::UNSPECIFIED.into(),
+        destination: Ipv4Addr::UNSPECIFIED.into(),
         ttl: 64,
         tos: 0,
         id: 0x1234,
         flags_offset: 0x4000,
         options: Vec::new(),
+        flow_label: 0,
+        extensions: Vec::new(),
         protocol: Protocol::Tcp,
         source_port: 0,
         destination_port: 0,
         flags: TcpFlags::ACK.0,
         payload: Vec::new(),
         checksum: Checksum::Full,
+        inner: None,
     }
 }
 
@@ -64,7 +71,22 @@ impl PacketBuilder {
     }
 
     /// IPv4 addresses.
-    pub fn ipv4(mut self, source: Ipv4Addr, destination: Ipv4Addr) -> Self {
+    pub fn ipv4(self, source: Ipv4Addr, destination: Ipv4Addr) -> Self {
+        self.ip(source.into(), destination.into())
+    }
+
+    /// IPv6 addresses.
+    pub fn ipv6(self, source: Ipv6Addr, destination: Ipv6Addr) -> Self {
+        self.ip(source.into(), destination.into())
+    }
+
+    /// Addresses of either family.
+    pub fn ip(mut self, source: IpAddr, destination: IpAddr) -> Self {
+        assert_eq!(
+            source.is_ipv4(),
+            destination.is_ipv4(),
+            "both ends are of one family"
+        );
         (self.source, self.destination) = (source, destination);
         self
     }
@@ -72,6 +94,18 @@ impl PacketBuilder {
     /// Hops left; 64 otherwise.
     pub fn ttl(mut self, ttl: u8) -> Self {
         self.ttl = ttl;
+        self
+    }
+
+    /// DSCP and ECN.
+    pub fn tos(mut self, tos: u8) -> Self {
+        self.tos = tos;
+        self
+    }
+
+    /// IPv4 identification, and whether routers must not fragment the packet; 0x1234 and so otherwise.
+    pub fn id(mut self, id: u16, dont_fragment: bool) -> Self {
+        (self.id, self.flags_offset) = (id, if dont_fragment { 0x4000 } else { 0 });
         self
     }
 
@@ -85,9 +119,40 @@ impl PacketBuilder {
         self
     }
 
-    /// A fragment: its offset in units of 8 bytes, and whether more follow.
+    /// A fragment: its offset in units of 8 bytes, and whether more follow. In IPv6 that is an extension header.
     pub fn fragment(mut self, offset: u16, more: bool) -> Self {
-        self.flags_offset = offset | if more { 0x2000 } else { 0 };
+        if self.source.is_ipv4() {
+            self.flags_offset = offset | if more { 0x2000 } else { 0 };
+            return self;
+        }
+        let [high, low] = (offset << 3 | u16::from(more)).to_be_bytes();
+        self.extension(44, &[high, low, 0, 0, 0x12, 0x34])
+    }
+
+    /// IPv6 flow label.
+    pub fn flow_label(mut self, label: u32) -> Self {
+        self.flow_label = label;
+        self
+    }
+
+    /// One more IPv6 extension header: its number, and its bytes from the third on.
+    pub fn extension(mut self, number: u8, body: &[u8]) -> Self {
+        assert!(
+            (body.len() + 2).is_multiple_of(8),
+            "extension headers are whole units of eight bytes"
+        );
+        self.extensions.push((number, body.to_vec()));
+        self
+    }
+
+    /// Another packet in place of a TCP or UDP segment, without its Ethernet header.
+    pub fn carrying(mut self, inner: &PacketBuilder) -> Self {
+        let protocol = if inner.source.is_ipv4() {
+            PROTOCOL_IPV4
+        } else {
+            PROTOCOL_IPV6
+        };
+        self.inner = Some((protocol, inner.packet()));
         self
     }
 
@@ -151,26 +216,73 @@ impl PacketBuilder {
 
     /// The frame, without padding.
     pub fn bytes(&self) -> Vec<u8> {
-        let segment = self.segment();
+        let ethertype = if self.source.is_ipv4() {
+            ETHERTYPE_IPV4
+        } else {
+            ETHERTYPE_IPV6
+        };
+        let mut frame = Vec::new();
+        frame.extend(self.destination_mac.0);
+        frame.extend(self.source_mac.0);
+        frame.extend(ethertype.to_be_bytes());
+        frame.extend(self.packet());
+        frame
+    }
+
+    fn packet(&self) -> Vec<u8> {
+        let (protocol, segment) = match &self.inner {
+            Some((protocol, packet)) => (*protocol, packet.clone()),
+            None => (self.protocol as u8, self.segment()),
+        };
+        match (self.source, self.destination) {
+            (IpAddr::V4(source), IpAddr::V4(destination)) => {
+                self.packet_v4(source, destination, protocol, &segment)
+            }
+            _ => self.packet_v6(protocol, &segment),
+        }
+    }
+
+    fn packet_v4(
+        &self,
+        source: Ipv4Addr,
+        destination: Ipv4Addr,
+        protocol: u8,
+        segment: &[u8],
+    ) -> Vec<u8> {
         let header_len = 20 + self.options.len();
         let mut ip = vec![0x40 | (header_len / 4) as u8, self.tos];
         ip.extend(((header_len + segment.len()) as u16).to_be_bytes());
         ip.extend(self.id.to_be_bytes());
         ip.extend(self.flags_offset.to_be_bytes());
-        ip.extend([self.ttl, self.protocol as u8, 0, 0]);
-        ip.extend(self.source.octets());
-        ip.extend(self.destination.octets());
+        ip.extend([self.ttl, protocol, 0, 0]);
+        ip.extend(source.octets());
+        ip.extend(destination.octets());
         ip.extend(&self.options);
         let checksum = !ones_complement_sum(&ip);
         ip[10..12].copy_from_slice(&checksum.to_be_bytes());
+        ip.extend(segment);
+        ip
+    }
 
-        let mut frame = Vec::new();
-        frame.extend(self.destination_mac.0);
-        frame.extend(self.source_mac.0);
-        frame.extend(ETHERTYPE_IPV4.to_be_bytes());
-        frame.extend(ip);
-        frame.extend(segment);
-        frame
+    fn packet_v6(&self, protocol: u8, segment: &[u8]) -> Vec<u8> {
+        let numbers = self.extensions.iter().map(|(number, _)| *number);
+        let mut next = numbers.chain([protocol]);
+        let first = next.next().expect("the protocol at least");
+        let mut payload = Vec::new();
+        for ((_, body), next) in self.extensions.iter().zip(next) {
+            payload.extend([next, (body.len() / 8) as u8]);
+            payload.extend(body);
+        }
+        payload.extend(segment);
+        let mut ip = (6 << 28 | u32::from(self.tos) << 20 | self.flow_label)
+            .to_be_bytes()
+            .to_vec();
+        ip.extend((payload.len() as u16).to_be_bytes());
+        ip.extend([first, self.ttl]);
+        ip.extend(octets(self.source));
+        ip.extend(octets(self.destination));
+        ip.extend(payload);
+        ip
     }
 
     fn segment(&self) -> Vec<u8> {
@@ -207,9 +319,9 @@ impl PacketBuilder {
         };
         segment.extend(&self.payload);
 
-        let mut pseudo_header = Vec::new();
-        pseudo_header.extend(self.source.octets());
-        pseudo_header.extend(self.destination.octets());
+        // RFC 9293 section 3.1 and RFC 8200 section 8.1 order the rest differently, which a sum does not see.
+        let mut pseudo_header = octets(self.source);
+        pseudo_header.extend(octets(self.destination));
         pseudo_header.extend([0, self.protocol as u8]);
         pseudo_header.extend((segment.len() as u16).to_be_bytes());
         let checksum = match self.checksum {
@@ -224,6 +336,13 @@ impl PacketBuilder {
         };
         segment[checksum_at..checksum_at + 2].copy_from_slice(&checksum.to_be_bytes());
         segment
+    }
+}
+
+fn octets(addr: IpAddr) -> Vec<u8> {
+    match addr {
+        IpAddr::V4(v4) => v4.octets().to_vec(),
+        IpAddr::V6(v6) => v6.octets().to_vec(),
     }
 }
 
@@ -243,45 +362,70 @@ mod tests {
 
     const A: Ipv4Addr = Ipv4Addr::new(10, 0, 0, 1);
     const B: Ipv4Addr = Ipv4Addr::new(10, 0, 0, 100);
+    const A6: Ipv6Addr = Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 1);
+    const B6: Ipv6Addr = Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 0x100);
 
     #[test]
     fn what_is_built_parses_as_it_was_said() {
-        let parsed = lb_wire::parse(
-            &pkt()
-                .ipv4(A, B)
-                .tcp(4000, 80)
-                .syn()
-                .options(&[1; 4])
-                .bytes(),
-        )
-        .expect("valid");
-        assert_eq!(
-            (parsed.source, parsed.destination),
-            (A.octets(), B.octets())
-        );
-        assert_eq!(
-            (parsed.source_port, parsed.destination_port, parsed.l4),
-            (4000, 80, 38)
-        );
-        assert_eq!(parsed.tcp_flags, TcpFlags::SYN.0);
+        let v4 = pkt().ipv4(A, B).options(&[1; 4]);
+        let v6 = pkt()
+            .ipv6(A6, B6)
+            .extension(60, &[0; 6])
+            .flow_label(0xf_ffff);
+        for (packet, source, destination, l4) in [
+            (v4, A.to_ipv6_mapped(), B.to_ipv6_mapped(), 38),
+            (v6, A6, B6, 62),
+        ] {
+            let frame = packet.tcp(4000, 80).syn().bytes();
+            let parsed = lb_wire::parse(&frame).expect("valid");
+            assert_eq!(
+                (parsed.source, parsed.destination),
+                (source.octets(), destination.octets())
+            );
+            assert_eq!(
+                (parsed.source_port, parsed.destination_port, parsed.l4),
+                (4000, 80, l4)
+            );
+            assert_eq!(parsed.tcp_flags, TcpFlags::SYN.0);
+        }
+        let fragment = pkt().ipv6(A6, B6).fragment(185, true).bytes();
+        assert_eq!(lb_wire::parse(&fragment), Err(lb_wire::Refused::Fragment));
     }
 
     #[test]
     fn a_partial_checksum_completes_to_the_full_one() {
-        for builder in [
-            pkt().ipv4(A, B).tcp(4000, 80).payload(b"odd"),
-            pkt().ipv4(A, B).udp(4000, 53).payload(b"even"),
-            pkt().ipv4(A, B).udp(4000, 53),
-        ] {
-            let mut frame = builder.clone().partial_checksum().bytes();
-            lb_wire::checksum::complete_partial_v4(&mut frame[14..], 20);
-            assert_eq!(frame, builder.bytes());
-            lb_wire::checksum::complete_partial_v4(&mut frame[14..], 20);
-            assert_eq!(frame, builder.bytes(), "a full one is left alone");
+        let complete = |frame: &mut Vec<u8>| {
+            let protocol = lb_wire::parse(frame).expect("valid").protocol;
+            if frame[14] >> 4 == 4 {
+                lb_wire::checksum::complete_partial_v4(&mut frame[14..], 20);
+            } else {
+                lb_wire::checksum::complete_partial_v6(&mut frame[14..], 40, protocol);
+            }
+        };
+        for ends in [pkt().ipv4(A, B), pkt().ipv6(A6, B6)] {
+            for builder in [
+                ends.clone().tcp(4000, 80).payload(b"odd"),
+                ends.clone().udp(4000, 53).payload(b"even"),
+                ends.clone().udp(4000, 53),
+            ] {
+                let mut frame = builder.clone().partial_checksum().bytes();
+                complete(&mut frame);
+                assert_eq!(frame, builder.bytes());
+                complete(&mut frame);
+                assert_eq!(frame, builder.bytes(), "a full one is left alone");
+            }
+            let none = ends.udp(4000, 53).no_checksum().bytes();
+            let mut frame = none.clone();
+            complete(&mut frame);
+            assert_eq!(frame, none);
         }
-        let none = pkt().ipv4(A, B).udp(4000, 53).no_checksum().bytes();
-        let mut frame = none.clone();
-        lb_wire::checksum::complete_partial_v4(&mut frame[14..], 20);
-        assert_eq!(frame, none);
+    }
+
+    #[test]
+    fn a_carried_packet_follows_the_outer_header_as_it_is() {
+        let inner = pkt().ipv6(A6, B6).udp(4000, 53);
+        let outer = pkt().ipv4(A, B).carrying(&inner).bytes();
+        assert_eq!(outer[14 + 20..], inner.bytes()[14..]);
+        assert_eq!(outer[14 + 9], 41);
     }
 }

@@ -31,13 +31,15 @@ pub struct Ipv4Header {
     pub destination: [u8; 4],
 }
 
-/// More fragments follow.
 const MORE_FRAGMENTS: u16 = 0x2000;
 const FRAGMENT_OFFSET: u16 = 0x1fff;
 
 impl Ipv4Header {
     /// Length without options, in bytes.
     pub const LEN: usize = size_of::<Ipv4Header>();
+
+    /// The bit of `flags_offset` that forbids routers to fragment the packet.
+    pub const DONT_FRAGMENT: u16 = 0x4000;
 
     /// The header at `offset` of `frame`.
     pub fn at(frame: &[u8], offset: usize) -> Option<&Ipv4Header> {
@@ -66,6 +68,11 @@ impl Ipv4Header {
     /// Whether the packet is a fragment, the first one included.
     pub fn is_fragment(&self) -> bool {
         self.flags_offset.get() & (MORE_FRAGMENTS | FRAGMENT_OFFSET) != 0
+    }
+
+    /// Whether routers must not fragment the packet.
+    pub fn dont_fragment(&self) -> bool {
+        self.flags_offset.get() & Ipv4Header::DONT_FRAGMENT != 0
     }
 
     /// Takes one hop off the TTL and mends the checksum.

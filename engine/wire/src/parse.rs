@@ -273,9 +273,11 @@ mod tests {
     const A: [u8; 16] = [0x20, 1, 0xd, 0xb8, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1];
     const B: [u8; 16] = [0x20, 1, 0xd, 0xb8, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 2];
 
-    /// A UDP datagram without payload from `A` port 4000 to `B` port 53 behind these extension headers: what each is,
-    /// and its bytes from the third on.
-    fn datagram_v6(extensions: &[(u8, &[u8])]) -> Vec<u8> {
+    /// What an extension header is, and its bytes from the third on.
+    type Extension<'a> = (u8, &'a [u8]);
+
+    /// A UDP datagram without payload from `A` port 4000 to `B` port 53 behind these extension headers.
+    fn datagram_v6(extensions: &[Extension<'_>]) -> Vec<u8> {
         let kinds = extensions.iter().map(|(kind, _)| *kind);
         let mut next = kinds.clone().skip(1).chain([PROTOCOL_UDP]);
         let mut payload = Vec::new();
@@ -347,7 +349,7 @@ mod tests {
     #[test]
     fn ipv6_packets_that_are_not_for_us_to_balance_are_told_apart() {
         const AUTHENTICATION: u8 = 51;
-        let cases: [(&str, &[(u8, &[u8])], Refused); 5] = [
+        let cases: [(&str, &[Extension<'_>], Refused); 5] = [
             ("fragment", &[(FRAGMENT, SHORT)], Refused::Fragment),
             (
                 "fragment behind an extension header",

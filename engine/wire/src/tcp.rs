@@ -33,6 +33,11 @@ impl TcpHeader {
     /// Length without options, in bytes.
     pub const LEN: usize = size_of::<TcpHeader>();
 
+    /// The header at `offset` of `frame`.
+    pub fn at(frame: &[u8], offset: usize) -> Option<&TcpHeader> {
+        Some(TcpHeader::ref_from_prefix(frame.get(offset..)?).ok()?.0)
+    }
+
     /// The header at `offset` of `frame`, to be changed.
     pub fn at_mut(frame: &mut [u8], offset: usize) -> Option<&mut TcpHeader> {
         Some(TcpHeader::mut_from_prefix(frame.get_mut(offset..)?).ok()?.0)

@@ -21,6 +21,11 @@ impl UdpHeader {
     /// Its length in bytes.
     pub const LEN: usize = size_of::<UdpHeader>();
 
+    /// The header at `offset` of `frame`.
+    pub fn at(frame: &[u8], offset: usize) -> Option<&UdpHeader> {
+        Some(UdpHeader::ref_from_prefix(frame.get(offset..)?).ok()?.0)
+    }
+
     /// The header at `offset` of `frame`, to be changed.
     pub fn at_mut(frame: &mut [u8], offset: usize) -> Option<&mut UdpHeader> {
         Some(UdpHeader::mut_from_prefix(frame.get_mut(offset..)?).ok()?.0)

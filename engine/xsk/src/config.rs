@@ -3,6 +3,7 @@
 use lb_model::{BATCH, Interface};
 
 use crate::XskError;
+use crate::queue::fill_size;
 
 /// The interfaces and sizes of an engine's AF_XDP sockets. The defaults suit everything but the interface names.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -13,7 +14,7 @@ pub struct XskConfig {
     pub workers: Option<u32>,
     /// Bytes of a chunk, 2048 or 4096; a packet may have 256 fewer, the headroom of XDP programs.
     pub frame_size: u32,
-    /// Entries of each of a socket's four rings, a power of two.
+    /// Entries of each socket's RX, TX and completion rings, a power of two; the fill ring has twice as many.
     pub ring_size: u32,
     /// Chunks that a worker owns for each of its sockets.
     pub frames_per_queue: u32,
@@ -24,8 +25,8 @@ pub struct XskConfig {
     pub tap: Option<String>,
 }
 
-/// 2048 packets are 1.4 ms at the 1.5 million packets per second a worker does in copy mode: it may be
-/// descheduled that long without a loss, and the frames in rotation still fit a second-level cache's neighbourhood.
+/// 2048 packets are more than a millisecond at the rate a worker reaches in copy mode: it may be kept from its CPU that
+/// long without a loss. A larger ring only adds delay.
 const RING_SIZE: u32 = 2048;
 
 /// What the kernel keeps free in front of every received packet (`XDP_PACKET_HEADROOM`).
@@ -41,8 +42,8 @@ impl Default for XskConfig {
             workers: None,
             frame_size: 2048,
             ring_size: RING_SIZE,
-            // One ring full of packets to receive, one full of packets to send.
-            frames_per_queue: 2 * RING_SIZE,
+            // A full fill ring, and a full ring of packets to send.
+            frames_per_queue: 3 * RING_SIZE,
             zero_copy: true,
             tap: Some("lbd%d".to_owned()),
         }
@@ -70,12 +71,12 @@ impl XskConfig {
         if ![2048, 4096].contains(&self.frame_size) {
             return refuse("frame_size", self.frame_size.to_string(), "2048, 4096");
         }
-        if !self.ring_size.is_power_of_two() || !(batch..=32768).contains(&self.ring_size) {
-            let allowed = "a power of two in 64..=32768";
+        if !self.ring_size.is_power_of_two() || !(batch..=16384).contains(&self.ring_size) {
+            let allowed = "a power of two in 64..=16384";
             return refuse("ring_size", self.ring_size.to_string(), allowed);
         }
-        if !(self.ring_size + batch..=1 << 20).contains(&self.frames_per_queue) {
-            let allowed = "at least ring_size + 64, at most 1048576";
+        if !(fill_size(self.ring_size) + batch..=1 << 20).contains(&self.frames_per_queue) {
+            let allowed = "at least 2 * ring_size + 64, at most 1048576";
             return refuse(
                 "frames_per_queue",
                 self.frames_per_queue.to_string(),
@@ -125,14 +126,14 @@ mod tests {
     fn refusals_name_field_value_and_what_is_allowed() {
         assert_eq!(
             config(|c| c.ring_size = 1000),
-            Err("ring_size: 1000, allowed: a power of two in 64..=32768".to_owned())
+            Err("ring_size: 1000, allowed: a power of two in 64..=16384".to_owned())
         );
         assert_eq!(
             config(|c| c.interfaces.push("eth0".to_owned())),
             Err("interfaces: eth0, allowed: each once".to_owned())
         );
         assert!(config(|c| c.frame_size = 8192).is_err());
-        assert!(config(|c| c.frames_per_queue = c.ring_size).is_err());
+        assert!(config(|c| c.frames_per_queue = 2 * c.ring_size).is_err());
     }
 
     #[test]
@@ -141,6 +142,7 @@ mod tests {
             name: "eth0".to_owned(),
             mac: lb_model::Mac::default(),
             mtu,
+            addresses: Vec::new(),
         };
         let config = XskConfig::default();
         assert!(config.check_mtu(&interface(1500)).is_ok());

@@ -51,6 +51,7 @@ impl Device {
                 name: name.to_owned(),
                 mac,
                 mtu,
+                addresses: Vec::new(),
             },
             index,
             queues: receive,

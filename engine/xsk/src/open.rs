@@ -12,7 +12,7 @@ use xsk_rs::config::{FrameSize, QueueSize, UmemConfig};
 
 use crate::error::{hint, kernel_answer};
 use crate::netdev::Device;
-use crate::queue::Queue;
+use crate::queue::{Queue, fill_size};
 use crate::tap::Tap;
 use crate::umem::Memory;
 use crate::{CopyMode, QueueReport, XskConfig, XskError, XskPort};
@@ -275,10 +275,12 @@ fn packet_memory(config: &XskConfig, queues: u32) -> Result<Memory, XskError> {
     };
     let invalid = |error: String| failed(io::Error::new(io::ErrorKind::InvalidInput, error));
     let ring = QueueSize::new(config.ring_size).map_err(|error| invalid(error.to_string()))?;
+    let fill =
+        QueueSize::new(fill_size(config.ring_size)).map_err(|error| invalid(error.to_string()))?;
     let size = FrameSize::new(config.frame_size).map_err(|error| invalid(error.to_string()))?;
     let umem = UmemConfig::builder()
         .frame_size(size)
-        .fill_queue_size(ring)
+        .fill_queue_size(fill)
         .comp_queue_size(ring)
         .build()
         .map_err(|error| invalid(error.to_string()))?;

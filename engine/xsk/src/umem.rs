@@ -42,7 +42,8 @@ pub(crate) struct Memory {
     pub umem: Umem,
     chunks: std::vec::IntoIter<FrameDesc>,
     next: u32,
-    frame_size: u32,
+    /// The binary logarithm of the chunk size.
+    shift: u32,
 }
 
 impl Memory {
@@ -54,7 +55,7 @@ impl Memory {
             umem,
             chunks: descs.into_iter(),
             next: 0,
-            frame_size: config.frame_size().get(),
+            shift: config.frame_size().get().trailing_zeros(),
         })
     }
 
@@ -65,7 +66,7 @@ impl Memory {
         self.next += descs.len() as u32;
         Pool {
             umem: self.umem.clone(),
-            frame_size: self.frame_size,
+            shift: self.shift,
             first,
             total: descs.len() as u64,
             held: 0,
@@ -78,7 +79,8 @@ impl Memory {
 /// A port's chunks: the free ones, and how many are held as frames.
 pub(crate) struct Pool {
     umem: Umem,
-    frame_size: u32,
+    /// The binary logarithm of the chunk size: a division for each packet would show.
+    shift: u32,
     /// The number of this pool's first chunk in the UMEM; a frame's id counts over the whole UMEM.
     first: u32,
     total: u64,
@@ -104,7 +106,7 @@ impl Pool {
     #[inline]
     pub(crate) fn frame(&mut self, chunk: Chunk) -> Frame {
         let Chunk(mut desc) = chunk;
-        let id = (desc.addr() / self.frame_size as usize) as u32;
+        let id = (desc.addr() >> self.shift) as u32;
         self.frames[(id - self.first) as usize] = desc;
         // SAFETY: the descriptor is of our UMEM and `chunk` was the only right to it.
         let mut data = unsafe { self.umem.data_mut(&mut desc) };
@@ -147,7 +149,7 @@ impl Pool {
     pub(crate) fn count_free(&self) -> u64 {
         let mut seen = vec![false; self.frames.len()];
         for Chunk(desc) in &self.free {
-            seen[desc.addr() / self.frame_size as usize - self.first as usize] = true;
+            seen[(desc.addr() >> self.shift) - self.first as usize] = true;
         }
         seen.into_iter().filter(|seen| *seen).count() as u64
     }

@@ -2,12 +2,13 @@
 //!
 //! ```text
 //! clients 192.0.2.0/24 --- eth0 [ balancer ] eth1 --- servers 10.1.0.11, .12, .13 ...
+//!      2001:db8:c::/64                                    2001:db8:1::11, ::12, ::13 ...
 //! ```
 
 #![allow(dead_code, reason = "each test target uses a part of the lab")]
 
 use std::collections::BTreeMap;
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::time::Duration;
 
 use lb::{
@@ -18,6 +19,11 @@ use lb_testkit::{MemoryPort, PacketBuilder};
 
 pub const CIP: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 1);
 pub const VIP: Ipv4Addr = Ipv4Addr::new(10, 0, 0, 100);
+pub const CIP6: Ipv6Addr = Ipv6Addr::new(0x2001, 0xdb8, 0xc, 0, 0, 0, 0, 1);
+pub const VIP6: Ipv6Addr = Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 0x100);
+/// Our own addresses towards the servers.
+pub const DIP: Ipv4Addr = Ipv4Addr::new(10, 1, 0, 1);
+pub const DIP6: Ipv6Addr = Ipv6Addr::new(0x2001, 0xdb8, 1, 0, 0, 0, 0, 1);
 pub const ETH0: InterfaceId = InterfaceId(0);
 pub const ETH1: InterfaceId = InterfaceId(1);
 pub const ETH0_MAC: Mac = Mac([2, 0, 0, 0, 0, 0xd0]);
@@ -29,6 +35,11 @@ pub fn rip(server: u8) -> Ipv4Addr {
     Ipv4Addr::new(10, 1, 0, 11 + server)
 }
 
+/// The servers' IPv6 addresses, from 0.
+pub fn rip6(server: u8) -> Ipv6Addr {
+    Ipv6Addr::new(0x2001, 0xdb8, 1, 0, 0, 0, 0, 0x11 + u16::from(server))
+}
+
 /// The servers' MACs, from 0.
 pub fn rip_mac(server: u8) -> Mac {
     Mac([2, 0, 0, 0, 1, 11 + server])
@@ -36,8 +47,12 @@ pub fn rip_mac(server: u8) -> Mac {
 
 /// A service on [`VIP`] port 80 without servers.
 pub fn service(mode: &str, protocol: Protocol) -> ServiceConfig {
-    let vip = format!("{VIP}:80").parse().expect("valid");
-    ServiceConfig::new(vip, protocol, "rr", mode)
+    service_at(VIP.into(), mode, protocol)
+}
+
+/// A service on `vip` port 80 without servers.
+pub fn service_at(vip: IpAddr, mode: &str, protocol: Protocol) -> ServiceConfig {
+    ServiceConfig::new(Endpoint::new(vip.into(), 80), protocol, "rr", mode)
 }
 
 /// The service with servers `0..count` on `port`.
@@ -94,30 +109,31 @@ impl Lab {
 
     /// All hosts reachable.
     pub fn next_hops() -> NextHops {
-        let interface = |name: &str, mac| Interface {
+        let interface = |name: &str, mac, addresses| Interface {
             name: name.into(),
             mac,
             mtu: 1500,
+            addresses,
         };
         let mut hops = NextHops::new(vec![
-            interface("eth0", ETH0_MAC),
-            interface("eth1", ETH1_MAC),
+            interface("eth0", ETH0_MAC, vec![Addr::v4([192, 0, 2, 254])]),
+            interface("eth1", ETH1_MAC, vec![DIP.into(), DIP6.into()]),
         ]);
-        hops.set_route(
-            Prefix::new(Addr::from(Ipv4Addr::new(192, 0, 2, 0)), 24),
-            Some(ETH0),
-            None,
-        );
-        hops.set_route(
-            Prefix::new(Addr::from(Ipv4Addr::new(10, 1, 0, 0)), 24),
-            Some(ETH1),
-            None,
-        );
+        for (addr, len, egress) in [
+            (Addr::from(CIP), 24, ETH0),
+            (Addr::from(rip(0)), 24, ETH1),
+            (Addr::from(CIP6), 64, ETH0),
+            (Addr::from(rip6(0)), 64, ETH1),
+        ] {
+            hops.set_route(Prefix::new(addr, len), Some(egress), None);
+        }
+        hops.set_neighbour(ETH0, CIP6.into(), CLIENT_MAC);
         for client in 1..=254 {
             hops.set_neighbour(ETH0, Addr::v4([192, 0, 2, client]), CLIENT_MAC);
         }
         for server in 0..8 {
             hops.set_neighbour(ETH1, rip(server).into(), rip_mac(server));
+            hops.set_neighbour(ETH1, rip6(server).into(), rip_mac(server));
         }
         hops
     }

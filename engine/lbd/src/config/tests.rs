@@ -148,7 +148,7 @@ error: service[0].server[0].weight: 70000, allowed 0..=65535
     );
     assert_eq!(
         drawn(&edited("\"nat\"", "\"nta\"")),
-        r#"error: service[0].mode: "nta", allowed: dr, nat
+        r#"error: service[0].mode: "nta", allowed: dr, nat, tun
   --> lbd.toml:10:8
    |
 10 | mode = "nta"

@@ -1,6 +1,5 @@
 //! MAC addresses come from the kernel's neighbour table, also when it forgets them.
 
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::Duration;
 
@@ -8,8 +7,11 @@ use lb_testkit::netns::{HttpTally, Topology, available};
 
 use crate::rig::{Mode, Rig, web};
 
-/// Often enough that the table is empty at some point of many connections.
-const BETWEEN_FLUSHES: Duration = Duration::from_millis(50);
+const FLUSHES: u32 = 10;
+const BETWEEN_FLUSHES: Duration = Duration::from_millis(200);
+
+/// Requests made at a time while the table is flushed, and once more when it is left alone.
+const ROUND: u64 = 200;
 
 #[test]
 fn forgotten_neighbours_delay_nobody_for_good() {
@@ -18,29 +20,27 @@ fn forgotten_neighbours_delay_nobody_for_good() {
     }
     for mode in [Mode::Nat, Mode::Dr] {
         let rig = Rig::start(Topology::TwoArmed, mode);
-        let running = AtomicBool::new(true);
-        let flushes = thread::scope(|scope| {
-            let flushing = scope.spawn(|| {
-                let mut flushes = 0;
-                while running.load(Ordering::Relaxed) {
-                    rig.lab.balancer.ip("neighbour flush all").expect("a flush");
-                    flushes += 1;
-                    thread::sleep(BETWEEN_FLUSHES);
-                }
-                flushes
-            });
-            let tally = HttpTally::collect(&rig.lab.client, web(), 3_000);
-            running.store(false, Ordering::Relaxed);
-            let tally = tally.expect("curl");
+        let requests = || {
+            let tally = HttpTally::collect(&rig.lab.client, web(), ROUND).expect("curl");
             assert_eq!(
                 (tally.failures, tally.connections),
-                (0, 3_000),
-                "{mode:?} {tally:?}\n{}",
-                rig.lbd.log()
+                (0, ROUND),
+                "{mode:?} {tally:?}"
             );
-            flushing.join().expect("the flushing thread")
+        };
+        thread::scope(|scope| {
+            let flushing = scope.spawn(|| {
+                for _ in 0..FLUSHES {
+                    rig.lab.balancer.ip("neighbour flush all").expect("a flush");
+                    thread::sleep(BETWEEN_FLUSHES);
+                }
+            });
+            requests();
+            while !flushing.is_finished() {
+                requests();
+            }
         });
-        assert!(flushes > 1);
+        requests();
         rig.finish();
     }
 }

@@ -1,13 +1,13 @@
 //! Stage 6: the conn's state, the TTL, what the mode changes, the way out.
 //!
-//! Ends: [`DropReason::TtlExceeded`], [`DropReason::NoRoute`], and what a mode finds wrong.
+//! Ends: [`DropReason::TtlExceeded`], [`DropReason::NoRoute`], [`DropReason::TooBig`], and what a mode finds wrong.
 
 use arrayvec::ArrayVec;
 use lb_conn::ConnTable;
 use lb_model::{
     BATCH, Batch, DropReason, Mode, NextHops, Packet, Port, Resolution, Time, Verdict, Work,
 };
-use lb_wire::{EthernetHeader, Ipv4Header, TcpFlags, checksum};
+use lb_wire::{EthernetHeader, Ipv4Header, Ipv6Header, TcpFlags, checksum};
 
 use crate::worker::Worker;
 
@@ -15,7 +15,8 @@ pub fn run<P: Port>(worker: &mut Worker<P>, now: Time) {
     let modes_in_use = follow(&mut worker.batch, &mut worker.conns, now);
     for (id, mode) in worker.snapshot.modes().iter().enumerate() {
         if modes_in_use & 1 << id != 0 {
-            rewrite(&mut worker.batch, &worker.conns, id as u8, &**mode);
+            let (conns, next_hops) = (&worker.conns, &worker.next_hops);
+            rewrite(&mut worker.batch, conns, id as u8, &**mode, next_hops);
         }
     }
     for packet in worker.batch.open_mut() {
@@ -29,26 +30,48 @@ fn follow(batch: &mut Batch, conns: &mut ConnTable, now: Time) -> u64 {
     for packet in batch.open_mut() {
         let Some(hit) = packet.hit else { continue };
         conns.packet(hit, TcpFlags(packet.headers.tcp_flags), now);
-        let (l3, l4, end) = (
-            usize::from(packet.headers.l3),
-            usize::from(packet.headers.l4),
-            usize::from(packet.headers.end),
-        );
-        let frame = packet.frame.bytes_mut();
-        match Ipv4Header::at_mut(frame, l3) {
-            Some(ip) if ip.ttl > 1 => ip.decrement_ttl(),
-            _ => {
+        match take_hop(packet) {
+            Some(()) => complete_checksum(packet),
+            None => {
                 packet.verdict = Some(Verdict::Drop(DropReason::TtlExceeded));
                 continue;
             }
         }
-        checksum::complete_partial_v4(&mut frame[l3..end], l4 - l3);
         modes |= 1 << conns.conn(hit.conn).mode;
     }
     modes
 }
 
-fn rewrite(batch: &mut Batch, conns: &ConnTable, id: u8, mode: &dyn Mode) {
+/// `None` if there is no hop left to take.
+fn take_hop(packet: &mut Packet) -> Option<()> {
+    let l3 = usize::from(packet.headers.l3);
+    let frame = packet.frame.bytes_mut();
+    if packet.flow.source.addr.is_v4() {
+        let ip = Ipv4Header::at_mut(frame, l3).filter(|ip| ip.ttl > 1)?;
+        ip.decrement_ttl();
+    } else {
+        let ip = Ipv6Header::at_mut(frame, l3).filter(|ip| ip.hop_limit > 1)?;
+        ip.hop_limit -= 1;
+    }
+    Some(())
+}
+
+/// Adds what a sender left to a device to a parsed packet's checksum.
+pub fn complete_checksum(packet: &mut Packet) {
+    let (l3, l4, end) = (
+        usize::from(packet.headers.l3),
+        usize::from(packet.headers.l4),
+        usize::from(packet.headers.end),
+    );
+    let bytes = &mut packet.frame.bytes_mut()[l3..end];
+    if packet.flow.source.addr.is_v4() {
+        checksum::complete_partial_v4(bytes, l4 - l3);
+    } else {
+        checksum::complete_partial_v6(bytes, l4 - l3, packet.flow.protocol as u8);
+    }
+}
+
+fn rewrite(batch: &mut Batch, conns: &ConnTable, id: u8, mode: &dyn Mode, next_hops: &NextHops) {
     let mut group: ArrayVec<Work<'_>, BATCH> = batch
         .open_mut()
         .filter_map(|packet| {
@@ -61,12 +84,14 @@ fn rewrite(batch: &mut Batch, conns: &ConnTable, id: u8, mode: &dyn Mode) {
             })
         })
         .collect();
-    mode.rewrite(&mut group);
+    mode.rewrite(&mut group, next_hops);
 }
 
 /// Gives the packet its Ethernet header and its verdict; also for a packet that has waited for its next hop.
 pub fn route(packet: &mut Packet, next_hops: &NextHops) {
+    let len = u32::from(packet.headers.end - packet.headers.l3);
     packet.verdict = Some(match next_hops.resolve(packet.route_to) {
+        Resolution::Reachable(hop) if len > hop.mtu => Verdict::Drop(DropReason::TooBig),
         Resolution::Reachable(hop) => match EthernetHeader::of_mut(packet.frame.bytes_mut()) {
             Some(ethernet) => {
                 ethernet.destination = hop.destination.0;

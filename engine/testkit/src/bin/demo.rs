@@ -3,6 +3,7 @@
 //! `./x demo` builds both programs and runs this one; it finds `lbd` beside itself.
 
 use std::error::Error;
+use std::io::{self, Write};
 use std::path::Path;
 use std::process::ExitCode;
 use std::time::Instant;
@@ -35,12 +36,21 @@ const NAT: Service = Service {
     server_port: 8080,
 };
 
+const WHERE_NEXT: &str = "
+Where to look next:
+
+    README.md                        what lbd is, and how to embed it
+    docs/                            a page on every mode
+    target/release/lbd check FILE    says what is wrong with a configuration, and where
+    target/release/lbd run           balances on this machine's interfaces, by /etc/lbd/lbd.toml
+    ./x test                         all tests; ./x help has more";
+
 fn main() -> ExitCode {
     if let Some(why) = skip_reason() {
         println!("SKIPPED: {why}");
         return ExitCode::SUCCESS;
     }
-    match show() {
+    match show(&mut io::stdout()) {
         Ok(true) => ExitCode::SUCCESS,
         Ok(false) => ExitCode::FAILURE,
         Err(error) => {
@@ -51,34 +61,32 @@ fn main() -> ExitCode {
 }
 
 /// Runs every lab; whether no request failed.
-fn show() -> Result<bool, Box<dyn Error>> {
+fn show(out: &mut impl Write) -> Result<bool, Box<dyn Error>> {
     let lbd = std::env::current_exe()?.with_file_name("lbd");
-    println!(
+    writeln!(
+        out,
         "\nA client, {SERVERS} nginx servers and lbd, each in a network namespace of its own, joined by veth pairs;\n\
          {REQUESTS} curl requests to http://{VIP}/ per line, each on a new TCP connection.\n"
-    );
-    println!("{}", heading());
+    )?;
+    writeln!(out, "{}", heading())?;
     let (mut failures, mut config) = (0, String::new());
     for (topology, service) in SHOWN {
         let run = Run::new(&lbd, topology, service)?;
-        println!("{}", run.line());
+        writeln!(out, "{}", run.line())?;
         if let Some(failure) = &run.tally.first_failure {
-            println!("      the first failure, as curl reports it: {failure}");
+            writeln!(
+                out,
+                "      the first failure, as curl reports it: {failure}"
+            )?;
         }
         failures += run.tally.failures;
         config = run.config;
     }
-    println!("\nThe last line's configuration:\n");
+    writeln!(out, "\nThe last line's configuration:\n")?;
     for line in config.lines() {
-        println!("    {line}");
+        writeln!(out, "    {line}")?;
     }
-    println!("\nWhere to look next:\n");
-    println!("    README.md                   what lbd is, and how to embed it");
-    println!("    docs/                       a page on every mode");
-    println!("    lbd check FILE              says what is wrong with a configuration, and where");
-    println!("    lbd run --config FILE       balances on this machine's own interfaces");
-    println!("    ./x test                    all tests; ./x help has more");
-    println!("\nlbd is {}", lbd.display());
+    writeln!(out, "{WHERE_NEXT}")?;
     Ok(failures == 0)
 }
 
