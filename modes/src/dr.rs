@@ -14,7 +14,7 @@
 //! The server must be on a segment of ours and hold the VIP without answering ARP for it. Replies do not pass
 //! through us, and ports cannot be mapped.
 
-use lb_model::{Dest, FlowKey, Mode, NextHops, Work};
+use lb_model::{Endpoint, FlowKey, Mode, NextHops, Work};
 
 /// The `dr` mode.
 pub struct DirectRouting;
@@ -28,13 +28,13 @@ impl Mode for DirectRouting {
         false
     }
 
-    fn reply(&self, _flow: &FlowKey, _dest: &Dest) -> Option<FlowKey> {
+    fn reply(&self, _flow: &FlowKey, _rip: Endpoint) -> Option<FlowKey> {
         None
     }
 
     fn rewrite(&self, group: &mut [Work<'_>], _next_hops: &NextHops) {
         for work in group {
-            work.packet.route_to = work.conn.dest.rip().addr;
+            work.packet.route_to = work.conn.rip.addr;
         }
     }
 }

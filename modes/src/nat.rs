@@ -15,7 +15,7 @@
 //!
 //! Ports can be mapped. The server needs no VIP, but must route its replies through us.
 
-use lb_model::{Dest, Direction, FlowKey, Mode, NextHops, Work};
+use lb_model::{Direction, Endpoint, FlowKey, Mode, NextHops, Work};
 
 use crate::translate::{replace_destination, replace_source};
 
@@ -31,9 +31,9 @@ impl Mode for Nat {
         true
     }
 
-    fn reply(&self, flow: &FlowKey, dest: &Dest) -> Option<FlowKey> {
+    fn reply(&self, flow: &FlowKey, rip: Endpoint) -> Option<FlowKey> {
         Some(FlowKey {
-            source: dest.rip(),
+            source: rip,
             destination: flow.source,
             protocol: flow.protocol,
         })
@@ -48,8 +48,8 @@ impl Mode for Nat {
         {
             match direction {
                 Direction::Inbound => {
-                    packet.route_to = conn.dest.rip().addr;
-                    replace_destination(packet, conn.dest.rip());
+                    packet.route_to = conn.rip.addr;
+                    replace_destination(packet, conn.rip);
                 }
                 Direction::Outbound => {
                     packet.route_to = conn.flow.source.addr;

@@ -344,6 +344,18 @@ impl ConnTable {
         ended
     }
 
+    /// Ends all conns whose server was removed, and the templates that lead there and hold no conn (kernel
+    /// `ip_vs_expire_nodest_conn_flush`).
+    pub fn retire_of_removed_dests(&mut self) {
+        for id in 0..self.entries.len() as u32 {
+            let gone = |entry: &Entry| entry.life == Life::Found && !entry.conn.dest.is_available();
+            if self.entries[id as usize].as_ref().is_some_and(gone) {
+                self.retire(ConnId(id));
+            }
+        }
+        self.templates.end_of_removed_dests();
+    }
+
     /// Ends a conn now: it is not found and not counted any more. Ids of it stay good until the next
     /// [`expire`](ConnTable::expire). Panics as [`conn`](ConnTable::conn) does.
     pub fn retire(&mut self, id: ConnId) {
@@ -408,6 +420,7 @@ mod tests {
         Conn {
             flow,
             dest: Arc::clone(dest),
+            rip: dest.rip(),
             reply,
             mode: 0,
         }

@@ -165,6 +165,17 @@ impl Templates {
         }
     }
 
+    /// Ends templates whose server was removed and that no conn holds.
+    pub fn end_of_removed_dests(&mut self) {
+        for id in 0..self.slots.len() as u32 {
+            let gone = |template: &Template| template.conns == 0 && !template.dest.is_available();
+            if self.slots[id as usize].as_ref().is_some_and(gone) {
+                self.wheel.clear(id);
+                self.close(TemplateId(id));
+            }
+        }
+    }
+
     fn close(&mut self, id: TemplateId) {
         self.forget(id);
         if let Some(template) = self.slots[id.0 as usize].take() {

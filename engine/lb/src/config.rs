@@ -5,7 +5,7 @@
 
 use std::fmt;
 
-use lb_model::{Endpoint, Protocol};
+use lb_model::{Endpoint, IpvsSettings, MarkRule, Protocol};
 
 /// Everything a balancer is told.
 #[derive(Clone, Debug, PartialEq, Eq, Default)]
@@ -14,6 +14,10 @@ pub struct Config {
     pub engine: EngineConfig,
     /// `[[service]]`
     pub services: Vec<ServiceConfig>,
+    /// `[ipvs]`
+    pub ipvs: IpvsSettings,
+    /// `[[mark]]`
+    pub marks: Vec<MarkRule>,
 }
 
 /// `[engine]`: what the engine runs on.

@@ -10,16 +10,18 @@ use lb_model::{NextHops, Port};
 use lb_runtime::{Counters, Resolver, SharedCounters, Snapshot, Worker};
 use parking_lot::Mutex;
 
-use crate::plan::Plan;
-use crate::{Config, ConfigError, Registry};
+use crate::plan::plan;
+use crate::{Config, ConfigError, Registry, ServiceTable};
 
 /// A checked configuration, and the workers that follow it.
 pub struct Engine {
     registry: Registry,
     capacity: u32,
+    /// Held while it is edited and the outcome published, so that two edits do not cross.
+    table: Mutex<ServiceTable>,
     snapshots: Arc<ArcSwap<Snapshot>>,
     next_hops: Arc<ArcSwap<NextHops>>,
-    /// Of all workers that were ever made. Held while a configuration is applied, so that two do not cross.
+    /// Of all workers that were ever made.
     workers: Mutex<Vec<Arc<SharedCounters>>>,
 }
 
@@ -31,23 +33,35 @@ impl Engine {
 
     /// An engine whose configuration can name what is in `registry`.
     pub fn with_registry(config: &Config, registry: Registry) -> Result<Engine, Vec<ConfigError>> {
-        let snapshot = Plan::new(config, &registry, &Snapshot::default())?.carry_out();
-        Ok(Engine {
-            registry,
+        let engine = Engine {
             capacity: config.engine.capacity,
-            snapshots: Arc::new(ArcSwap::from_pointee(snapshot)),
+            table: Mutex::new(ServiceTable::new(registry.clone())),
+            registry,
+            snapshots: Arc::default(),
             next_hops: Arc::default(),
             workers: Mutex::default(),
-        })
+        };
+        engine.apply(config)?;
+        Ok(engine)
     }
 
     /// Puts other services into force, whole or not at all. Conns stay with their servers; interfaces, workers and
     /// capacity stay as they were.
     pub fn apply(&self, config: &Config) -> Result<(), Vec<ConfigError>> {
-        let _one_at_a_time = self.workers.lock();
-        let plan = Plan::new(config, &self.registry, &self.snapshots.load())?;
-        self.snapshots.store(Arc::new(plan.carry_out()));
-        Ok(())
+        let plan = plan(config, &self.registry)?;
+        let replaced = self.edit(|table| {
+            table.set_settings(config.ipvs, config.marks.clone());
+            table.replace(&plan)
+        });
+        replaced.map_err(|refusal| vec![ConfigError::new("service", refusal.to_string())])
+    }
+
+    /// Edits services and servers one by one, as ipvsadm does; workers see all of the edit or nothing.
+    pub fn edit<T>(&self, edit: impl FnOnce(&mut ServiceTable) -> T) -> T {
+        let mut table = self.table.lock();
+        let outcome = edit(&mut table);
+        self.snapshots.store(Arc::new(table.snapshot()));
+        outcome
     }
 
     /// Replaces the next hops of the workers made by [`worker`](Engine::worker).
@@ -101,14 +115,15 @@ impl Engine {
             ..lb_xsk::Rules::default()
         };
         for service in snapshot.services() {
-            rules.services.insert(service.key());
-            let replying = service
-                .dests()
-                .iter()
-                .filter(|dest| service.mode().reply(&FlowKey::UNKNOWN, dest).is_some());
+            let Some(key) = service.key() else { continue };
+            rules.services.insert(key);
+            let replying = service.dests().iter().filter(|dest| {
+                let mode = &snapshot.modes()[usize::from(dest.mode())];
+                mode.reply(&FlowKey::UNKNOWN, dest.rip()).is_some()
+            });
             rules
                 .servers
-                .extend(replying.map(|dest| (dest.rip(), service.key().protocol)));
+                .extend(replying.map(|dest| (dest.rip(), key.protocol)));
         }
         rules
     }

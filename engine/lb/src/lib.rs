@@ -11,16 +11,20 @@ mod engine;
 pub mod live;
 mod plan;
 mod registry;
+mod service_table;
 
 pub use config::{Config, ConfigError, EngineConfig, ServerConfig, ServiceConfig, Workers};
 pub use engine::Engine;
 pub use registry::Registry;
+pub use service_table::{Refusal, ServerSpec, ServiceSpec, ServiceTable};
 
+pub use lb_conn::{Asked, ConnTable, ConnView, Template, Timeouts};
 pub use lb_model::{
-    Addr, Batch, Conn, Dest, Dests, Direction, DropReason, Endpoint, FlowKey, Frame, FrameCensus,
-    Hop, Interface, InterfaceId, Mac, Mode, NextHops, Packet, Port, Prefix, Prepared, Protocol,
-    PuntReason, Request, Resolution, Scheduler, SchedulerKind, ServiceKey, Time, Verdict,
+    Addr, Batch, Conn, ConnState, Dest, Dests, Direction, DropReason, Endpoint, FlowKey, Frame,
+    FrameCensus, Hop, Interface, InterfaceId, IpvsSettings, Mac, Mark, MarkRule, Mode, NextHops,
+    Packet, Persistence, Port, Prefix, Prepared, Protocol, PuntReason, Request, Resolution,
+    Scheduler, SchedulerKind, ServiceId, ServiceKey, ServiceSettings, Thresholds, Time, Verdict,
     VirtualService, Work,
 };
-pub use lb_runtime::{Counter, Counters, Resolver, Turn, Worker};
+pub use lb_runtime::{Counter, Counters, Observed, Observer, Resolver, Turn, Worker};
 pub use lb_schedulers::SchedulerOptions;

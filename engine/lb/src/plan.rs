@@ -1,111 +1,55 @@
-//! From a configuration as written to a snapshot that workers can use, or to a list of all that is wrong with it.
+//! From a configuration as written to the services that it asks for, or to a list of all that is wrong with it.
 
 use std::net::IpAddr;
-use std::sync::Arc;
 
-use lb_model::{Dest, Dests, Endpoint, Mode, SchedulerKind, ServiceKey, VirtualService};
-use lb_runtime::Snapshot;
+use lb_model::{Endpoint, ServiceKey, Thresholds};
 use lb_schedulers::SchedulerOptions;
 
-use crate::{Config, ConfigError, Registry, ServerConfig, ServiceConfig, Workers};
+use crate::{
+    Config, ConfigError, Registry, ServerConfig, ServerSpec, ServiceConfig, ServiceSpec, Workers,
+};
 
 /// Conns per worker: a conn's place and its direction share 32 bits.
 const CAPACITY: std::ops::RangeInclusive<u32> = 1..=1 << 30;
 const MAX_WEIGHT: u32 = 65_535;
 
-/// A configuration found good. Nothing has changed yet.
-pub struct Plan {
-    drafts: Vec<Draft>,
-    modes: Vec<Arc<dyn Mode>>,
-}
+/// A configuration found good: the services and servers that it asks for.
+pub type Plan = Vec<(ServiceSpec, Vec<ServerSpec>)>;
 
-impl Plan {
-    /// Checks `config`; servers that `running` has already stay the same objects, with their conns.
-    pub fn new(
-        config: &Config,
-        registry: &Registry,
-        running: &Snapshot,
-    ) -> Result<Plan, Vec<ConfigError>> {
-        let mut planner = Planner {
-            registry,
-            running,
-            errors: Vec::new(),
+/// Checks `config`; all that is wrong with it otherwise.
+pub fn plan(config: &Config, registry: &Registry) -> Result<Plan, Vec<ConfigError>> {
+    let mut planner = Planner {
+        registry,
+        errors: Vec::new(),
+    };
+    planner.engine(config);
+    let mut plan = Plan::new();
+    for (position, service) in config.services.iter().enumerate() {
+        let path = format!("service[{position}]");
+        let key = ServiceKey {
+            vip: service.vip,
+            protocol: service.protocol,
         };
-        planner.engine(config);
-        let mut drafts = Vec::new();
-        for (position, service) in config.services.iter().enumerate() {
-            let path = format!("service[{position}]");
-            let key = ServiceKey {
-                vip: service.vip,
-                protocol: service.protocol,
-            };
-            if let Some(first) = config.services[..position]
-                .iter()
-                .position(|s| (s.vip, s.protocol) == (key.vip, key.protocol))
-            {
-                planner.error(
-                    format!("{path}.vip"),
-                    format!("{key} is service[{first}] already"),
-                );
-            }
-            drafts.extend(planner.service(&path, key, service));
+        if let Some(first) = config.services[..position]
+            .iter()
+            .position(|s| (s.vip, s.protocol) == (key.vip, key.protocol))
+        {
+            planner.error(
+                format!("{path}.vip"),
+                format!("{key} is service[{first}] already"),
+            );
         }
-        if planner.errors.is_empty() {
-            Ok(Plan {
-                drafts,
-                modes: registry.modes().to_vec(),
-            })
-        } else {
-            Err(planner.errors)
-        }
+        plan.extend(planner.service(&path, key, service));
     }
-
-    /// Puts the plan into force: new weights for servers that stay, and the snapshot for the workers.
-    pub fn carry_out(self) -> Snapshot {
-        let services = self.drafts.into_iter().map(Draft::carry_out).collect();
-        Snapshot::new(services, self.modes)
-    }
-}
-
-/// A service found good, whose servers do not have their new weights yet.
-struct Draft {
-    key: ServiceKey,
-    scheduler: (String, Arc<dyn SchedulerKind>),
-    mode: (u8, Arc<dyn Mode>),
-    /// In the order in which they were added.
-    servers: Vec<(Arc<Dest>, u16)>,
-    running: Option<VirtualService>,
-}
-
-impl Draft {
-    /// Its schedulers are told of a change, and prepare for it, only if there is one.
-    fn carry_out(self) -> VirtualService {
-        let same_servers = |running: &&VirtualService| {
-            running.scheduler_name() == self.scheduler.0
-                && running.dests().len() == self.servers.len()
-                && running.dests().iter().zip(self.servers.iter().rev()).all(
-                    |(dest, (server, weight))| {
-                        Arc::ptr_eq(dest, server) && dest.weight() == u32::from(*weight)
-                    },
-                )
-        };
-        let dests = match self.running.as_ref().filter(same_servers) {
-            Some(running) => Arc::clone(running.dests()),
-            None => {
-                let edited = self.servers.into_iter().rev().map(|(dest, weight)| {
-                    dest.set_weight(weight);
-                    dest
-                });
-                Arc::new(Dests::new(edited.collect(), &*self.scheduler.1))
-            }
-        };
-        VirtualService::new(self.key, self.scheduler, self.mode, dests)
+    if planner.errors.is_empty() {
+        Ok(plan)
+    } else {
+        Err(planner.errors)
     }
 }
 
 struct Planner<'a> {
     registry: &'a Registry,
-    running: &'a Snapshot,
     errors: Vec<ConfigError>,
 }
 
@@ -139,7 +83,12 @@ impl Planner<'_> {
         }
     }
 
-    fn service(&mut self, path: &str, key: ServiceKey, service: &ServiceConfig) -> Option<Draft> {
+    fn service(
+        &mut self,
+        path: &str,
+        key: ServiceKey,
+        service: &ServiceConfig,
+    ) -> Option<(ServiceSpec, Vec<ServerSpec>)> {
         self.endpoint(&format!("{path}.vip"), service.vip);
         let scheduler = self
             .registry
@@ -161,10 +110,6 @@ impl Planner<'_> {
         }
         let maps_ports = mode.as_ref().is_none_or(|(_, mode)| mode.maps_ports());
         let crosses_families = mode.as_ref().is_none_or(|(_, m)| m.crosses_families());
-        let running = self
-            .running
-            .find(&key)
-            .map(|at| &self.running.services()[at as usize]);
         let mut servers = Vec::new();
         for (position, server) in service.servers.iter().enumerate() {
             let path = format!("{path}.server[{position}]");
@@ -194,23 +139,20 @@ impl Planner<'_> {
                 );
                 self.error(format!("{path}.rip"), problem);
             }
-            servers.extend(self.server(&path, running, server));
+            servers.extend(self.server(&path, &service.mode, server));
         }
-        Some(Draft {
-            key,
-            scheduler: (service.scheduler.clone(), scheduler?),
-            mode: mode?,
-            servers,
-            running: running.cloned(),
-        })
+        mode?;
+        let spec = ServiceSpec {
+            id: key.into(),
+            scheduler: scheduler.map(|_| service.scheduler.clone())?,
+            scheduler_flags: 0,
+            persistence: None,
+            one_packet: false,
+        };
+        Some((spec, servers))
     }
 
-    fn server(
-        &mut self,
-        path: &str,
-        running: Option<&VirtualService>,
-        server: &ServerConfig,
-    ) -> Option<(Arc<Dest>, u16)> {
+    fn server(&mut self, path: &str, mode: &str, server: &ServerConfig) -> Option<ServerSpec> {
         self.endpoint(&format!("{path}.rip"), server.rip);
         let weight = u16::try_from(server.weight).ok();
         if weight.is_none() {
@@ -219,13 +161,12 @@ impl Planner<'_> {
                 format!("{}, allowed 0..={MAX_WEIGHT}", server.weight),
             );
         }
-        let kept = running
-            .and_then(|service| service.dests().iter().find(|dest| dest.rip() == server.rip));
-        let dest = match kept {
-            Some(dest) => Arc::clone(dest),
-            None => Arc::new(Dest::new(server.rip, weight?)),
-        };
-        Some((dest, weight?))
+        Some(ServerSpec {
+            rip: server.rip,
+            mode: mode.to_owned(),
+            weight: weight?,
+            thresholds: Thresholds::default(),
+        })
     }
 
     fn endpoint(&mut self, path: &str, endpoint: Endpoint) {
@@ -267,7 +208,7 @@ mod tests {
     }
 
     fn errors(config: &Config) -> Vec<String> {
-        let plan = Plan::new(config, &Registry::builtin(), &Snapshot::default());
+        let plan = plan(config, &Registry::builtin());
         plan.err()
             .unwrap_or_default()
             .iter()
@@ -315,6 +256,7 @@ mod tests {
                     &[("10.1.0.11:80", 1), ("[2001:db8::11]:80", 1)],
                 ),
             ],
+            ..Config::default()
         };
         config.services[2].scheduler = "wrrr".into();
         assert_eq!(
@@ -337,33 +279,5 @@ mod tests {
                 "service[4].server[0].rip: [2001:db8::11]:80, allowed: IPv4 addresses, like the service's: mode dr cannot change the family",
             ]
         );
-    }
-
-    #[test]
-    fn a_server_that_stays_keeps_its_conns_and_gets_its_weight_when_the_plan_is_carried_out() {
-        let mut config = Config {
-            services: vec![service("10.0.0.100:80", "nat", &[("10.1.0.11:80", 1)])],
-            ..Config::default()
-        };
-        let registry = Registry::builtin();
-        let running = Plan::new(&config, &registry, &Snapshot::default())
-            .expect("valid")
-            .carry_out();
-        let dest = &running.services()[0].dests()[0];
-        config.services[0].servers[0].weight = 0;
-        config.services[0].servers.push(ServerConfig {
-            rip: "10.1.0.12:80".parse().expect("valid"),
-            weight: 7,
-        });
-        let plan = Plan::new(&config, &registry, &running).expect("valid");
-        assert_eq!(dest.weight(), 1);
-        let next = plan.carry_out();
-        let dests = next.services()[0].dests();
-        assert_eq!(
-            dests.iter().map(|d| d.weight()).collect::<Vec<_>>(),
-            [7, 0],
-            "the last added comes first"
-        );
-        assert!(Arc::ptr_eq(&dests[1], dest));
     }
 }

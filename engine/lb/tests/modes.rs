@@ -188,19 +188,19 @@ fn another_configuration_moves_new_conns_and_leaves_old_ones() {
     );
 
     let mut config = lab.config.clone();
-    config.services = vec![with_servers(service("dr", Protocol::Tcp), 2, 80)];
-    config.services[0].servers.remove(0);
+    config.services = vec![with_servers(service("nat", Protocol::Tcp), 2, 8080)];
+    config.services[0].servers[0].weight = 0;
     lab.engine.apply(&config).expect("valid");
+    let mapped = |server, packet: PacketBuilder, cport| {
+        towards(server, packet.ipv4(CIP, rip(server)).tcp(cport, 8080))
+    };
     lab.inbound(&from_client(4000));
-    lab.expect_tx(
-        ETH1,
-        &towards(0, from_client(4000).ipv4(CIP, rip(0)).tcp(4000, 8080)),
-    );
+    lab.expect_tx(ETH1, &mapped(0, from_client(4000), 4000));
     lab.inbound(&from_client(4001).syn());
-    lab.expect_tx(ETH1, &towards(1, from_client(4001).syn()));
+    lab.expect_tx(ETH1, &mapped(1, from_client(4001).syn(), 4001));
 
     config.services[0].scheduler = "none".into();
     assert!(lab.engine.apply(&config).is_err());
     lab.inbound(&from_client(4002).syn());
-    lab.expect_tx(ETH1, &towards(1, from_client(4002).syn()));
+    lab.expect_tx(ETH1, &mapped(1, from_client(4002).syn(), 4002));
 }

@@ -50,6 +50,19 @@ fn no_dest() {
 }
 
 #[test]
+fn dest_gone() {
+    let mut lab = tcp_lab();
+    lab.inbound(&syn(4000));
+    lab.expect_tx(ETH1, &forwarded(4000));
+    let mut without = lab.config.clone();
+    without.services[0].servers.clear();
+    lab.engine.apply(&without).expect("valid");
+    lab.inbound(&syn(4000));
+    lab.expect_nothing_sent();
+    lab.expect_counters(&["conn.open", "tx", "drop.dest_gone"]);
+}
+
+#[test]
 fn table_full() {
     let services = vec![with_servers(service("nat", Protocol::Tcp), 1, 8080)];
     let mut lab = Lab::with(services, Registry::builtin(), 2);
@@ -228,6 +241,9 @@ fn not_ours() {
     lab.outbound(&stranger);
     lab.expect_punted(ETH1, &stranger);
     lab.expect_counters(&["punt.not_ours", "punt.not_ours"]);
+    lab.inbound(&ssh.clone().partial_checksum());
+    lab.expect_punted(ETH0, &ssh);
+    lab.expect_counters(&["punt.not_ours"]);
 }
 
 #[test]

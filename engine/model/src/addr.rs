@@ -52,6 +52,12 @@ impl Addr {
         if self.is_v4() { 32 } else { 128 }
     }
 
+    /// The bits that are set in both; `netmask` is of the same family.
+    pub fn under(&self, netmask: Addr) -> Addr {
+        let bits = |addr: &Addr| u128::from_be_bytes(addr.0);
+        Addr((bits(self) & bits(&netmask)).to_be_bytes())
+    }
+
     /// The address with all but its first `prefix_len` bits cleared; `prefix_len` counts in the address's own family.
     pub fn masked(&self, prefix_len: u8) -> Addr {
         let keep = u32::from(prefix_len.min(self.bits())) + if self.is_v4() { 96 } else { 0 };
@@ -207,5 +213,9 @@ mod tests {
         let v6 = Addr::from("2001:db8:1:2::3".parse::<Ipv6Addr>().expect("valid"));
         assert_eq!(v6.masked(48).to_string(), "2001:db8:1::");
         assert_eq!(v6.masked(0).to_string(), "::");
+        assert_eq!(
+            v4.under(Addr::v4([255, 0, 255, 0])),
+            Addr::v4([10, 0, 2, 0])
+        );
     }
 }

@@ -4,7 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::{Dest, Direction, FlowKey};
+use crate::{Dest, Direction, Endpoint, FlowKey};
 
 /// A conn's place in its table; valid until the table is next expired.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
@@ -107,6 +107,9 @@ pub struct Conn {
     pub flow: FlowKey,
     /// The server chosen by the scheduler.
     pub dest: Arc<Dest>,
+    /// Where on the server its packets go: the server's own port, or the one the client asked for if the server has
+    /// port 0.
+    pub rip: Endpoint,
     /// Its outbound packets as received, if they come through us.
     pub reply: Option<FlowKey>,
     /// The mode it was opened with, by its number in the engine's registry.

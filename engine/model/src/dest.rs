@@ -3,7 +3,7 @@
 use std::any::Any;
 use std::ops::Deref;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, Ordering};
 
 use crate::{Endpoint, SchedulerKind};
 
@@ -23,6 +23,8 @@ pub struct Dest {
     active: AtomicU32,
     inactive: AtomicU32,
     persistent: AtomicU32,
+    mode: AtomicU8,
+    removed: AtomicBool,
 }
 
 /// How many conns a server may have (ipvsadm's `-x` and `-y`).
@@ -47,7 +49,38 @@ impl Dest {
             active: AtomicU32::new(0),
             inactive: AtomicU32::new(0),
             persistent: AtomicU32::new(0),
+            mode: AtomicU8::new(0),
+            removed: AtomicBool::new(false),
         }
+    }
+
+    /// The server with this mode, by its number in the engine's registry.
+    #[must_use]
+    pub fn with_mode(self, mode: u8) -> Dest {
+        self.set_mode(mode);
+        self
+    }
+
+    /// The mode that new conns to it get.
+    #[inline]
+    pub fn mode(&self) -> u8 {
+        self.mode.load(Ordering::Relaxed)
+    }
+
+    /// Changes the mode that new conns to it get.
+    pub fn set_mode(&self, mode: u8) {
+        self.mode.store(mode, Ordering::Relaxed);
+    }
+
+    /// Whether it is one of its service's servers, and not removed with conns left.
+    #[inline]
+    pub fn is_available(&self) -> bool {
+        !self.removed.load(Ordering::Relaxed)
+    }
+
+    /// It is removed from its service; its conns remain.
+    pub fn removed(&self) {
+        self.removed.store(true, Ordering::Relaxed);
     }
 
     /// RIP:rport.
@@ -109,6 +142,7 @@ impl Dest {
         self.last_weight.store(weight.into(), Ordering::Relaxed);
         self.set_weight(weight);
         self.set_thresholds(thresholds);
+        self.removed.store(false, Ordering::Relaxed);
     }
 
     /// Conns in an active state (ipvsadm's ActiveConn).

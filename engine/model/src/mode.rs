@@ -1,6 +1,6 @@
 //! What a forwarding mode is: which address changes, in which direction.
 
-use crate::{Conn, Dest, Direction, FlowKey, NextHops, Packet};
+use crate::{Conn, Direction, Endpoint, FlowKey, NextHops, Packet};
 
 /// A forwarding mode: DR, NAT, FNAT, ENAT, TUN.
 ///
@@ -18,8 +18,9 @@ pub trait Mode: Send + Sync {
         false
     }
 
-    /// The flow key of a new conn's outbound packets as they will be received; `None` if they do not come through us.
-    fn reply(&self, flow: &FlowKey, dest: &Dest) -> Option<FlowKey>;
+    /// The flow key of the outbound packets, as they will be received, of a new conn of `flow` to the server's `rip`;
+    /// `None` if they do not come through us.
+    fn reply(&self, flow: &FlowKey, rip: Endpoint) -> Option<FlowKey>;
 
     /// Rewrites packets of this mode's conns and sets where each is routed to
     /// ([`Packet::route_to`]). A packet that cannot be rewritten gets a verdict instead. `next_hops` is for modes that

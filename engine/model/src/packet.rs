@@ -1,6 +1,6 @@
 //! What the stages of a worker's turn work on.
 
-use crate::{Addr, FlowKey, Frame, Hit, InterfaceId, Verdict};
+use crate::{Addr, ConnId, FlowKey, Frame, Hit, InterfaceId, Verdict};
 
 /// Packets a worker handles together.
 ///
@@ -36,6 +36,10 @@ pub struct Packet {
     pub service: Option<u32>,
     /// `lookup` or `schedule`: its conn.
     pub hit: Option<Hit>,
+    /// `schedule`: whether it opened its conn.
+    pub opened: bool,
+    /// `lookup`: the conn that it would belong to if it did not begin a new one in its place.
+    pub superseded: Option<ConnId>,
     /// `rewrite`: the address whose route it takes.
     pub route_to: Addr,
     /// How it ends; no later stage touches a packet that has one.
@@ -52,9 +56,16 @@ impl Packet {
             flow: FlowKey::UNKNOWN,
             service: None,
             hit: None,
+            opened: false,
+            superseded: None,
             route_to: Addr::UNSPECIFIED_V4,
             verdict: None,
         }
+    }
+
+    /// Whether `parse` found its headers.
+    pub fn is_parsed(&self) -> bool {
+        self.headers.end > 0
     }
 
     /// Whether its end is still open.
@@ -127,7 +138,10 @@ impl Batch {
 }
 
 impl Default for Batch {
+    /// A stand-in without memory, for a batch that is elsewhere for a moment.
     fn default() -> Batch {
-        Batch::new()
+        Batch {
+            packets: Vec::new(),
+        }
     }
 }

@@ -2,13 +2,14 @@
 
 use std::fmt;
 use std::sync::Arc;
+use std::time::Duration;
 
-use crate::{Dests, Endpoint, Mode, Protocol, SchedulerKind};
+use crate::{Addr, Dests, Endpoint, FlowKey, Protocol, SchedulerKind};
 
-/// What names a virtual service: VIP:vport and protocol.
+/// VIP:vport and protocol.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]
 pub struct ServiceKey {
-    /// VIP:vport.
+    /// VIP:vport; port 0 stands for every port that has no service of its own.
     pub vip: Endpoint,
     /// TCP or UDP.
     pub protocol: Protocol,
@@ -20,61 +21,124 @@ impl fmt::Display for ServiceKey {
     }
 }
 
-/// A virtual service: VIP:vport:protocol, a scheduler, a mode, its real servers.
+/// What names a virtual service.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]
+pub enum ServiceId {
+    /// Packets to an address.
+    Address(ServiceKey),
+    /// Packets with a mark (ipvsadm `-f`).
+    Mark(Mark),
+}
+
+impl From<ServiceKey> for ServiceId {
+    fn from(key: ServiceKey) -> ServiceId {
+        ServiceId::Address(key)
+    }
+}
+
+impl fmt::Display for ServiceId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            ServiceId::Address(key) => key.fmt(f),
+            ServiceId::Mark(Mark { mark, v6: false }) => write!(f, "mark {mark}"),
+            ServiceId::Mark(Mark { mark, v6: true }) => write!(f, "mark {mark} IPv6"),
+        }
+    }
+}
+
+/// A mark, for one address family.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]
+pub struct Mark {
+    /// The mark, not 0.
+    pub mark: u32,
+    /// Whether it is that of IPv6 packets.
+    pub v6: bool,
+}
+
+impl Mark {
+    /// The mark of packets of `flow`'s family.
+    pub fn of(mark: u32, flow: &FlowKey) -> Mark {
+        Mark {
+            mark,
+            v6: !flow.destination.addr.is_v4(),
+        }
+    }
+}
+
+/// How long, and as how large a network, clients stay with their server (ipvsadm `-p` and `-M`).
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Persistence {
+    /// After the last new conn.
+    pub timeout: Duration,
+    /// Clients whose addresses agree in these bits count as one; IPVS takes any bits, not only prefixes.
+    pub netmask: Addr,
+}
+
+impl Persistence {
+    /// What stands for the client.
+    pub fn network_of(&self, client: Addr) -> Addr {
+        client.under(self.netmask)
+    }
+}
+
+/// What of a virtual service can be edited.
+#[derive(Clone)]
+pub struct ServiceSettings {
+    /// Its scheduler's name.
+    pub scheduler_name: String,
+    /// What makes its schedulers.
+    pub scheduler: Arc<dyn SchedulerKind>,
+    /// ipvsadm's `-b`: bit 0 is `flag-1` (`sh-fallback`, `mh-fallback`), bit 1 `flag-2` (`sh-port`, `mh-port`), bit 2
+    /// `flag-3`.
+    pub scheduler_flags: u8,
+    /// Whether and how clients stay with their server.
+    pub persistence: Option<Persistence>,
+    /// Whether each UDP datagram is scheduled for itself (ipvsadm `-o`).
+    pub one_packet: bool,
+}
+
+/// A virtual service: its name, its settings, its real servers.
 #[derive(Clone)]
 pub struct VirtualService {
-    key: ServiceKey,
-    scheduler_name: String,
-    scheduler: Arc<dyn SchedulerKind>,
-    mode_id: u8,
-    mode: Arc<dyn Mode>,
+    id: ServiceId,
+    settings: ServiceSettings,
     dests: Arc<Dests>,
 }
 
 impl VirtualService {
-    /// A service; `mode_id` is the mode's number in the engine's registry.
+    /// A service.
     ///
     /// Whether two services have the same [`Dests`] object tells their schedulers whether a server was added, removed
     /// or edited.
-    pub fn new(
-        key: ServiceKey,
-        scheduler: (String, Arc<dyn SchedulerKind>),
-        mode: (u8, Arc<dyn Mode>),
-        dests: Arc<Dests>,
-    ) -> VirtualService {
+    pub fn new(id: ServiceId, settings: ServiceSettings, dests: Arc<Dests>) -> VirtualService {
         VirtualService {
-            key,
-            scheduler_name: scheduler.0,
-            scheduler: scheduler.1,
-            mode_id: mode.0,
-            mode: mode.1,
+            id,
+            settings,
             dests,
         }
     }
 
     /// What names it.
-    pub fn key(&self) -> ServiceKey {
-        self.key
+    pub fn id(&self) -> ServiceId {
+        self.id
     }
 
-    /// Its scheduler's name.
-    pub fn scheduler_name(&self) -> &str {
-        &self.scheduler_name
+    /// VIP:vport and protocol, if that is what names it.
+    pub fn key(&self) -> Option<ServiceKey> {
+        match self.id {
+            ServiceId::Address(key) => Some(key),
+            ServiceId::Mark(_) => None,
+        }
     }
 
-    /// What makes its schedulers.
-    pub fn scheduler(&self) -> &Arc<dyn SchedulerKind> {
-        &self.scheduler
+    /// Its port; 0 for every port, and for a mark.
+    pub fn port(&self) -> u16 {
+        self.key().map_or(0, |key| key.vip.port)
     }
 
-    /// Its mode's number in the engine's registry.
-    pub fn mode_id(&self) -> u8 {
-        self.mode_id
-    }
-
-    /// Its mode.
-    pub fn mode(&self) -> &dyn Mode {
-        &*self.mode
+    /// Its settings.
+    pub fn settings(&self) -> &ServiceSettings {
+        &self.settings
     }
 
     /// Its real servers.
@@ -87,10 +151,9 @@ impl fmt::Debug for VirtualService {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(
             f,
-            "{} {} {} {:?}",
-            self.key,
-            self.scheduler_name,
-            self.mode.name(),
+            "{} {} {:?}",
+            self.id,
+            self.settings.scheduler_name,
             &self.dests[..]
         )
     }

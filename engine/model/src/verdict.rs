@@ -54,6 +54,8 @@ reasons! {
         Malformed = "malformed",
         /// The service has no server that takes new conns: none configured, all of weight 0 or all overloaded.
         NoDest = "no_dest",
+        /// The conn's server was removed from its service.
+        DestGone = "dest_gone",
         /// The connection table is full.
         TableFull = "table_full",
         /// Another conn expects its replies from the same server under the same addresses and ports.

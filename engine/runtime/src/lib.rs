@@ -12,4 +12,4 @@ mod worker;
 
 pub use counters::{Counter, Counters, SharedCounters};
 pub use snapshot::Snapshot;
-pub use worker::{Resolver, Turn, Worker};
+pub use worker::{Observed, Observer, Resolver, Turn, Worker};

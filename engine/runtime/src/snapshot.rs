@@ -4,31 +4,57 @@ use std::sync::Arc;
 
 use ahash::RandomState;
 use hashbrown::HashMap;
-use lb_model::{Mode, ServiceKey, VirtualService};
+use lb_conn::Timeouts;
+use lb_model::{
+    FlowKey, IpvsSettings, Mark, MarkRule, Mode, ServiceId, ServiceKey, VirtualService,
+};
 
 /// All virtual services, and the modes that conns refer to by number.
 #[derive(Clone, Default)]
 pub struct Snapshot {
     services: Vec<VirtualService>,
-    by_key: HashMap<ServiceKey, u32, RandomState>,
+    by_id: HashMap<ServiceId, u32, RandomState>,
+    /// Whether a service takes packets to ports that have no service of their own.
+    any_port: bool,
     modes: Vec<Arc<dyn Mode>>,
+    marks: Vec<MarkRule>,
+    settings: IpvsSettings,
+    timeouts: Timeouts,
 }
 
 impl Snapshot {
-    /// A snapshot; of two services with one key, the first counts.
+    /// A snapshot; of two services with one name, the first counts.
     pub fn new(services: Vec<VirtualService>, modes: Vec<Arc<dyn Mode>>) -> Snapshot {
-        let mut by_key = HashMap::with_capacity_and_hasher(services.len(), RandomState::new());
+        let mut by_id = HashMap::with_capacity_and_hasher(services.len(), RandomState::new());
         for (position, service) in (0..).zip(&services) {
-            by_key.entry(service.key()).or_insert(position);
+            by_id.entry(service.id()).or_insert(position);
         }
+        let any_port =
+            |service: &VirtualService| service.key().is_some_and(|key| key.vip.port == 0);
         Snapshot {
+            any_port: services.iter().any(any_port),
             services,
-            by_key,
+            by_id,
             modes,
+            ..Snapshot::default()
         }
     }
 
-    /// The services, in the configuration's order.
+    /// The snapshot with rules that give packets their marks; the first that matches counts.
+    #[must_use]
+    pub fn with_marks(mut self, marks: Vec<MarkRule>) -> Snapshot {
+        self.marks = marks;
+        self
+    }
+
+    /// The snapshot with these switches and time-outs.
+    #[must_use]
+    pub fn with_settings(mut self, settings: IpvsSettings, timeouts: Timeouts) -> Snapshot {
+        (self.settings, self.timeouts) = (settings, timeouts);
+        self
+    }
+
+    /// The services, in the order in which they were added.
     pub fn services(&self) -> &[VirtualService] {
         &self.services
     }
@@ -38,9 +64,45 @@ impl Snapshot {
         &self.modes
     }
 
-    /// The position of the service with this key.
+    /// The switches.
+    pub fn settings(&self) -> &IpvsSettings {
+        &self.settings
+    }
+
+    /// The time-outs of conns.
+    pub fn timeouts(&self) -> &Timeouts {
+        &self.timeouts
+    }
+
+    /// The position of the service of this name.
+    pub fn find(&self, id: &ServiceId) -> Option<u32> {
+        self.by_id.get(id).copied()
+    }
+
+    /// The position of the service for packets of `flow` (kernel `ip_vs_service_find`): by mark, else by address and
+    /// port, else by address alone.
     #[inline]
-    pub fn find(&self, key: &ServiceKey) -> Option<u32> {
-        self.by_key.get(key).copied()
+    pub fn service_for(&self, flow: &FlowKey) -> Option<u32> {
+        let key = ServiceKey {
+            vip: flow.destination,
+            protocol: flow.protocol,
+        };
+        self.by_mark(flow)
+            .or_else(|| self.find(&key.into()))
+            .or_else(|| self.by_any_port(key))
+    }
+
+    fn by_mark(&self, flow: &FlowKey) -> Option<u32> {
+        let rule = self.marks.iter().find(|rule| rule.matches(flow))?;
+        self.find(&ServiceId::Mark(Mark::of(rule.mark, flow)))
+    }
+
+    fn by_any_port(&self, mut key: ServiceKey) -> Option<u32> {
+        key.vip.port = 0;
+        if self.any_port {
+            self.find(&key.into())
+        } else {
+            None
+        }
     }
 }

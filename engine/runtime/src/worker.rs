@@ -5,7 +5,9 @@ use std::time::Duration;
 
 use arc_swap::{ArcSwap, Cache};
 use lb_conn::ConnTable;
-use lb_model::{Addr, Batch, InterfaceId, NextHops, Port, Scheduler, Time, VirtualService};
+use lb_model::{
+    Addr, Batch, Conn, InterfaceId, Mode, NextHops, Packet, Port, Scheduler, Time, VirtualService,
+};
 
 use crate::counters::{Counter, Counters, SharedCounters};
 use crate::held::Held;
@@ -15,6 +17,21 @@ use crate::stages;
 /// Asks the kernel for the MAC of a next hop; must not block, may be called often.
 pub type Resolver = Box<dyn FnMut(InterfaceId, Addr) + Send>;
 
+/// Is shown every packet at its end, with what was decided about it.
+pub type Observer = Box<dyn FnMut(&Observed<'_>) + Send>;
+
+/// A packet at its end.
+pub struct Observed<'a> {
+    /// The packet; its verdict says how it ends.
+    pub packet: &'a Packet,
+    /// The conn it belongs to.
+    pub conn: Option<&'a Conn>,
+    /// The service it is addressed to.
+    pub service: Option<&'a VirtualService>,
+    /// The mode of its conn.
+    pub mode: Option<&'a dyn Mode>,
+}
+
 /// Conns that may end in one turn, so that a burst of them does not keep packets waiting.
 const EXPIRE_PER_TURN: usize = 256;
 
@@ -23,6 +40,8 @@ const EXPIRE_PER_TURN: usize = 256;
 pub struct Turn {
     /// Packets received.
     pub received: usize,
+    /// Conns that ended by their time-out.
+    pub expired: usize,
 }
 
 /// One worker.
@@ -37,6 +56,7 @@ pub struct Worker<P> {
     pub(crate) schedulers: Vec<Box<dyn Scheduler>>,
     pub(crate) next_hops: Arc<NextHops>,
     pub(crate) resolver: Resolver,
+    observer: Option<Observer>,
     latest_snapshot: Cache<Arc<ArcSwap<Snapshot>>, Arc<Snapshot>>,
     latest_next_hops: Cache<Arc<ArcSwap<NextHops>>, Arc<NextHops>>,
     shared: Arc<SharedCounters>,
@@ -62,6 +82,7 @@ impl<P: Port> Worker<P> {
             snapshot: Arc::default(),
             next_hops: next_hops.load_full(),
             resolver,
+            observer: None,
             latest_snapshot: Cache::new(snapshots),
             latest_next_hops: Cache::new(next_hops),
             shared: Arc::default(),
@@ -79,15 +100,43 @@ impl<P: Port> Worker<P> {
         let received = self.batch.len();
         stages::parse::run(&mut self.batch);
         stages::classify::run(&mut self.batch, &self.snapshot);
-        stages::lookup::run(&mut self.batch, &self.conns);
+        stages::lookup::run(&mut self.batch, &self.conns, self.snapshot.settings());
         stages::schedule::run(self, now);
         stages::rewrite::run(self, now);
+        self.show();
         stages::transmit::run(self, now);
 
         if received > 0 || ended > 0 {
             self.shared.store(&self.counters);
         }
-        Turn { received }
+        Turn {
+            received,
+            expired: ended,
+        }
+    }
+
+    /// Lets `observer` see every packet from now on.
+    pub fn observe(&mut self, observer: Observer) {
+        self.observer = Some(observer);
+    }
+
+    fn show(&mut self) {
+        let Some(observer) = &mut self.observer else {
+            return;
+        };
+        for packet in self.batch.packets() {
+            let conn = packet.hit.map(|hit| self.conns.conn(hit.conn));
+            let service = packet
+                .service
+                .map(|at| &self.snapshot.services()[at as usize]);
+            let mode = conn.map(|conn| &*self.snapshot.modes()[usize::from(conn.mode)]);
+            observer(&Observed {
+                packet,
+                conn,
+                service,
+                mode,
+            });
+        }
     }
 
     /// Sleeps until a packet came in, but no longer than until the worker's own clockwork needs a turn.
@@ -143,6 +192,10 @@ impl<P: Port> Worker<P> {
                 now,
             );
             self.snapshot = Arc::clone(snapshot);
+            self.conns.set_timeouts(self.snapshot.timeouts().clone());
+            if self.snapshot.settings().expire_nodest_conn {
+                self.conns.retire_of_removed_dests();
+            }
         }
         let next_hops = self.latest_next_hops.load();
         if !Arc::ptr_eq(next_hops, &self.next_hops) {
@@ -161,17 +214,18 @@ fn schedulers(
 ) -> Vec<Box<dyn Scheduler>> {
     let mut states: Vec<Option<Box<dyn Scheduler>>> = states.into_iter().map(Some).collect();
     let mut kept = |service: &VirtualService| {
-        let position = old.find(&service.key())? as usize;
+        let position = old.find(&service.id())? as usize;
         let before = &old.services()[position];
-        let scheduler =
-            states[position].take_if(|_| before.scheduler_name() == service.scheduler_name())?;
+        let scheduler = states[position].take_if(|_| {
+            Arc::ptr_eq(&before.settings().scheduler, &service.settings().scheduler)
+        })?;
         Some((scheduler, Arc::ptr_eq(before.dests(), service.dests())))
     };
     new.services()
         .iter()
         .map(|service| {
             let (mut scheduler, knows_dests) =
-                kept(service).unwrap_or_else(|| (service.scheduler().worker(), false));
+                kept(service).unwrap_or_else(|| (service.settings().scheduler.worker(), false));
             if !knows_dests {
                 scheduler.dests_changed(service.dests(), now);
             }

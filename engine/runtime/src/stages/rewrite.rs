@@ -56,7 +56,8 @@ fn take_hop(packet: &mut Packet) -> Option<()> {
     Some(())
 }
 
-fn complete_checksum(packet: &mut Packet) {
+/// Adds what a sender left to a device to a parsed packet's checksum.
+pub fn complete_checksum(packet: &mut Packet) {
     let (l3, l4, end) = (
         usize::from(packet.headers.l3),
         usize::from(packet.headers.l4),

@@ -1,66 +1,92 @@
-//! Stage 5, for packets of no conn: the service's scheduler chooses a server, and a conn opens.
+//! Stage 5, for packets of no conn: the service's scheduler chooses a server, and a conn opens (kernel
+//! `ip_vs_schedule`).
 //!
-//! Ends: [`PuntReason::NoConn`], [`DropReason::NoDest`], [`DropReason::TableFull`],
+//! Ends: [`PuntReason::NotOurs`], [`PuntReason::NoConn`], [`DropReason::NoDest`], [`DropReason::TableFull`],
 //! [`DropReason::ReplyTupleTaken`].
 
 use std::sync::Arc;
 
-use lb_conn::Refused;
+use lb_conn::{Asked, Refused, TemplateId, TemplateKey};
 use lb_model::{
-    Conn, Direction, DropReason, Hit, Packet, Port, Protocol, PuntReason, Request, Time, Verdict,
+    Conn, Dest, Direction, DropReason, Endpoint, Hit, Packet, Persistence, Port, Protocol,
+    PuntReason, Request, ServiceId, ServiceKey, Time, Verdict, VirtualService,
 };
 use lb_wire::TcpFlags;
 
 use crate::counters::Counter;
+use crate::snapshot::Snapshot;
 use crate::worker::Worker;
 
 pub fn run<P: Port>(worker: &mut Worker<P>, now: Time) {
     let mut batch = std::mem::take(&mut worker.batch);
+    let snapshot = Arc::clone(&worker.snapshot);
     let mut opened = 0;
     for packet in batch.open_mut().filter(|packet| packet.hit.is_none()) {
         // A packet before this one in the batch may have opened the conn.
         if opened > 0 {
-            packet.hit = worker.conns.find(&packet.flow);
-        }
-        if packet.hit.is_none() {
-            match open(worker, packet, now) {
-                Ok(hit) => {
-                    packet.hit = Some(hit);
-                    opened += 1;
-                }
-                Err(verdict) => packet.verdict = Some(verdict),
+            let found = worker.conns.find(&packet.flow);
+            packet.hit = found.filter(|hit| packet.superseded != Some(hit.conn));
+            if packet.hit.is_some() {
+                continue;
             }
+        }
+        match open(worker, &snapshot, packet, now) {
+            Ok(hit) => {
+                packet.hit = Some(hit);
+                packet.opened = true;
+                opened += 1;
+            }
+            Err(verdict) => packet.verdict = Some(verdict),
         }
     }
     worker.counters.count(Counter::ConnOpen, opened);
     worker.batch = batch;
 }
 
-fn open<P>(worker: &mut Worker<P>, packet: &Packet, now: Time) -> Result<Hit, Verdict> {
-    let position = packet.service.ok_or(Verdict::Punt(PuntReason::NotOurs))? as usize;
-    let flags = TcpFlags(packet.headers.tcp_flags);
-    // As the kernel's tcp_conn_schedule: a SYN opens, with or without ACK, and nothing else does.
-    let opens = packet.flow.protocol != Protocol::Tcp
-        || (flags.has(TcpFlags::SYN) && !flags.has(TcpFlags::RST));
-    if !opens {
-        return Err(Verdict::Punt(PuntReason::NoConn));
+/// Where a new conn goes.
+struct Choice {
+    dest: Arc<Dest>,
+    /// The server's port, or the one the client asked for.
+    port: u16,
+    template: Option<TemplateId>,
+    /// Whether it is for this packet only.
+    one_packet: bool,
+}
+
+fn open<P>(
+    worker: &mut Worker<P>,
+    snapshot: &Snapshot,
+    packet: &Packet,
+    now: Time,
+) -> Result<Hit, Verdict> {
+    let choice = choose(worker, snapshot, packet, now);
+    // The conn that this one takes the place of counts while its server is chosen, and not after.
+    if let Some(superseded) = packet.superseded {
+        worker.conns.retire(superseded);
     }
-    let service = &worker.snapshot.services()[position];
-    let request = Request {
-        flow: &packet.flow,
-        now,
-    };
-    let choice = worker.schedulers[position].schedule(&request, service.dests());
-    let dest = choice
-        .and_then(|at| service.dests().get(at))
-        .ok_or(Verdict::Drop(DropReason::NoDest))?;
+    let Choice {
+        dest,
+        port,
+        template,
+        one_packet,
+    } = choice?;
+    let mode = dest.mode();
+    let rip = Endpoint::new(dest.rip().addr, port);
+    let reply = snapshot.modes()[usize::from(mode)].reply(&packet.flow, rip);
     let conn = Conn {
         flow: packet.flow,
-        dest: Arc::clone(dest),
-        reply: service.mode().reply(&packet.flow, dest),
-        mode: service.mode_id(),
+        dest,
+        rip,
+        reply,
+        mode,
     };
-    match worker.conns.open(conn, None, flags, now) {
+    let opened = if one_packet {
+        worker.conns.open_for_one_packet(conn, template, now)
+    } else {
+        let flags = TcpFlags(packet.headers.tcp_flags);
+        worker.conns.open(conn, template, flags, now)
+    };
+    match opened {
         Ok(conn) => Ok(Hit {
             conn,
             direction: Direction::Inbound,
@@ -68,4 +94,116 @@ fn open<P>(worker: &mut Worker<P>, packet: &Packet, now: Time) -> Result<Hit, Ve
         Err(Refused::Full) => Err(Verdict::Drop(DropReason::TableFull)),
         Err(Refused::ReplyTaken) => Err(Verdict::Drop(DropReason::ReplyTupleTaken)),
     }
+}
+
+fn choose<P>(
+    worker: &mut Worker<P>,
+    snapshot: &Snapshot,
+    packet: &Packet,
+    now: Time,
+) -> Result<Choice, Verdict> {
+    let position = packet.service.ok_or(Verdict::Punt(PuntReason::NotOurs))? as usize;
+    let service = &snapshot.services()[position];
+    let flags = TcpFlags(packet.headers.tcp_flags);
+    // As the kernel's tcp_conn_schedule: a SYN opens, with or without ACK, and nothing else does.
+    let opens = packet.flow.protocol != Protocol::Tcp
+        || ((flags.has(TcpFlags::SYN) || snapshot.settings().sloppy_tcp)
+            && !flags.has(TcpFlags::RST));
+    if !opens {
+        return Err(Verdict::Punt(PuntReason::NoConn));
+    }
+    if let Some(persistence) = &service.settings().persistence {
+        return choose_persistently(worker, packet, service, persistence, now);
+    }
+    let asked_for = packet.flow.destination.port;
+    if service.key().is_some_and(|key| key.vip.port != asked_for) {
+        // Every port makes sense only for clients that stay with their server.
+        return Err(Verdict::Drop(DropReason::NoDest));
+    }
+    let dest = pick(worker, packet, service, now)?;
+    let port = match dest.rip().port {
+        0 => asked_for,
+        port => port,
+    };
+    Ok(Choice {
+        dest,
+        port,
+        template: None,
+        one_packet: is_one_packet(packet, service),
+    })
+}
+
+/// By the client's template, or by a new one (kernel `ip_vs_sched_persist`).
+fn choose_persistently<P>(
+    worker: &mut Worker<P>,
+    packet: &Packet,
+    service: &VirtualService,
+    persistence: &Persistence,
+    now: Time,
+) -> Result<Choice, Verdict> {
+    let asked_for = packet.flow.destination;
+    let key = TemplateKey {
+        client: persistence.network_of(packet.flow.source.addr),
+        asked: match service.id() {
+            ServiceId::Mark(mark) => Asked::Mark(mark.mark),
+            ServiceId::Address(ServiceKey { vip, protocol }) => Asked::Service(ServiceKey {
+                vip: Endpoint::new(asked_for.addr, vip.port),
+                protocol,
+            }),
+        },
+    };
+    let found = worker.conns.templates().find(&key);
+    let usable = found.filter(|id| {
+        let dest = &worker.conns.templates().get(*id).dest;
+        let passed_over =
+            worker.snapshot.settings().expire_quiescent_template && dest.weight() == 0;
+        dest.is_available() && !passed_over
+    });
+    let template = match usable {
+        Some(template) => template,
+        None => {
+            if let Some(useless) = found {
+                worker.conns.templates_mut().forget(useless);
+            }
+            let dest = pick(worker, packet, service, now)?;
+            let templates = worker.conns.templates_mut();
+            let opened = templates.open(key, &dest, persistence.timeout, now);
+            opened.ok_or(Verdict::Drop(DropReason::TableFull))?
+        }
+    };
+    let dest = Arc::clone(&worker.conns.templates().get(template).dest);
+    let port = match dest.rip().port {
+        port if port != 0 && asked_for.port == service.port() => port,
+        _ => asked_for.port,
+    };
+    Ok(Choice {
+        dest,
+        port,
+        template: Some(template),
+        one_packet: is_one_packet(packet, service),
+    })
+}
+
+fn is_one_packet(packet: &Packet, service: &VirtualService) -> bool {
+    service.settings().one_packet && packet.flow.protocol == Protocol::Udp
+}
+
+fn pick<P>(
+    worker: &mut Worker<P>,
+    packet: &Packet,
+    service: &VirtualService,
+    now: Time,
+) -> Result<Arc<Dest>, Verdict> {
+    let request = Request {
+        flow: &packet.flow,
+        now,
+    };
+    let scheduler = packet
+        .service
+        .and_then(|at| worker.schedulers.get_mut(at as usize));
+    scheduler
+        .and_then(|scheduler| scheduler.schedule(&request, service.dests()))
+        .and_then(|at| service.dests().get(at))
+        .map(Arc::clone)
+        .ok_or(Verdict::Drop(DropReason::NoDest))
 }

@@ -5,6 +5,7 @@
 
 use lb_model::{DropReason, Frame, Packet, Port, PuntReason, Resolution, Time, Verdict};
 
+use super::rewrite::complete_checksum;
 use crate::counters::Counter;
 use crate::held::{Holding, NextHop};
 use crate::worker::Worker;
@@ -34,7 +35,7 @@ pub fn give_up<P: Port>(worker: &mut Worker<P>) {
     worker.port.flush();
 }
 
-fn end<P: Port>(worker: &mut Worker<P>, packet: Packet, now: Time) {
+fn end<P: Port>(worker: &mut Worker<P>, mut packet: Packet, now: Time) {
     // Every stage before this one leaves a packet open only for the next to end it, and `rewrite` ends the rest.
     debug_assert!(
         !packet.is_open(),
@@ -51,10 +52,16 @@ fn end<P: Port>(worker: &mut Worker<P>, packet: Packet, now: Time) {
                 Err(frame) => drop_frame(worker, frame, DropReason::TxRingFull),
             }
         }
-        Verdict::Punt(reason) => match worker.port.punt(packet.ingress, packet.frame) {
-            Ok(()) => worker.counters.count(Counter::Punt(reason), 1),
-            Err(frame) => drop_frame(worker, frame, DropReason::PuntFailed),
-        },
+        Verdict::Punt(reason) => {
+            if packet.is_parsed() {
+                // The way back to the kernel has no means to say that a checksum is not complete.
+                complete_checksum(&mut packet);
+            }
+            match worker.port.punt(packet.ingress, packet.frame) {
+                Ok(()) => worker.counters.count(Counter::Punt(reason), 1),
+                Err(frame) => drop_frame(worker, frame, DropReason::PuntFailed),
+            }
+        }
         Verdict::Drop(reason) => drop_frame(worker, packet.frame, reason),
         Verdict::Hold => hold(worker, packet, now),
     }

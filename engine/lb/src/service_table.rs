@@ -1,0 +1,336 @@
+//! The virtual server table: what ipvsadm edits, with the kernel's rules for what an edit means
+//! (`net/netfilter/ipvs/ip_vs_ctl.c`).
+
+use std::fmt;
+use std::sync::Arc;
+
+use lb_conn::Timeouts;
+use lb_model::{
+    Dest, Dests, Endpoint, IpvsSettings, MarkRule, Persistence, ServiceId, ServiceSettings,
+    Thresholds, VirtualService,
+};
+use lb_runtime::Snapshot;
+use lb_schedulers::SchedulerOptions;
+
+use crate::Registry;
+
+/// A virtual service as it is asked for.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct ServiceSpec {
+    /// What names it.
+    pub id: ServiceId,
+    /// Its scheduler's name.
+    pub scheduler: String,
+    /// ipvsadm's `-b`; see [`ServiceSettings::scheduler_flags`].
+    pub scheduler_flags: u8,
+    /// ipvsadm's `-p` and `-M`.
+    pub persistence: Option<Persistence>,
+    /// ipvsadm's `-o`.
+    pub one_packet: bool,
+}
+
+/// A real server as it is asked for.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct ServerSpec {
+    /// RIP:rport.
+    pub rip: Endpoint,
+    /// Its mode's name.
+    pub mode: String,
+    /// Its weight.
+    pub weight: u16,
+    /// ipvsadm's `-x` and `-y`.
+    pub thresholds: Thresholds,
+}
+
+/// Why an edit was refused; nothing has changed.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Refusal {
+    /// A service of this name exists.
+    ServiceExists,
+    /// No service of this name.
+    NoSuchService,
+    /// The service has this server.
+    ServerExists,
+    /// The service does not have this server.
+    NoSuchServer,
+    /// No scheduler of this name.
+    NoSuchScheduler,
+    /// No mode of this name.
+    NoSuchMode,
+}
+
+impl fmt::Display for Refusal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Refusal::ServiceExists => "the service exists",
+            Refusal::NoSuchService => "no such service",
+            Refusal::ServerExists => "the service has this server",
+            Refusal::NoSuchServer => "the service does not have this server",
+            Refusal::NoSuchScheduler => "no such scheduler",
+            Refusal::NoSuchMode => "no such mode",
+        })
+    }
+}
+
+impl std::error::Error for Refusal {}
+
+/// All virtual services with their servers, as they can be edited.
+pub struct ServiceTable {
+    registry: Registry,
+    services: Vec<VirtualService>,
+    /// Servers that were removed and still have conns: one that is added again takes them up (kernel `dest_trash`).
+    trash: Vec<(ServiceId, Arc<Dest>)>,
+    marks: Vec<MarkRule>,
+    settings: IpvsSettings,
+    timeouts: Timeouts,
+}
+
+impl ServiceTable {
+    /// An empty table, whose services can name what is in `registry`.
+    pub fn new(registry: Registry) -> ServiceTable {
+        ServiceTable {
+            registry,
+            services: Vec::new(),
+            trash: Vec::new(),
+            marks: Vec::new(),
+            settings: IpvsSettings::default(),
+            timeouts: Timeouts::default(),
+        }
+    }
+
+    /// The services, in the order in which they were added.
+    pub fn services(&self) -> &[VirtualService] {
+        &self.services
+    }
+
+    /// The time-outs of conns.
+    pub fn timeouts(&self) -> &Timeouts {
+        &self.timeouts
+    }
+
+    /// Other time-outs, for every conn from its next packet on (ipvsadm `--set`).
+    pub fn set_timeouts(&mut self, timeouts: Timeouts) {
+        self.timeouts = timeouts;
+    }
+
+    /// Adds a service without servers (ipvsadm `-A`).
+    pub fn add_service(&mut self, spec: &ServiceSpec) -> Result<(), Refusal> {
+        if self.position(spec.id).is_ok() {
+            return Err(Refusal::ServiceExists);
+        }
+        let settings = self.settings_of(spec, None)?;
+        let dests = Dests::new(Vec::new(), &*settings.scheduler);
+        let service = VirtualService::new(spec.id, settings, Arc::new(dests));
+        self.services.push(service);
+        Ok(())
+    }
+
+    /// Replaces a service's settings (ipvsadm `-E`). A scheduler that stays keeps its state.
+    pub fn edit_service(&mut self, spec: &ServiceSpec) -> Result<(), Refusal> {
+        let at = self.position(spec.id)?;
+        let before = &self.services[at];
+        let settings = self.settings_of(spec, Some(before.settings()))?;
+        let dests = if Arc::ptr_eq(&settings.scheduler, &before.settings().scheduler) {
+            Arc::clone(before.dests())
+        } else {
+            Arc::new(Dests::new(before.dests().to_vec(), &*settings.scheduler))
+        };
+        self.services[at] = VirtualService::new(spec.id, settings, dests);
+        Ok(())
+    }
+
+    /// Removes a service (ipvsadm `-D`); conns of its servers remain, as after the removal of each.
+    pub fn delete_service(&mut self, id: ServiceId) -> Result<(), Refusal> {
+        let service = self.services.remove(self.position(id)?);
+        for dest in service.dests().iter() {
+            self.discard(id, dest);
+        }
+        Ok(())
+    }
+
+    /// Removes all services (ipvsadm `-C`).
+    pub fn clear(&mut self) {
+        for service in std::mem::take(&mut self.services) {
+            for dest in service.dests().iter() {
+                self.discard(service.id(), dest);
+            }
+        }
+    }
+
+    /// Adds a server to a service (ipvsadm `-a`), at the head of its list. One that was removed before takes up the
+    /// conns that it still has.
+    pub fn add_server(&mut self, id: ServiceId, spec: &ServerSpec) -> Result<(), Refusal> {
+        let at = self.position(id)?;
+        let mode = self.mode_of(spec)?;
+        if self.services[at]
+            .dests()
+            .iter()
+            .any(|dest| dest.rip() == spec.rip)
+        {
+            return Err(Refusal::ServerExists);
+        }
+        self.trash
+            .retain(|(_, dest)| dest.total() + dest.persistent() > 0);
+        let discarded = self
+            .trash
+            .iter()
+            .position(|(of, dest)| *of == id && dest.rip() == spec.rip);
+        let dest = match discarded {
+            Some(at) => self.trash.swap_remove(at).1,
+            None => Arc::new(Dest::new(spec.rip, spec.weight)),
+        };
+        dest.set_mode(mode);
+        dest.added_again(spec.weight, spec.thresholds);
+        let list = [dest]
+            .into_iter()
+            .chain(self.services[at].dests().iter().map(Arc::clone));
+        let list = list.collect();
+        self.renew_dests(at, list);
+        Ok(())
+    }
+
+    /// Replaces a server's settings (ipvsadm `-e`).
+    pub fn edit_server(&mut self, id: ServiceId, spec: &ServerSpec) -> Result<(), Refusal> {
+        let at = self.position(id)?;
+        let mode = self.mode_of(spec)?;
+        let dests = self.services[at].dests();
+        let dest = dests
+            .iter()
+            .find(|dest| dest.rip() == spec.rip)
+            .ok_or(Refusal::NoSuchServer)?;
+        dest.set_mode(mode);
+        dest.set_weight(spec.weight);
+        dest.set_thresholds(spec.thresholds);
+        let list = dests.to_vec();
+        self.renew_dests(at, list);
+        Ok(())
+    }
+
+    /// Removes a server from a service (ipvsadm `-d`). Its conns remain until they time out, but their packets are
+    /// dropped; with `expire_nodest_conn` they end at once.
+    pub fn delete_server(&mut self, id: ServiceId, rip: Endpoint) -> Result<(), Refusal> {
+        let at = self.position(id)?;
+        let mut list = self.services[at].dests().to_vec();
+        let place = list
+            .iter()
+            .position(|dest| dest.rip() == rip)
+            .ok_or(Refusal::NoSuchServer)?;
+        let dest = list.remove(place);
+        self.discard(id, &dest);
+        self.renew_dests(at, list);
+        Ok(())
+    }
+
+    /// Makes these the services and servers, each with its servers in the order of adding: what is there already and
+    /// stays as it is is not touched.
+    pub fn replace(&mut self, wanted: &[(ServiceSpec, Vec<ServerSpec>)]) -> Result<(), Refusal> {
+        let unwanted = |id| !wanted.iter().any(|(spec, _)| spec.id == id);
+        let gone: Vec<ServiceId> = self
+            .services
+            .iter()
+            .map(VirtualService::id)
+            .filter(|id| unwanted(*id))
+            .collect();
+        for id in gone {
+            self.delete_service(id)?;
+        }
+        for (service, servers) in wanted {
+            match self.position(service.id) {
+                Ok(_) => self.edit_service(service)?,
+                Err(_) => self.add_service(service)?,
+            }
+            self.replace_servers(service.id, servers)?;
+        }
+        Ok(())
+    }
+
+    fn replace_servers(&mut self, id: ServiceId, wanted: &[ServerSpec]) -> Result<(), Refusal> {
+        let running = self.services[self.position(id)?].dests().to_vec();
+        for dest in &running {
+            if !wanted.iter().any(|spec| spec.rip == dest.rip()) {
+                self.delete_server(id, dest.rip())?;
+            }
+        }
+        for spec in wanted {
+            match running.iter().find(|dest| dest.rip() == spec.rip) {
+                None => self.add_server(id, spec)?,
+                Some(dest) if self.is_as_wanted(dest, spec) => {}
+                Some(_) => self.edit_server(id, spec)?,
+            }
+        }
+        Ok(())
+    }
+
+    fn is_as_wanted(&self, dest: &Dest, spec: &ServerSpec) -> bool {
+        self.mode_of(spec) == Ok(dest.mode())
+            && dest.weight() == u32::from(spec.weight)
+            && dest.thresholds() == spec.thresholds
+    }
+
+    /// Other switches and mark rules.
+    pub fn set_settings(&mut self, settings: IpvsSettings, marks: Vec<MarkRule>) {
+        (self.settings, self.marks) = (settings, marks);
+    }
+
+    /// The table as workers see it.
+    pub(crate) fn snapshot(&self) -> Snapshot {
+        Snapshot::new(self.services.clone(), self.registry.modes().to_vec())
+            .with_marks(self.marks.clone())
+            .with_settings(self.settings, self.timeouts.clone())
+    }
+
+    fn position(&self, id: ServiceId) -> Result<usize, Refusal> {
+        self.services
+            .iter()
+            .position(|service| service.id() == id)
+            .ok_or(Refusal::NoSuchService)
+    }
+
+    fn mode_of(&self, spec: &ServerSpec) -> Result<u8, Refusal> {
+        Ok(self.registry.mode(&spec.mode).ok_or(Refusal::NoSuchMode)?.0)
+    }
+
+    fn settings_of(
+        &self,
+        spec: &ServiceSpec,
+        before: Option<&ServiceSettings>,
+    ) -> Result<ServiceSettings, Refusal> {
+        let same = |before: &&ServiceSettings| {
+            before.scheduler_name == spec.scheduler
+                && before.scheduler_flags == spec.scheduler_flags
+        };
+        let scheduler = match before.filter(same) {
+            Some(before) => Arc::clone(&before.scheduler),
+            None => {
+                let options = SchedulerOptions {
+                    fallback: spec.scheduler_flags & 1 != 0,
+                    port: spec.scheduler_flags & 2 != 0,
+                    lblc_expiration: self.settings.lblc_expiration,
+                    lblcr_expiration: self.settings.lblcr_expiration,
+                };
+                self.registry
+                    .scheduler(&spec.scheduler, &options)
+                    .ok_or(Refusal::NoSuchScheduler)?
+            }
+        };
+        Ok(ServiceSettings {
+            scheduler_name: spec.scheduler.clone(),
+            scheduler,
+            scheduler_flags: spec.scheduler_flags,
+            persistence: spec.persistence,
+            one_packet: spec.one_packet,
+        })
+    }
+
+    fn renew_dests(&mut self, at: usize, list: Vec<Arc<Dest>>) {
+        let service = &self.services[at];
+        let dests = Dests::new(list, &*service.settings().scheduler);
+        self.services[at] =
+            VirtualService::new(service.id(), service.settings().clone(), Arc::new(dests));
+    }
+
+    fn discard(&mut self, id: ServiceId, dest: &Arc<Dest>) {
+        dest.removed();
+        self.trash.push((id, Arc::clone(dest)));
+    }
+}
