@@ -5,7 +5,7 @@
 //!     of equals the first; none if there is none
 //! ```
 
-use lb_model::{Dests, Request, Scheduler};
+use lb_model::{Dest, Dests, Request, Scheduler};
 
 /// The `fo` scheduler.
 #[derive(Default)]
@@ -13,13 +13,20 @@ pub struct Failover;
 
 impl Scheduler for Failover {
     fn schedule(&mut self, _request: &Request<'_>, dests: &Dests) -> Option<usize> {
-        let taking = dests.iter().enumerate().filter(|(_, d)| d.takes_conns());
-        // Backwards, since the last of equals is the greatest.
-        taking
-            .rev()
-            .max_by_key(|(_, d)| d.weight())
-            .map(|(at, _)| at)
+        heaviest(dests, Dest::takes_conns)
     }
+}
+
+/// The heaviest of the servers that `may` get the conn, of equals the first.
+pub fn heaviest(dests: &Dests, may: impl Fn(&Dest) -> bool) -> Option<usize> {
+    let mut heaviest = None;
+    let mut weight = 0;
+    for (at, dest) in dests.iter().enumerate() {
+        if dest.weight() > weight && may(dest) {
+            (heaviest, weight) = (Some(at), dest.weight());
+        }
+    }
+    heaviest
 }
 
 #[cfg(test)]

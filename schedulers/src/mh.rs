@@ -19,8 +19,8 @@
 //! ```
 //!
 //! The last weight is the one before the server was quiesced, so that it gets its slots back; a server that was added
-//! with weight 0 has none. What a client gets depends on the set of servers and hardly on the order in which they came:
-//! several balancers with the same servers choose the same.
+//! with weight 0 has none. Several balancers with the same servers in the same order choose the same; another order moves
+//! some clients, the more the more servers there are.
 
 use std::sync::Arc;
 

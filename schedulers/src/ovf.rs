@@ -9,21 +9,17 @@
 
 use lb_model::{Dests, Request, Scheduler};
 
+use crate::fo::heaviest;
+
 /// The `ovf` scheduler.
 #[derive(Default)]
 pub struct Overflow;
 
 impl Scheduler for Overflow {
     fn schedule(&mut self, _request: &Request<'_>, dests: &Dests) -> Option<usize> {
-        let with_room = dests
-            .iter()
-            .enumerate()
-            .filter(|(_, d)| d.takes_conns() && d.active() <= d.weight());
-        // Backwards, since the last of equals is the greatest.
-        with_room
-            .rev()
-            .max_by_key(|(_, d)| d.weight())
-            .map(|(at, _)| at)
+        heaviest(dests, |dest| {
+            dest.takes_conns() && dest.active() <= dest.weight()
+        })
     }
 }
 
