@@ -16,6 +16,8 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("lb-bpf", &["lb-model"]),
     ("lb-xsk", &["lb-bpf", "lb-model", "lb-wire"]),
     ("lb-netlink", &["lb-model", "lb-wire"]),
+    ("lb-capture", &["lb-model"]),
+    ("lb-ipvsadm", &["lb-model"]),
     ("lb-runtime", &["lb-wire", "lb-model", "lb-conn"]),
     ("lb-schedulers", &["lb-model"]),
     ("lb-modes", &["lb-wire", "lb-model"]),
