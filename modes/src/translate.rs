@@ -1,7 +1,7 @@
 //! Replacing one end of a packet: address, port and the checksums over both.
 
 use lb_model::{DropReason, Endpoint, Packet, Protocol, Verdict};
-use lb_wire::checksum::Change;
+use lb_wire::checksum::{self, Change};
 use lb_wire::{Ipv4Header, Ipv6Header, TcpHeader, UdpHeader};
 use zerocopy::network_endian::U16;
 
@@ -29,9 +29,10 @@ fn replace(packet: &mut Packet, end: End, new: Endpoint) {
 /// `None` if the frame does not hold the headers that the parser found in it, or if the new end is of another address
 /// family: a configuration with such servers is refused.
 fn try_replace(packet: &mut Packet, end: End, new: Endpoint) -> Option<()> {
-    let (l3, l4) = (
+    let (l3, l4, end_of_packet) = (
         usize::from(packet.headers.l3),
         usize::from(packet.headers.l4),
+        usize::from(packet.headers.end),
     );
     let frame = packet.frame.bytes_mut();
     let change = match (packet.flow.source.addr.is_v4(), new.addr.as_v4()) {
@@ -67,7 +68,13 @@ fn try_replace(packet: &mut Packet, end: End, new: Endpoint) -> Option<()> {
                 End::Source => &mut udp.source,
                 End::Destination => &mut udp.destination,
             };
-            udp.checksum = replace_port(port, new.port, change).apply_udp(udp.checksum);
+            let change = replace_port(port, new.port, change);
+            if udp.checksum == U16::ZERO && new.addr.as_v4().is_none() {
+                // As IPVS does: what came without is sent with one.
+                checksum::compute_udp_v6(frame.get_mut(l3..end_of_packet)?, l4 - l3);
+            } else {
+                udp.checksum = change.apply_udp(udp.checksum);
+            }
         }
     }
     Some(())

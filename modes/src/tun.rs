@@ -173,7 +173,7 @@ fn outer_class(inner: u8) -> u8 {
     }
 }
 
-/// Moves the IP packet down and puts `outer` in front of it. What padded the frame goes.
+/// Moves the IP packet down and puts `outer` in front of it.
 fn prepend(packet: &mut Packet, ethertype: u16, outer: &[u8]) -> Result<(), DropReason> {
     let (l3, end) = (
         usize::from(packet.headers.l3),

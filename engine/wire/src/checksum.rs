@@ -48,8 +48,7 @@ impl Change {
 
     /// The UDP checksum after the change: none stays none, and zero is sent as all ones (RFC 768).
     ///
-    /// Over IPv6 zero is an error but for tunnels that agreed on it (RFC 6936); whether it is one is for the receiver
-    /// to say, so it stays zero there too.
+    /// Over IPv6 there is no none: see [`compute_udp_v6`].
     #[must_use]
     pub fn apply_udp(self, checksum: U16) -> U16 {
         if checksum == U16::ZERO {
@@ -124,20 +123,38 @@ pub fn complete_partial_v6(packet: &mut [u8], l4: usize, protocol: u8) {
     }
 }
 
+/// Gives a UDP datagram its checksum, computed anew; `packet` and `l4` are as for [`complete_partial_v4`].
+///
+/// Over IPv6 a checksum of zero is not none but an error (RFC 8200 section 8.1), which cannot be mended as addresses
+/// change.
+pub fn compute_udp_v6(packet: &mut [u8], l4: usize) {
+    let Some(len) = segment_len(packet, l4) else {
+        return;
+    };
+    if let Some(ip) = Ipv6Header::at(packet, 0) {
+        let pseudo = pseudo_header_v6(ip, PROTOCOL_UDP, len);
+        compute(&mut packet[l4..], PROTOCOL_UDP, pseudo);
+    }
+}
+
 fn segment_len(packet: &[u8], l4: usize) -> Option<u16> {
     u16::try_from(packet.len().checked_sub(l4)?).ok()
 }
 
 fn complete(segment: &mut [u8], protocol: u8, pseudo: u64) {
-    let field = match protocol {
-        PROTOCOL_TCP => 16,
-        PROTOCOL_UDP => 6,
-        _ => return,
+    let Some(field) = checksum_field(protocol) else {
+        return;
     };
     let partial = fold(pseudo).to_be_bytes();
-    if segment.get(field..field + 2) != Some(&partial[..]) {
-        return;
+    if segment.get(field..field + 2) == Some(&partial[..]) {
+        compute(segment, protocol, pseudo);
     }
+}
+
+fn compute(segment: &mut [u8], protocol: u8, pseudo: u64) {
+    let Some(field) = checksum_field(protocol).filter(|field| field + 2 <= segment.len()) else {
+        return;
+    };
     segment[field..field + 2].copy_from_slice(&[0, 0]);
     let full = U16::new(!fold(pseudo + sum(segment)));
     let full = if protocol == PROTOCOL_UDP {
@@ -146,6 +163,14 @@ fn complete(segment: &mut [u8], protocol: u8, pseudo: u64) {
         full
     };
     segment[field..field + 2].copy_from_slice(&full.to_bytes());
+}
+
+fn checksum_field(protocol: u8) -> Option<usize> {
+    match protocol {
+        PROTOCOL_TCP => Some(16),
+        PROTOCOL_UDP => Some(6),
+        _ => None,
+    }
 }
 
 fn not_zero(checksum: U16) -> U16 {

@@ -31,7 +31,10 @@ fn follow(batch: &mut Batch, conns: &mut ConnTable, now: Time) -> u64 {
         let Some(hit) = packet.hit else { continue };
         conns.packet(hit, TcpFlags(packet.headers.tcp_flags), now);
         match take_hop(packet) {
-            Some(()) => complete_checksum(packet),
+            Some(()) => {
+                trim(packet);
+                complete_checksum(packet);
+            }
             None => {
                 packet.verdict = Some(Verdict::Drop(DropReason::TtlExceeded));
                 continue;
@@ -54,6 +57,12 @@ fn take_hop(packet: &mut Packet) -> Option<()> {
         ip.hop_limit -= 1;
     }
     Some(())
+}
+
+/// Ethernet padding is not the packet's. The kernel does not forward it either; a link that needs some adds its own.
+fn trim(packet: &mut Packet) {
+    let shrunk = packet.frame.resize(usize::from(packet.headers.end));
+    debug_assert!(shrunk, "the parser found the packet within the frame");
 }
 
 /// Adds what a sender left to a device to a parsed packet's checksum.
