@@ -155,6 +155,16 @@ impl ConnTable {
         self.entries.len() - self.free.len() - self.retired.len()
     }
 
+    /// Whether nothing in it will end by itself: no conns, no templates.
+    pub fn is_quiet(&self) -> bool {
+        self.is_empty() && self.templates.is_empty()
+    }
+
+    /// How many conns it was made for.
+    pub fn capacity(&self) -> usize {
+        self.entries.len()
+    }
+
     /// Whether it holds none.
     pub fn is_empty(&self) -> bool {
         self.len() == 0

@@ -44,6 +44,8 @@ pub struct Template {
     pub dest: Arc<Dest>,
     /// Whether a conn of it was ever established.
     pub assured: bool,
+    /// Whether it leads nobody to its server any more, and only waits for its end.
+    pub forgotten: bool,
     timeout: Duration,
     /// When its time-out last began.
     since: Time,
@@ -81,6 +83,11 @@ impl Templates {
         }
     }
 
+    /// Whether there are none, held ones included.
+    pub fn is_empty(&self) -> bool {
+        self.free.len() == self.slots.len()
+    }
+
     /// The template with this key.
     pub fn find(&self, key: &TemplateKey) -> Option<TemplateId> {
         self.by_key.get(key).copied()
@@ -91,9 +98,9 @@ impl Templates {
         self.slots[id.0 as usize].as_ref().expect(LIVE)
     }
 
-    /// Every template that can be found.
+    /// Every template, forgotten ones included, in no particular order.
     pub fn iter(&self) -> impl Iterator<Item = &Template> {
-        self.by_key.values().map(|id| self.get(*id))
+        self.slots.iter().flatten()
     }
 
     /// Makes a template, in place of one with the same key; `None` if there is no room.
@@ -110,6 +117,7 @@ impl Templates {
             key,
             dest: Arc::clone(dest),
             assured: false,
+            forgotten: false,
             timeout,
             since: now,
             conns: 0,
@@ -122,7 +130,9 @@ impl Templates {
 
     /// Lets a template be found no more, because its server is gone or quiesced.
     pub fn forget(&mut self, id: TemplateId) {
-        let key = self.get(id).key;
+        let template = self.slots[id.0 as usize].as_mut().expect(LIVE);
+        template.forgotten = true;
+        let key = template.key;
         if self.by_key.get(&key) == Some(&id) {
             self.by_key.remove(&key);
         }

@@ -5,6 +5,7 @@
 
 use std::fmt;
 
+use crate::NetworkConfig;
 use lb_model::{Endpoint, IpvsSettings, MarkRule, Protocol};
 
 /// Everything a balancer is told.
@@ -18,6 +19,8 @@ pub struct Config {
     pub ipvs: IpvsSettings,
     /// `[[mark]]`
     pub marks: Vec<MarkRule>,
+    /// `[[interface]]`, `[[route]]`, `[[neighbour]]`
+    pub network: NetworkConfig,
 }
 
 /// `[engine]`: what the engine runs on.

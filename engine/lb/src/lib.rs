@@ -9,12 +9,14 @@ mod config;
 mod engine;
 #[cfg(feature = "live")]
 pub mod live;
+mod network;
 mod plan;
 mod registry;
 mod service_table;
 
 pub use config::{Config, ConfigError, EngineConfig, ServerConfig, ServiceConfig, Workers};
 pub use engine::Engine;
+pub use network::{InterfaceConfig, NeighbourConfig, NetworkConfig, RouteConfig};
 pub use registry::Registry;
 pub use service_table::{Refusal, ServerSpec, ServiceSpec, ServiceTable};
 

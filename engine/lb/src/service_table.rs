@@ -14,6 +14,9 @@ use lb_schedulers::SchedulerOptions;
 
 use crate::Registry;
 
+/// Removed servers without conns that are remembered; the kernel remembers all, for two minutes.
+const IDLE_TRASH: usize = 256;
+
 /// A virtual service as it is asked for.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct ServiceSpec {
@@ -78,7 +81,8 @@ impl std::error::Error for Refusal {}
 pub struct ServiceTable {
     registry: Registry,
     services: Vec<VirtualService>,
-    /// Servers that were removed and still have conns: one that is added again takes them up (kernel `dest_trash`).
+    /// Servers that were removed: one that is added again takes up the conns that it still has, and its place in what
+    /// schedulers remember of it (kernel `dest_trash`). The oldest come first.
     trash: Vec<(ServiceId, Arc<Dest>)>,
     marks: Vec<MarkRule>,
     settings: IpvsSettings,
@@ -101,6 +105,11 @@ impl ServiceTable {
     /// The services, in the order in which they were added.
     pub fn services(&self) -> &[VirtualService] {
         &self.services
+    }
+
+    /// The name of the mode that a server's new conns get.
+    pub fn mode_name(&self, dest: &Dest) -> &'static str {
+        self.registry.modes()[usize::from(dest.mode())].name()
     }
 
     /// The time-outs of conns.
@@ -169,14 +178,12 @@ impl ServiceTable {
         {
             return Err(Refusal::ServerExists);
         }
-        self.trash
-            .retain(|(_, dest)| dest.total() + dest.persistent() > 0);
         let discarded = self
             .trash
             .iter()
             .position(|(of, dest)| *of == id && dest.rip() == spec.rip);
         let dest = match discarded {
-            Some(at) => self.trash.swap_remove(at).1,
+            Some(at) => self.trash.remove(at).1,
             None => Arc::new(Dest::new(spec.rip, spec.weight)),
         };
         dest.set_mode(mode);
@@ -331,6 +338,12 @@ impl ServiceTable {
 
     fn discard(&mut self, id: ServiceId, dest: &Arc<Dest>) {
         dest.removed();
+        let idle = |dest: &Dest| dest.total() + dest.persistent() == 0;
+        if self.trash.iter().filter(|(_, dest)| idle(dest)).count() >= IDLE_TRASH
+            && let Some(oldest) = self.trash.iter().position(|(_, dest)| idle(dest))
+        {
+            self.trash.remove(oldest);
+        }
         self.trash.push((id, Arc::clone(dest)));
     }
 }

@@ -4,6 +4,8 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 
+use crate::replay::Files;
+
 /// Where the configuration is if nobody says otherwise.
 const DEFAULT_CONFIG: &str = "/etc/lbd/lbd.toml";
 
@@ -27,12 +29,36 @@ pub struct Arguments {
 enum Command {
     /// Balance until SIGTERM or SIGINT
     Run(ConfigFile),
+    /// Try a configuration on a capture: needs no rights and touches no interface
+    Replay(ReplayArguments),
     /// Check a configuration: needs no rights and touches no interface
     Check {
         /// The file to check
         #[arg(default_value = DEFAULT_CONFIG)]
         file: PathBuf,
     },
+}
+
+#[derive(Args)]
+struct ReplayArguments {
+    #[command(flatten)]
+    config: ConfigFile,
+
+    /// The capture to replay, pcap or pcapng
+    #[arg(long = "in", value_name = "FILE")]
+    input: PathBuf,
+
+    /// Where to write what the balancer sends, as pcapng
+    #[arg(long = "out", value_name = "FILE")]
+    output: PathBuf,
+
+    /// Commands to execute on the way: lines SECONDS ARGS, like `1.5 -A -t 10.0.0.1:80`
+    #[arg(long, value_name = "FILE")]
+    commands: Option<PathBuf>,
+
+    /// Where to write why each packet went where it went, a line of JSON for each
+    #[arg(long, value_name = "FILE")]
+    explain: Option<PathBuf>,
 }
 
 #[derive(Args)]
@@ -46,6 +72,7 @@ struct ConfigFile {
 pub enum Task {
     Check(PathBuf),
     Run(PathBuf),
+    Replay { config: PathBuf, files: Files },
 }
 
 impl Arguments {
@@ -58,6 +85,15 @@ impl Arguments {
         match self.command {
             Some(Command::Run(ConfigFile { config })) => Task::Run(config),
             Some(Command::Check { file }) => Task::Check(file),
+            Some(Command::Replay(replay)) => Task::Replay {
+                config: replay.config.config,
+                files: Files {
+                    input: replay.input,
+                    output: replay.output,
+                    commands: replay.commands,
+                    explain: replay.explain,
+                },
+            },
             // Without a command clap insists on -t.
             None => Task::Check(self.config.config),
         }

@@ -1,8 +1,10 @@
 //! `lbd`: the load balancer as a daemon. It reads a file, runs the [`lb`] library, and answers to signals.
 
+mod administration;
 mod arguments;
 mod config;
 mod logging;
+mod replay;
 mod rights;
 mod run;
 
@@ -16,6 +18,7 @@ fn main() -> ExitCode {
     let done = match Arguments::from_command_line().task() {
         Task::Check(file) => check(&file),
         Task::Run(file) => run(&file),
+        Task::Replay { config, files } => replay(&config, &files),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,
@@ -39,6 +42,18 @@ fn run(file: &Path) -> Result<(), Failed> {
         tracing::error!("{error:#}");
         Failed
     })
+}
+
+fn replay(config: &Path, files: &replay::Files) -> Result<(), Failed> {
+    match replay::run(&load(config)?, files) {
+        Ok(true) => Ok(()),
+        // The commands that failed have been printed.
+        Ok(false) => Err(Failed),
+        Err(error) => {
+            anstream::eprintln!("lbd replay: {error:#}");
+            Err(Failed)
+        }
+    }
 }
 
 fn load(file: &Path) -> Result<lb::Config, Failed> {

@@ -4,7 +4,10 @@
 //! checked by [`lb::Engine`], whose answers `locate` leads back to the line in the file.
 
 mod fault;
+mod ipvs;
 mod locate;
+mod mark;
+mod network;
 mod schema;
 mod section;
 

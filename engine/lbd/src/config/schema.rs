@@ -6,15 +6,25 @@ use toml::de::{DeTable, DeValue};
 
 use super::fault::Faults;
 use super::section::{Kind, Section};
+use super::{ipvs, mark, network};
 
 /// The configuration in `document`; with faults it is not complete.
 pub fn read(document: &Spanned<DeTable<'_>>, faults: &mut Faults<'_>) -> Config {
     let mut file = Section::root(document);
     let engine = file.required_table("engine", faults);
     let services = file.tables("service", faults);
+    let ipvs = file.table("ipvs", faults);
+    let marks = file.tables("mark", faults);
+    let network = network::read(&mut file, faults);
     file.end(faults);
     Config {
         engine: engine.map(|s| engine_config(s, faults)).unwrap_or_default(),
+        ipvs: ipvs.map(|s| ipvs::read(s, faults)).unwrap_or_default(),
+        marks: marks
+            .into_iter()
+            .filter_map(|s| mark::read(s, faults))
+            .collect(),
+        network,
         services: services
             .into_iter()
             .filter_map(|s| service_config(s, faults))
@@ -22,7 +32,7 @@ pub fn read(document: &Spanned<DeTable<'_>>, faults: &mut Faults<'_>) -> Config 
     }
 }
 
-const NAME: Kind<String> = Kind {
+pub const NAME: Kind<String> = Kind {
     allowed: "an interface's name, like \"eth0\"",
     parse: |value| value.as_str().filter(|s| !s.is_empty()).map(str::to_owned),
 };
@@ -48,7 +58,7 @@ const ENDPOINT: Kind<Endpoint> = Kind {
     parse: |value| value.as_str()?.parse().ok(),
 };
 
-const PROTOCOL: Kind<Protocol> = Kind {
+pub const PROTOCOL: Kind<Protocol> = Kind {
     allowed: "\"tcp\" or \"udp\"",
     parse: |value| value.as_str()?.parse().ok(),
 };
@@ -115,7 +125,7 @@ fn server_config(mut section: Section<'_>, faults: &mut Faults<'_>) -> Option<Se
     })
 }
 
-fn number(value: &DeValue<'_>) -> Option<u32> {
+pub fn number(value: &DeValue<'_>) -> Option<u32> {
     let integer = value.as_integer()?;
     u32::from_str_radix(integer.as_str(), integer.radix()).ok()
 }

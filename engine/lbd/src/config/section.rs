@@ -84,6 +84,26 @@ impl<'d> Section<'d> {
         }
     }
 
+    /// The table `[key]`, if it is there.
+    pub fn table(&mut self, key: &'static str, faults: &mut Faults<'_>) -> Option<Section<'d>> {
+        let value = self.take(key)?;
+        self.section(self.path_of(key), value, faults)
+    }
+
+    /// The values of the list `key`; none if it is not there.
+    pub fn list<T>(
+        &mut self,
+        key: &'static str,
+        kind: &Kind<T>,
+        faults: &mut Faults<'_>,
+    ) -> Vec<T> {
+        if self.table.contains_key(key) {
+            return self.required_list(key, kind, faults);
+        }
+        self.known.push(key);
+        Vec::new()
+    }
+
     /// The table `[key]`, which must be there.
     pub fn required_table(
         &mut self,

@@ -1,0 +1,371 @@
+//! A running engine as ipvsadm sees the kernel.
+
+use std::net::{IpAddr, SocketAddr};
+use std::time::Duration;
+
+use lb::{
+    Addr, Asked, ConnState, ConnTable, Dest, Endpoint, Engine, Port, Thresholds, Time, Worker,
+};
+use lb_ipvsadm::{
+    ConnRow, Daemon, Family, Forwarding, Ipvs, Mask, Next, Persistence, Refusal, Role,
+    SchedulerFlags, ServerRow, ServerSettings, ServiceId, ServiceRow, ServiceSettings, Timeouts,
+    Traffic, Transport, Tunnel,
+};
+
+/// The port that the kernel gives to a template that must not be found any more (`ip_vs_check_template`).
+const FORGOTTEN: u16 = 0xffff;
+
+/// An engine and its one worker, for the time of a command.
+pub struct Administration<'a, P> {
+    pub engine: &'a Engine,
+    pub worker: &'a Worker<P>,
+    pub now: Time,
+}
+
+impl<P: Port> Administration<'_, P> {
+    fn edit(
+        &self,
+        edit: impl FnOnce(&mut lb::ServiceTable) -> Result<(), lb::Refusal>,
+    ) -> Result<(), Refusal> {
+        self.engine.edit(edit).map_err(|refusal| match refusal {
+            lb::Refusal::ServiceExists => Refusal::ServiceExists,
+            lb::Refusal::NoSuchService => Refusal::NoSuchService,
+            lb::Refusal::ServerExists => Refusal::ServerExists,
+            lb::Refusal::NoSuchServer => Refusal::NoSuchServer,
+            lb::Refusal::NoSuchScheduler => Refusal::NoScheduler,
+            lb::Refusal::NoSuchMode => {
+                Refusal::Other("this version does not have the forwarding method".to_owned())
+            }
+        })
+    }
+
+    fn conn_table(&self) -> &ConnTable {
+        self.worker.conns()
+    }
+}
+
+impl<P: Port> Ipvs for Administration<'_, P> {
+    fn add_service(&mut self, id: &ServiceId, settings: &ServiceSettings) -> Result<(), Refusal> {
+        let spec = service_spec(id, settings)?;
+        self.edit(|table| table.add_service(&spec))
+    }
+
+    fn edit_service(&mut self, id: &ServiceId, settings: &ServiceSettings) -> Result<(), Refusal> {
+        let spec = service_spec(id, settings)?;
+        self.edit(|table| table.edit_service(&spec))
+    }
+
+    fn delete_service(&mut self, id: &ServiceId) -> Result<(), Refusal> {
+        let id = service_id(id)?;
+        self.edit(|table| table.delete_service(id))
+    }
+
+    fn flush(&mut self) -> Result<(), Refusal> {
+        self.engine.edit(lb::ServiceTable::clear);
+        Ok(())
+    }
+
+    fn add_server(&mut self, id: &ServiceId, server: &ServerSettings) -> Result<(), Refusal> {
+        let id = service_id(id)?;
+        let spec = server_spec(server)?;
+        if !is_unicast(server.address.ip()) {
+            return Err(Refusal::Invalid);
+        }
+        self.edit(|table| table.add_server(id, &spec))
+    }
+
+    fn edit_server(&mut self, id: &ServiceId, server: &ServerSettings) -> Result<(), Refusal> {
+        let id = service_id(id)?;
+        let spec = server_spec(server)?;
+        self.edit(|table| table.edit_server(id, &spec))
+    }
+
+    fn delete_server(&mut self, id: &ServiceId, server: SocketAddr) -> Result<(), Refusal> {
+        let id = service_id(id)?;
+        self.edit(|table| table.delete_server(id, server.into()))
+    }
+
+    fn add_local_address(
+        &mut self,
+        _: &ServiceId,
+        _: IpAddr,
+        _: Option<&str>,
+    ) -> Result<(), Refusal> {
+        Err(no_local_addresses())
+    }
+
+    fn delete_local_address(&mut self, _: &ServiceId, _: IpAddr) -> Result<(), Refusal> {
+        Err(no_local_addresses())
+    }
+
+    fn zero(&mut self, _: Option<&ServiceId>) -> Result<(), Refusal> {
+        Err(Refusal::Other(
+            "this version does not count traffic per service".to_owned(),
+        ))
+    }
+
+    fn services(&mut self) -> Result<Vec<ServiceRow>, Refusal> {
+        Ok(self.engine.edit(|table| {
+            let rows = table.services().iter().rev();
+            rows.map(|service| service_row(table, service)).collect()
+        }))
+    }
+
+    fn service(&mut self, id: &ServiceId) -> Result<ServiceRow, Refusal> {
+        let rows = self.services()?;
+        rows.into_iter()
+            .find(|row| row.id == *id)
+            .ok_or(Refusal::NoSuchService)
+    }
+
+    fn conns(&mut self, each: &mut dyn FnMut(&ConnRow<'_>) -> Next) -> Result<(), Refusal> {
+        let table = self.conn_table();
+        for template in table.templates().iter() {
+            let (transport, virtual_service) = match template.key.asked {
+                Asked::Service(key) => (Some(key.protocol.into()), key.vip.into()),
+                Asked::Mark(mark) => (None, SocketAddr::new(IpAddr::from(mark.to_be_bytes()), 0)),
+            };
+            let rip = template.dest.rip();
+            let (asked_port, port) = match (template.forgotten, virtual_service.port()) {
+                (true, _) => (FORGOTTEN, FORGOTTEN),
+                (false, 0) => (0, 0),
+                (false, asked) => (asked, rip.port),
+            };
+            let row = ConnRow {
+                transport,
+                expires_s: whole_seconds(template.expires_in(self.now)),
+                state: ConnState::None,
+                client: Endpoint::new(template.key.client, 0).into(),
+                virtual_service: SocketAddr::new(virtual_service.ip(), asked_port),
+                server: Endpoint::new(rip.addr, port).into(),
+                engine: None,
+            };
+            if each(&row) == Next::Stop {
+                return Ok(());
+            }
+        }
+        for view in table.iter(self.now) {
+            let flow = view.conn.flow;
+            let row = ConnRow {
+                transport: Some(flow.protocol.into()),
+                expires_s: whole_seconds(view.expires_in),
+                state: view.state,
+                client: flow.source.into(),
+                virtual_service: flow.destination.into(),
+                server: view.conn.rip.into(),
+                engine: None,
+            };
+            if each(&row) == Next::Stop {
+                return Ok(());
+            }
+        }
+        Ok(())
+    }
+
+    fn table_size(&mut self) -> Result<u64, Refusal> {
+        Ok(self.conn_table().capacity() as u64)
+    }
+
+    fn timeouts(&mut self) -> Result<Timeouts, Refusal> {
+        let timeouts = self.engine.edit(|table| table.timeouts().clone());
+        Ok(Timeouts {
+            tcp_s: whole_seconds(timeouts.of(ConnState::Established)),
+            tcp_fin_s: whole_seconds(timeouts.of(ConnState::FinWait)),
+            udp_s: whole_seconds(timeouts.of(ConnState::Udp)),
+        })
+    }
+
+    fn set_timeouts(&mut self, timeouts: &Timeouts) -> Result<(), Refusal> {
+        self.engine.edit(|table| {
+            let set = [
+                (ConnState::Established, timeouts.tcp_s),
+                (ConnState::FinWait, timeouts.tcp_fin_s),
+                (ConnState::Udp, timeouts.udp_s),
+            ];
+            let new = set.into_iter().filter(|(_, seconds)| *seconds > 0).fold(
+                table.timeouts().clone(),
+                |timeouts, (state, seconds)| {
+                    timeouts.with(state, Duration::from_secs(seconds.into()))
+                },
+            );
+            table.set_timeouts(new);
+        });
+        Ok(())
+    }
+
+    fn start_daemon(&mut self, _: &Daemon) -> Result<(), Refusal> {
+        Err(Refusal::Other(
+            "this version does not synchronise conns".to_owned(),
+        ))
+    }
+
+    fn stop_daemon(&mut self, _: Role, _: u8) -> Result<(), Refusal> {
+        Err(Refusal::NoDaemon)
+    }
+
+    fn daemons(&mut self) -> Result<Vec<Daemon>, Refusal> {
+        Ok(Vec::new())
+    }
+}
+
+fn whole_seconds(duration: Duration) -> u32 {
+    u32::try_from(duration.as_secs()).unwrap_or(u32::MAX)
+}
+
+fn no_local_addresses() -> Refusal {
+    Refusal::Other("this version does not have local addresses".to_owned())
+}
+
+fn service_id(id: &ServiceId) -> Result<lb::ServiceId, Refusal> {
+    Ok(match *id {
+        ServiceId::Mark { mark, family } => lb::ServiceId::Mark(lb::Mark {
+            mark,
+            v6: family == Family::V6,
+        }),
+        ServiceId::Address { transport, vip } => {
+            let protocol = lb::Protocol::try_from(transport)
+                .map_err(|_| Refusal::Other("SCTP is not balanced".to_owned()))?;
+            lb::ServiceKey {
+                vip: vip.into(),
+                protocol,
+            }
+            .into()
+        }
+    })
+}
+
+fn service_spec(id: &ServiceId, settings: &ServiceSettings) -> Result<lb::ServiceSpec, Refusal> {
+    if settings.engine.is_some() {
+        return Err(Refusal::NoScheduler);
+    }
+    let flag = |flag, bit| {
+        if settings.flags.contains(flag) {
+            bit
+        } else {
+            0
+        }
+    };
+    Ok(lb::ServiceSpec {
+        id: service_id(id)?,
+        scheduler: settings.scheduler.clone(),
+        scheduler_flags: flag(SchedulerFlags::FIRST, 1)
+            | flag(SchedulerFlags::SECOND, 2)
+            | flag(SchedulerFlags::THIRD, 4),
+        persistence: settings.persistence.map(|persistence| lb::Persistence {
+            timeout: Duration::from_secs(persistence.timeout_s.into()),
+            netmask: match persistence.mask {
+                Mask::V4(mask) => mask.into(),
+                Mask::V6(len) => Addr::v6([0xff; 16]).masked(len),
+            },
+        }),
+        one_packet: settings.one_packet,
+    })
+}
+
+fn server_spec(server: &ServerSettings) -> Result<lb::ServerSpec, Refusal> {
+    let thresholds = Thresholds {
+        upper: server.upper_threshold,
+        lower: server.lower_threshold,
+    };
+    let weight = u16::try_from(server.weight).map_err(|_| Refusal::OutOfRange)?;
+    if thresholds.lower > thresholds.upper {
+        return Err(Refusal::OutOfRange);
+    }
+    Ok(lb::ServerSpec {
+        rip: server.address.into(),
+        mode: match server.forwarding {
+            Forwarding::Direct => "dr",
+            Forwarding::Nat => "nat",
+            Forwarding::Tunnel(Tunnel::Ipip) => "tun",
+            Forwarding::Tunnel(Tunnel::Gue { .. }) => "tun gue",
+            Forwarding::Tunnel(Tunnel::Gre { .. }) => "tun gre",
+            Forwarding::FullNat => "fnat",
+            Forwarding::Enat => "enat",
+        }
+        .to_owned(),
+        weight,
+        thresholds,
+    })
+}
+
+fn is_unicast(addr: IpAddr) -> bool {
+    match addr {
+        IpAddr::V4(addr) => !(addr.is_multicast() || addr.is_broadcast() || addr.is_unspecified()),
+        IpAddr::V6(addr) => !(addr.is_multicast() || addr.is_unspecified()),
+    }
+}
+
+fn service_row(table: &lb::ServiceTable, service: &lb::VirtualService) -> ServiceRow {
+    let settings = service.settings();
+    let family = match service.id() {
+        lb::ServiceId::Mark(lb::Mark { v6: true, .. }) => Family::V6,
+        lb::ServiceId::Mark(_) => Family::V4,
+        lb::ServiceId::Address(key) => Family::of(&key.vip.into()),
+    };
+    let flags = [
+        SchedulerFlags::FIRST,
+        SchedulerFlags::SECOND,
+        SchedulerFlags::THIRD,
+    ];
+    let set = |bit: usize| settings.scheduler_flags & 1 << bit != 0;
+    let flags = flags.into_iter().enumerate().filter(|(bit, _)| set(*bit));
+    ServiceRow {
+        id: match service.id() {
+            lb::ServiceId::Mark(mark) => ServiceId::Mark {
+                mark: mark.mark,
+                family,
+            },
+            lb::ServiceId::Address(key) => ServiceId::Address {
+                transport: Transport::from(key.protocol),
+                vip: key.vip.into(),
+            },
+        },
+        settings: ServiceSettings {
+            scheduler: settings.scheduler_name.clone(),
+            flags: flags.fold(SchedulerFlags::default(), |all, (_, flag)| all.union(flag)),
+            persistence: settings.persistence.map(|persistence| Persistence {
+                timeout_s: whole_seconds(persistence.timeout),
+                mask: match (family, persistence.netmask.as_v4()) {
+                    (Family::V4, Some(mask)) => Mask::V4(mask.into()),
+                    _ => Mask::V6(prefix_len(persistence.netmask)),
+                },
+            }),
+            engine: None,
+            one_packet: settings.one_packet,
+        },
+        totals: Traffic::default(),
+        rates: Traffic::default(),
+        servers: service
+            .dests()
+            .iter()
+            .map(|dest| server_row(table, dest))
+            .collect(),
+        local_addresses: Vec::new(),
+    }
+}
+
+fn prefix_len(netmask: Addr) -> u8 {
+    u128::from_be_bytes(*netmask.octets()).leading_ones() as u8
+}
+
+fn server_row(table: &lb::ServiceTable, dest: &Dest) -> ServerRow {
+    let thresholds = dest.thresholds();
+    ServerRow {
+        settings: ServerSettings {
+            address: dest.rip().into(),
+            forwarding: match table.mode_name(dest) {
+                "nat" => Forwarding::Nat,
+                "tun" => Forwarding::Tunnel(Tunnel::Ipip),
+                _ => Forwarding::Direct,
+            },
+            weight: dest.weight(),
+            upper_threshold: thresholds.upper,
+            lower_threshold: thresholds.lower,
+        },
+        active: dest.active(),
+        inactive: dest.inactive(),
+        persistent: dest.persistent(),
+        totals: Traffic::default(),
+        rates: Traffic::default(),
+    }
+}

@@ -1,0 +1,65 @@
+//! `[ipvs]`: the kernel's switches, under the kernel's names.
+
+use std::time::Duration;
+
+use lb::IpvsSettings;
+use toml::de::DeValue;
+
+use super::fault::Faults;
+use super::schema::number;
+use super::section::{Kind, Section};
+
+const SWITCH: Kind<bool> = Kind {
+    allowed: "0 or 1",
+    parse: |value| match number(value) {
+        Some(0) => Some(false),
+        Some(1) => Some(true),
+        _ => None,
+    },
+};
+
+const REUSE_MODE: Kind<u8> = Kind {
+    allowed: "0..=3",
+    parse: |value| {
+        number(value)
+            .and_then(|n| u8::try_from(n).ok())
+            .filter(|n| *n <= 3)
+    },
+};
+
+const SECONDS: Kind<Duration> = Kind {
+    allowed: "seconds, from 1",
+    parse: seconds,
+};
+
+fn seconds(value: &DeValue<'_>) -> Option<Duration> {
+    let seconds = number(value).filter(|n| *n > 0)?;
+    Some(Duration::from_secs(seconds.into()))
+}
+
+pub fn read(mut section: Section<'_>, faults: &mut Faults<'_>) -> IpvsSettings {
+    let mut settings = IpvsSettings::default();
+    let mut set = |key, switch: &mut bool| {
+        if let Some(value) = section.value(key, &SWITCH, faults) {
+            *switch = value;
+        }
+    };
+    set("expire_nodest_conn", &mut settings.expire_nodest_conn);
+    set(
+        "expire_quiescent_template",
+        &mut settings.expire_quiescent_template,
+    );
+    set("sloppy_tcp", &mut settings.sloppy_tcp);
+    let mut set = |key, expiration: &mut Duration| {
+        if let Some(value) = section.value(key, &SECONDS, faults) {
+            *expiration = value;
+        }
+    };
+    set("lblc_expiration", &mut settings.lblc_expiration);
+    set("lblcr_expiration", &mut settings.lblcr_expiration);
+    if let Some(mode) = section.value("conn_reuse_mode", &REUSE_MODE, faults) {
+        settings.conn_reuse_mode = mode;
+    }
+    section.end(faults);
+    settings
+}
