@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only OR MIT OR Apache-2.0
 /*
- * Count: the end of the line for a bench's packets. UDP over IPv4 is counted, by whether it went where it should, and
- * dropped before the kernel's stack sees it; everything else is the kernel's.
+ * Count: the end of the line for a bench's packets. UDP over IPv4, also in a tunnel, is counted, by whether it went where
+ * it should, and dropped before the kernel's stack sees it; everything else is the kernel's.
  *
  * It runs in tc, not in XDP: packets from AF_XDP sockets in copy mode and from the kernel's forwarding arrive as
  * socket buffers, which a veth would have to turn into XDP frames at some cost to their sender.
@@ -37,7 +37,9 @@ int count(struct __sk_buff *skb)
 	__u32 arrival;
 	__u64 *number;
 
-	if ((void *)(ip + 1) > end || eth->h_proto != bpf_htons(ETH_P_IP) || ip->protocol != IPPROTO_UDP)
+	if ((void *)(ip + 1) > end || eth->h_proto != bpf_htons(ETH_P_IP))
+		return TC_ACT_UNSPEC;
+	if (ip->protocol != IPPROTO_UDP && ip->protocol != IPPROTO_IPIP)
 		return TC_ACT_UNSPEC;
 	arrival = (bpf_ntohl(ip->daddr) & mask) == network ? ARRIVAL_EXPECTED : ARRIVAL_STRAY;
 	number = bpf_map_lookup_elem(&arrivals, &arrival);

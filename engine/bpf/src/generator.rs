@@ -70,8 +70,9 @@ impl Generator {
         })
     }
 
-    /// Makes and sends `packets` packets. How many of them arrive is the receiver's affair.
+    /// Makes and sends `packets` packets, at most 2^31 - 1. How many of them arrive is the receiver's affair.
     ///
+    /// Better many at once than few often: the kernel takes some 20 ms to begin and end. A signal interrupts it.
     /// The calling thread has to be in the interface's network namespace, and should be pinned to a CPU.
     pub fn send(&self, packets: u32) -> Result<(), BpfError> {
         let input = ProgramInput {

@@ -27,7 +27,7 @@ mod skeleton {
 const EXPECTED: u32 = 0;
 const STRAY: u32 = 1;
 
-/// How many UDP packets have arrived so far.
+/// How many packets have arrived so far.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct Arrivals {
     /// For the network that packets should be for.
@@ -36,7 +36,7 @@ pub struct Arrivals {
     pub stray: u64,
 }
 
-/// Counts and drops the UDP packets that an interface receives, until it is dropped itself.
+/// Counts and drops the UDP packets, also those in an IPv4 tunnel, that an interface receives, until it is dropped itself.
 pub struct Sink {
     arrivals: MapHandle,
     /// Holds the program in place; never read.
