@@ -38,6 +38,11 @@ async fn balance(config: &Config) -> anyhow::Result<()> {
         Some(()) = panics.recv() => Err(anyhow::anyhow!("ended by a defect in lbd, see above")),
     };
     let report = balancer.stop();
+    let counters = report.counters.nonzero();
+    let counters: Vec<String> = counters
+        .map(|(counter, value)| format!("{counter} {value}"))
+        .collect();
+    tracing::info!("counters: {}", counters.join(", "));
     if report.frames_conserved() {
         tracing::info!("frames conserved");
     } else {
