@@ -14,7 +14,7 @@ mod udp;
 pub use ethernet::{ETHERTYPE_IPV4, ETHERTYPE_IPV6, EthernetHeader};
 pub use ipv4::Ipv4Header;
 pub use ipv6::Ipv6Header;
-pub use parse::{Parsed, Refused, parse};
+pub use parse::{IpHeader, Parsed, Refused, parse};
 pub use tcp::{TcpFlags, TcpHeader};
 pub use udp::UdpHeader;
 

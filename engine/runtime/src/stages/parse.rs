@@ -5,7 +5,7 @@
 use lb_model::{
     Addr, Batch, DropReason, Endpoint, FlowKey, Headers, Protocol, PuntReason, Verdict,
 };
-use lb_wire::Refused;
+use lb_wire::{IpHeader, Refused};
 
 pub fn run(batch: &mut Batch) {
     for packet in batch.open_mut() {
@@ -22,13 +22,13 @@ pub fn run(batch: &mut Batch) {
                 } else {
                     Protocol::Udp
                 };
-                // Both sides hold IPv4 in the same IPv4-mapped form.
+                let (source, destination) = match parsed.ip {
+                    IpHeader::V4(ip) => (Addr::v4(ip.source), Addr::v4(ip.destination)),
+                    IpHeader::V6(ip) => (Addr::v6(ip.source), Addr::v6(ip.destination)),
+                };
                 packet.flow = FlowKey {
-                    source: Endpoint::new(Addr::v6(parsed.source), parsed.source_port),
-                    destination: Endpoint::new(
-                        Addr::v6(parsed.destination),
-                        parsed.destination_port,
-                    ),
+                    source: Endpoint::new(source, parsed.source_port),
+                    destination: Endpoint::new(destination, parsed.destination_port),
                     protocol,
                 };
             }
