@@ -145,10 +145,13 @@ impl Follower {
         use RouteNetlinkMessage as M;
         match message {
             M::NewNeighbour(message) => {
-                if let Some((index, addr, neighbour)) = Neighbour::read(&message)
-                    && self.mirror.set_neighbour(index, addr, Some(neighbour))
-                {
-                    self.publication.is_due();
+                if let Some((index, addr, neighbour)) = Neighbour::read(&message) {
+                    if neighbour.usable().is_some() {
+                        self.pace.answered(addr);
+                    }
+                    if self.mirror.set_neighbour(index, addr, Some(neighbour)) {
+                        self.publication.is_due();
+                    }
                 }
             }
             M::DelNeighbour(message) => {

@@ -63,6 +63,11 @@ impl Pace {
         }
         room
     }
+
+    /// `addr` has answered, on whichever interface: if it is lost again, it may be asked about at once.
+    pub fn answered(&mut self, addr: Addr) {
+        self.asked.retain(|(_, asked), _| *asked != addr);
+    }
 }
 
 #[cfg(test)]
@@ -83,6 +88,16 @@ mod tests {
         assert!(pace.may_ask(key(2), start + AGAIN_AFTER / 2));
         assert!(pace.may_ask(key(1), start + AGAIN_AFTER));
         assert!(!pace.may_ask(key(1), start + AGAIN_AFTER));
+    }
+
+    #[test]
+    fn who_answered_may_be_asked_about_again_at_once() {
+        let mut pace = Pace::default();
+        let start = Instant::now();
+        assert!(pace.may_ask(key(1), start) && pace.may_ask(key(2), start));
+        pace.answered(key(1).1);
+        assert!(pace.may_ask(key(1), start));
+        assert!(!pace.may_ask(key(2), start));
     }
 
     #[test]
