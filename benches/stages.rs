@@ -47,6 +47,7 @@ fn conn(number: u32, dest: &Arc<Dest>) -> Conn {
     Conn {
         flow,
         dest: Arc::clone(dest),
+        rip: dest.rip(),
         reply: Some(reply),
         mode: 0,
     }
