@@ -35,7 +35,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
             "lb-modes",
         ],
     ),
-    ("lbd", &["lb", "lb-model"]),
+    ("lbd", &["lb", "lb-capture", "lb-ipvsadm"]),
     ("lb-testkit", &["lb-wire", "lb-model"]),
     // Stages are measured one by one, next to bare sockets, so the benches see every layer.
     (
