@@ -77,7 +77,8 @@ impl Held {
     pub fn release(&mut self, now: Time, next_hops: &NextHops) -> Vec<Packet> {
         self.packets
             .extract_if(.., |held| {
-                route(&mut held.packet, next_hops);
+                let way = next_hops.resolve(held.packet.route_to);
+                route(&mut held.packet, way);
                 let waits = held.packet.verdict == Some(Verdict::Hold);
                 if waits && now.since(held.since) >= PATIENCE {
                     held.packet.verdict = Some(Verdict::Drop(DropReason::NeighbourUnresolved));

@@ -6,6 +6,7 @@
 
 mod counters;
 mod held;
+mod hop_cache;
 mod snapshot;
 mod stages;
 mod worker;

@@ -11,6 +11,7 @@ use lb_model::{
 
 use crate::counters::{Counter, Counters, SharedCounters};
 use crate::held::Held;
+use crate::hop_cache::HopCache;
 use crate::snapshot::Snapshot;
 use crate::stages;
 
@@ -55,6 +56,7 @@ pub struct Worker<P> {
     /// One for each of the snapshot's services.
     pub(crate) schedulers: Vec<Box<dyn Scheduler>>,
     pub(crate) next_hops: Arc<NextHops>,
+    pub(crate) hops: HopCache,
     pub(crate) resolver: Resolver,
     observer: Option<Observer>,
     latest_snapshot: Cache<Arc<ArcSwap<Snapshot>>, Arc<Snapshot>>,
@@ -81,6 +83,7 @@ impl<P: Port> Worker<P> {
             schedulers: Vec::new(),
             snapshot: Arc::default(),
             next_hops: next_hops.load_full(),
+            hops: HopCache::new(),
             resolver,
             observer: None,
             latest_snapshot: Cache::new(snapshots),
@@ -200,6 +203,7 @@ impl<P: Port> Worker<P> {
         let next_hops = self.latest_next_hops.load();
         if !Arc::ptr_eq(next_hops, &self.next_hops) {
             self.next_hops = Arc::clone(next_hops);
+            self.hops.clear();
         }
     }
 }

@@ -20,7 +20,8 @@ pub fn run<P: Port>(worker: &mut Worker<P>, now: Time) {
         }
     }
     for packet in worker.batch.open_mut() {
-        route(packet, &worker.next_hops);
+        let way = worker.hops.resolve(packet.route_to, &worker.next_hops);
+        route(packet, way);
     }
 }
 
@@ -97,9 +98,9 @@ fn rewrite(batch: &mut Batch, conns: &ConnTable, id: u8, mode: &dyn Mode, next_h
 }
 
 /// Gives the packet its Ethernet header and its verdict; also for a packet that has waited for its next hop.
-pub fn route(packet: &mut Packet, next_hops: &NextHops) {
+pub fn route(packet: &mut Packet, way: Resolution) {
     let len = u32::from(packet.headers.end - packet.headers.l3);
-    packet.verdict = Some(match next_hops.resolve(packet.route_to) {
+    packet.verdict = Some(match way {
         Resolution::Reachable(hop) if len > hop.mtu => Verdict::Drop(DropReason::TooBig),
         Resolution::Reachable(hop) => match EthernetHeader::of_mut(packet.frame.bytes_mut()) {
             Some(ethernet) => {
