@@ -4,8 +4,6 @@ use std::sync::Arc;
 
 use arc_swap::ArcSwap;
 use lb_conn::{ConnTable, Timeouts};
-#[cfg(feature = "live")]
-use lb_model::FlowKey;
 use lb_model::{NextHops, Port};
 use lb_runtime::{Counters, Resolver, SharedCounters, Snapshot, Worker};
 use parking_lot::Mutex;
@@ -94,38 +92,10 @@ impl Engine {
         worker
     }
 
-    /// The addresses of all real servers.
+    /// The services in force.
     #[cfg(feature = "live")]
-    pub(crate) fn servers(&self) -> Vec<lb_model::Addr> {
-        let snapshot = self.snapshots.load();
-        snapshot
-            .services()
-            .iter()
-            .flat_map(|service| service.dests().iter())
-            .map(|dest| dest.rip().addr)
-            .collect()
-    }
-
-    /// What the XDP program sends to the workers: packets to services, and from servers whose replies come through us.
-    #[cfg(feature = "live")]
-    pub(crate) fn rules(&self, next_hops: &NextHops) -> lb_xsk::Rules {
-        let snapshot = self.snapshots.load();
-        let mut rules = lb_xsk::Rules {
-            locals: next_hops.locals().collect(),
-            ..lb_xsk::Rules::default()
-        };
-        for service in snapshot.services() {
-            let Some(key) = service.key() else { continue };
-            rules.services.insert(key);
-            let replying = service.dests().iter().filter(|dest| {
-                let mode = &snapshot.modes()[usize::from(dest.mode())];
-                mode.reply(&FlowKey::UNKNOWN, dest.rip()).is_some()
-            });
-            rules
-                .servers
-                .extend(replying.map(|dest| (dest.rip(), key.protocol)));
-        }
-        rules
+    pub(crate) fn snapshot(&self) -> Arc<Snapshot> {
+        self.snapshots.load_full()
     }
 
     /// The counters of all workers, as of some recent turn of each.

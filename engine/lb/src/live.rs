@@ -81,7 +81,6 @@ impl Balancer {
     pub fn start(config: &Config) -> Result<Balancer, LiveError> {
         let engine = Arc::new(Engine::new(config).map_err(LiveError::Config)?);
         let kernel = Kernel::start(&config.engine.interfaces)?;
-        kernel.watch(&engine.servers());
         let Xsk { ports, control, .. } = Xsk::open(&XskConfig {
             interfaces: config.engine.interfaces.clone(),
             workers: match config.engine.workers {

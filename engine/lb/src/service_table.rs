@@ -60,6 +60,8 @@ pub enum Refusal {
     NoSuchScheduler,
     /// No mode of this name.
     NoSuchMode,
+    /// The server is of another address family than the service, and its mode cannot change it.
+    OtherFamily,
 }
 
 impl fmt::Display for Refusal {
@@ -71,6 +73,7 @@ impl fmt::Display for Refusal {
             Refusal::NoSuchServer => "the service does not have this server",
             Refusal::NoSuchScheduler => "no such scheduler",
             Refusal::NoSuchMode => "no such mode",
+            Refusal::OtherFamily => "the server is of another address family",
         })
     }
 }
@@ -171,6 +174,11 @@ impl ServiceTable {
     pub fn add_server(&mut self, id: ServiceId, spec: &ServerSpec) -> Result<(), Refusal> {
         let at = self.position(id)?;
         let mode = self.mode_of(spec)?;
+        if is_v4(id) != spec.rip.addr.is_v4()
+            && !self.registry.modes()[usize::from(mode)].crosses_families()
+        {
+            return Err(Refusal::OtherFamily);
+        }
         if self.services[at]
             .dests()
             .iter()
@@ -345,5 +353,13 @@ impl ServiceTable {
             self.trash.remove(oldest);
         }
         self.trash.push((id, Arc::clone(dest)));
+    }
+}
+
+/// The family of a service's clients.
+fn is_v4(id: ServiceId) -> bool {
+    match id {
+        ServiceId::Address(key) => key.vip.addr.is_v4(),
+        ServiceId::Mark(mark) => !mark.v6,
     }
 }

@@ -308,3 +308,19 @@ fn another_scheduler_begins_afresh_and_the_same_goes_on() {
     lab.turn();
     assert_eq!(sent_to(&mut lab, &tcp(4002).syn()), Some(1));
 }
+
+#[test]
+fn a_server_of_the_other_family_is_refused_where_the_mode_cannot_carry_it() {
+    let lab = lab(&spec(WEB), 80, IpvsSettings::default());
+    let mut other = server(2, 80, 1);
+    other.rip.addr = Addr::v6([0x20; 16]);
+    assert_eq!(
+        lab.engine.edit(|table| table.add_server(WEB, &other)),
+        Err(lb::Refusal::OtherFamily)
+    );
+    other.mode = "tun".into();
+    assert_eq!(
+        lab.engine.edit(|table| table.add_server(WEB, &other)),
+        Ok(())
+    );
+}

@@ -33,6 +33,7 @@ impl<P: Port> Administration<'_, P> {
             lb::Refusal::ServerExists => Refusal::ServerExists,
             lb::Refusal::NoSuchServer => Refusal::NoSuchServer,
             lb::Refusal::NoSuchScheduler => Refusal::NoScheduler,
+            lb::Refusal::OtherFamily => Refusal::Invalid,
             lb::Refusal::NoSuchMode => {
                 Refusal::Other("this version does not have the forwarding method".to_owned())
             }

@@ -1,18 +1,20 @@
-//! Keeps the steering program in step with the machine: own addresses and MACs come and go.
+//! Keeps the steering program in step with the machine, whose addresses and MACs come and go, and with the engine, whose
+//! services do.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{Builder, JoinHandle};
 use std::time::Duration;
 
-use lb_model::{InterfaceId, NextHops};
+use lb_model::{Addr, FlowKey, InterfaceId, NextHops};
 use lb_netlink::Kernel;
+use lb_runtime::Snapshot;
 use lb_xsk::{Control, Rules};
 
 use super::LiveError;
 use crate::Engine;
 
-/// How soon a stop is noticed.
+/// How soon a stop or another configuration is noticed.
 const PATIENCE: Duration = Duration::from_millis(50);
 
 /// The thread that follows; dropping it leaves all traffic to the kernel.
@@ -22,22 +24,28 @@ pub struct Follower {
 }
 
 impl Follower {
-    /// Steers the engine's traffic to its workers, and keeps doing so as the machine changes.
+    /// Steers the engine's traffic to its workers, and keeps doing so as the machine and the engine change.
     pub fn start(
         kernel: Kernel,
         mut control: Control,
         engine: Arc<Engine>,
     ) -> Result<Follower, LiveError> {
         let mut seen = kernel.next_hops().load_full();
-        control.set_rules(&engine.rules(&seen))?;
+        let mut followed = engine.snapshot();
+        control.set_rules(&rules(&followed, &seen))?;
+        kernel.watch(&servers(&followed));
         let stopping = Arc::new(AtomicBool::new(false));
         let stop = Arc::clone(&stopping);
         let follow = move || {
             while !stop.load(Ordering::Relaxed) {
                 let now = kernel.changed(&seen, PATIENCE);
-                if !Arc::ptr_eq(&now, &seen) {
-                    follow(&mut control, engine.rules(&now), &seen, &now);
-                    seen = now;
+                let snapshot = engine.snapshot();
+                if !Arc::ptr_eq(&snapshot, &followed) {
+                    kernel.watch(&servers(&snapshot));
+                }
+                if !Arc::ptr_eq(&snapshot, &followed) || !Arc::ptr_eq(&now, &seen) {
+                    follow(&mut control, &rules(&snapshot, &now), &seen, &now);
+                    (followed, seen) = (snapshot, now);
                 }
             }
         };
@@ -52,9 +60,38 @@ impl Follower {
     }
 }
 
+/// What goes to the workers: packets to services, and from servers whose replies come through us.
+fn rules(snapshot: &Snapshot, next_hops: &NextHops) -> Rules {
+    let mut rules = Rules {
+        locals: next_hops.locals().collect(),
+        ..Rules::default()
+    };
+    for service in snapshot.services() {
+        let Some(key) = service.key() else { continue };
+        rules.services.insert(key);
+        let replying = service.dests().iter().filter(|dest| {
+            let mode = &snapshot.modes()[usize::from(dest.mode())];
+            mode.reply(&FlowKey::UNKNOWN, dest.rip()).is_some()
+        });
+        rules
+            .servers
+            .extend(replying.map(|dest| (dest.rip(), key.protocol)));
+    }
+    rules
+}
+
+/// The addresses of all real servers.
+fn servers(snapshot: &Snapshot) -> Vec<Addr> {
+    let dests = snapshot
+        .services()
+        .iter()
+        .flat_map(|service| service.dests().iter());
+    dests.map(|dest| dest.rip().addr).collect()
+}
+
 /// What cannot be followed is said once, and tried again with the next change.
-fn follow(control: &mut Control, rules: Rules, before: &NextHops, now: &NextHops) {
-    if let Err(error) = control.set_rules(&rules) {
+fn follow(control: &mut Control, rules: &Rules, before: &NextHops, now: &NextHops) {
+    if let Err(error) = control.set_rules(rules) {
         tracing::error!("steering rules not renewed: {error}");
     }
     for (id, (old, new)) in (0..).zip(before.interfaces().iter().zip(now.interfaces())) {
