@@ -72,6 +72,27 @@ pub fn turn(data: &[u8]) {
     );
 }
 
+/// Any bytes as a capture: packets, then its end or an error; no packet is longer than the file.
+pub fn capture(data: &[u8]) {
+    let Ok(mut reader) = lb_capture::Reader::new(data) else {
+        return;
+    };
+    while let Ok(Some((record, interfaces))) = reader.read_record() {
+        assert!(record.bytes.len() <= data.len() && record.interface < interfaces.len());
+    }
+}
+
+/// Any words, one a line, as a command line of ipvsadm: a command, or a complaint with an exit code that ipvsadm has.
+pub fn ipvsadm(data: &[u8]) {
+    let Ok(text) = std::str::from_utf8(data) else {
+        return;
+    };
+    let words: Vec<&str> = text.split('\n').collect();
+    if let Err(error) = lb_ipvsadm::parse(&words, &lb_ipvsadm::NoNames) {
+        assert!([2, 255].contains(&error.exit_code()), "{error:?}");
+    }
+}
+
 fn frame(choice: u8, bytes: &[u8]) -> Vec<u8> {
     let syn = || pkt().ipv4(CIP, VIP).tcp(4000, 80).syn();
     let syn6 = || pkt().ipv6(CIP6, VIP6).tcp(4000, 80).syn();

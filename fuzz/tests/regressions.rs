@@ -4,9 +4,11 @@ use std::path::Path;
 
 type Target = fn(&[u8]);
 
-const TARGETS: [(&str, Target); 2] = [
+const TARGETS: [(&str, Target); 4] = [
     ("parse_classify", lb_fuzz::parse_classify),
     ("turn", lb_fuzz::turn),
+    ("capture", lb_fuzz::capture),
+    ("ipvsadm", lb_fuzz::ipvsadm),
 ];
 
 #[test]

@@ -55,7 +55,15 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ),
     (
         "lb-fuzz",
-        &["lb", "lb-wire", "lb-model", "lb-runtime", "lb-testkit"],
+        &[
+            "lb",
+            "lb-capture",
+            "lb-ipvsadm",
+            "lb-wire",
+            "lb-model",
+            "lb-runtime",
+            "lb-testkit",
+        ],
     ),
 ];
 
