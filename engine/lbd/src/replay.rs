@@ -166,25 +166,34 @@ impl<'a> Replay<'a> {
             );
         }
         self.announce(ingress, &name)?;
-        let explanation = if self.worker.port_mut().deliver(ingress, record.bytes) {
-            self.turn_once(now);
-            self.decided
+        let explanation = if !self.is_for_us(ingress, record.bytes) {
+            // As the XDP program does in front of a live engine.
+            Explanation::left_alone()
+        } else if self.worker.port_mut().deliver(ingress, record.bytes) {
+            self.worker.turn(now);
+            let decided = self
+                .decided
                 .lock()
                 .unwrap_or_else(PoisonError::into_inner)
-                .take()
+                .take();
+            decided.unwrap_or_else(Explanation::too_long)
         } else {
-            None
+            Explanation::too_long()
         };
         let out = self.write_sent(now)?;
         if let Some(explain) = &mut self.explain {
-            let explanation = explanation.unwrap_or_else(Explanation::too_long);
             explanation.write(explain, index, record.time, &name, &out)?;
         }
         Ok(())
     }
 
-    fn turn_once(&mut self, now: Time) {
-        self.worker.turn(now);
+    /// Whether a frame is addressed to the interface it came in on, or to a group.
+    fn is_for_us(&self, ingress: InterfaceId, frame: &[u8]) -> bool {
+        let name = &self.config.engine.interfaces[usize::from(ingress.0)];
+        let interfaces = &self.config.network.interfaces;
+        let own = interfaces.iter().find(|interface| interface.name == *name);
+        own.is_none_or(|own| frame.starts_with(&own.mac.0))
+            || frame.first().is_some_and(|first| first & 1 != 0)
     }
 
     fn ingress(

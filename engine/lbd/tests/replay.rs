@@ -76,10 +76,15 @@ fn replay(folder: &Path, capture: &[u8]) -> Output {
 
 #[test]
 fn a_capture_is_balanced_explained_and_listed_and_always_the_same() {
-    let syn = pkt().ipv4(CIP, VIP).tcp(4000, 80).syn();
-    let ack = pkt().ipv4(CIP, VIP).tcp(4000, 80);
-    let stranger = pkt().ipv4(CIP, VIP).tcp(4000, 22).syn();
-    let input = capture(&[(1, &syn), (2, &ack), (3, &stranger)]);
+    let mac = |last| lb::Mac([2, 0, 0, 0, 0, last]);
+    let ack = pkt()
+        .ethernet(mac(7), mac(0xc0))
+        .ipv4(CIP, VIP)
+        .tcp(4000, 80);
+    let syn = ack.clone().syn();
+    let stranger = ack.clone().tcp(4000, 22).syn();
+    let flooded = ack.clone().ethernet(mac(7), mac(0x99));
+    let input = capture(&[(1, &syn), (2, &ack), (3, &stranger), (4, &flooded)]);
     let folder = tempfile::tempdir().expect("a folder");
     let output = replay(folder.path(), &input);
 
@@ -120,7 +125,6 @@ fn a_capture_is_balanced_explained_and_listed_and_always_the_same() {
     let mut reader = Reader::new(&first[..]).expect("a capture");
     let (record, interfaces) = reader.read_record().expect("readable").expect("a packet");
     assert_eq!(interfaces[record.interface].name.as_deref(), Some("r"));
-    let mac = |last| lb::Mac([2, 0, 0, 0, 0, last]);
     let translated = syn
         .ethernet(mac(0xd0), mac(0x11))
         .ipv4(CIP, Ipv4Addr::new(10, 20, 0, 11));

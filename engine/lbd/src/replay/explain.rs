@@ -2,7 +2,7 @@
 
 use std::io::{self, Write};
 
-use lb::{DropReason, Observed, Time, Verdict};
+use lb::{DropReason, Observed, PuntReason, Time, Verdict};
 use serde::Serialize;
 
 /// What was decided about one packet.
@@ -51,6 +51,16 @@ impl Explanation {
                 Some(_) if observed.packet.opened => "new",
                 Some(_) => "hit",
             },
+        }
+    }
+
+    /// Of a packet for somebody else's interface, which a switch flooded.
+    pub fn left_alone() -> Explanation {
+        Explanation {
+            verdict: "pass",
+            reason: Some(PuntReason::NotOurs.name()),
+            conn: "none",
+            ..Explanation::default()
         }
     }
 
