@@ -98,6 +98,21 @@ impl Engine {
         self.snapshots.load_full()
     }
 
+    /// Whether replies of any server come through us.
+    #[cfg(feature = "live")]
+    pub(crate) fn sees_replies(&self) -> bool {
+        let snapshot = self.snapshots.load();
+        let mut dests = snapshot
+            .services()
+            .iter()
+            .flat_map(|service| service.dests().iter());
+        dests.any(|dest| {
+            let mode = &snapshot.modes()[usize::from(dest.mode())];
+            mode.reply(&lb_model::FlowKey::UNKNOWN, dest.rip())
+                .is_some()
+        })
+    }
+
     /// The counters of all workers, as of some recent turn of each.
     pub fn counters(&self) -> Counters {
         let mut sum = Counters::default();
@@ -105,5 +120,26 @@ impl Engine {
             sum.add(&worker.load());
         }
         sum
+    }
+}
+
+#[cfg(all(test, feature = "live"))]
+mod tests {
+    use super::*;
+    use crate::ServiceConfig;
+    use lb_model::Protocol;
+
+    #[test]
+    fn replies_are_seen_where_a_server_is_translated_to() {
+        for (mode, expected) in [("dr", false), ("tun", false), ("nat", true)] {
+            let vip = "10.0.0.100:80".parse().expect("valid");
+            let service = ServiceConfig::new(vip, Protocol::Tcp, "rr", mode);
+            let without = Config::default().with_service(service.clone());
+            let with = service.with_server("10.1.0.11:80".parse().expect("valid"), 1);
+            let with = Config::default().with_service(with);
+            let sees = |config| Engine::new(config).expect("valid").sees_replies();
+            assert!(!sees(&without));
+            assert_eq!(sees(&with), expected, "{mode}");
+        }
     }
 }

@@ -83,10 +83,7 @@ impl Balancer {
         let kernel = Kernel::start(&config.engine.interfaces)?;
         let Xsk { ports, control, .. } = Xsk::open(&XskConfig {
             interfaces: config.engine.interfaces.clone(),
-            workers: match config.engine.workers {
-                Workers::Auto => None,
-                Workers::Count(count) => Some(count.into()),
-            },
+            workers: workers(config, &engine),
             ..XskConfig::default()
         })?;
         let next_hops = kernel.next_hops();
@@ -144,6 +141,30 @@ impl Balancer {
 impl Drop for Balancer {
     fn drop(&mut self) {
         self.end();
+    }
+}
+
+/// How many workers share the queues; `None`: one for each.
+///
+/// Conns belong to one worker, and a NIC delivers replies on another queue than requests: where replies come through us,
+/// one worker for all queues is the number that works.
+fn workers(config: &Config, engine: &Engine) -> Option<u32> {
+    let sees_replies = engine.sees_replies();
+    match config.engine.workers {
+        Workers::Auto if sees_replies => {
+            tracing::info!("one worker for all queues: replies may come in on any of them");
+            Some(1)
+        }
+        Workers::Auto => None,
+        Workers::Count(count) => {
+            if sees_replies && count > 1 {
+                tracing::warn!(
+                    "workers = {count}, but a reply that comes in on another worker's queue finds no conn; \
+                     use workers = 1 where replies come through the balancer"
+                );
+            }
+            Some(count.into())
+        }
     }
 }
 
