@@ -26,20 +26,11 @@ fn ten_thousand_connections_through_one_armed_dr() {
     ten_thousand_connections(Topology::OneArmed, Mode::Dr);
 }
 
-#[test]
-fn replies_find_their_conns_whichever_queue_they_come_in_on() {
-    connections(Topology::TwoArmed, Mode::Nat, 2);
-}
-
 fn ten_thousand_connections(topology: Topology, mode: Mode) {
-    connections(topology, mode, 1);
-}
-
-fn connections(topology: Topology, mode: Mode, queues: u32) {
     if !available() {
         return;
     }
-    let rig = Rig::start_on_queues(topology, mode, queues);
+    let rig = Rig::start(topology, mode);
     let tally = HttpTally::collect(&rig.lab.client, web(), REQUESTS).expect("curl");
     let servers = rig.lab.servers.len() as u64;
     let log = rig.finish();

@@ -55,15 +55,7 @@ pub struct Rig {
 impl Rig {
     /// Makes a lab for `mode`, starts the servers, then `lbd`.
     pub fn start(topology: Topology, mode: Mode) -> Rig {
-        Rig::start_on_queues(topology, mode, 1)
-    }
-
-    /// The same, with so many queues to each of the balancer's interfaces.
-    pub fn start_on_queues(topology: Topology, mode: Mode, queues: u32) -> Rig {
-        let (lab, scratch) = (
-            lab(topology, mode, queues),
-            Scratch::new().expect("a folder"),
-        );
+        let (lab, scratch) = (lab(topology, mode), Scratch::new().expect("a folder"));
         let servers = (0..lab.servers.len())
             .map(|index| servers(&lab, mode, index, &scratch))
             .collect();
@@ -113,16 +105,12 @@ impl Rig {
 }
 
 /// A lab whose servers' replies take the way that `mode` needs.
-fn lab(topology: Topology, mode: Mode, queues: u32) -> Lab {
+fn lab(topology: Topology, mode: Mode) -> Lab {
     let replies = match mode {
         Mode::Dr => Replies::Direct,
         Mode::Nat => Replies::ThroughBalancer,
     };
-    let plan = Plan {
-        queues,
-        ..Plan::new(topology, replies)
-    };
-    Lab::new(plan).expect("a lab")
+    Lab::new(Plan::new(topology, replies)).expect("a lab")
 }
 
 fn start_lbd(lab: &Lab, config: &str) -> Balancer {
