@@ -20,3 +20,44 @@ pub use tun::Tunnel;
 pub fn builtin() -> Vec<Arc<dyn Mode>> {
     vec![Arc::new(DirectRouting), Arc::new(Nat), Arc::new(Tunnel)]
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use lb_model::{Conn, Dest, Direction, Endpoint, FlowKey, Protocol};
+
+    #[test]
+    fn every_mode_says_what_its_packets_look_like_on_the_other_side() {
+        let end = |text: &str| text.parse::<Endpoint>().expect("valid");
+        let (cip, vip, rip) = ("192.0.2.1:4000", "10.0.0.100:80", "10.1.0.11:8080");
+        let to_client = (end(vip), end(cip));
+        let cases = [
+            ("dr", (end(cip), end(vip)), to_client),
+            ("nat", (end(cip), end(rip)), to_client),
+            ("tun", (end(cip), end(vip)), to_client),
+        ];
+        for (name, inbound, outbound) in cases {
+            let modes = builtin();
+            let mode = modes.iter().find(|mode| mode.name() == name);
+            let mode = mode.expect("built in");
+            let flow = FlowKey {
+                source: end(cip),
+                destination: end(vip),
+                protocol: Protocol::Tcp,
+            };
+            let conn = Conn {
+                flow,
+                dest: Arc::new(Dest::new(end(rip), 1)),
+                rip: end(rip),
+                reply: mode.reply(&flow, end(rip)),
+                mode: 0,
+            };
+            assert_eq!(mode.endpoints(&conn, Direction::Inbound), inbound, "{name}");
+            assert_eq!(
+                mode.endpoints(&conn, Direction::Outbound),
+                outbound,
+                "{name}"
+            );
+        }
+    }
+}

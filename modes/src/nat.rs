@@ -15,7 +15,7 @@
 //!
 //! Ports can be mapped. The server needs no VIP, but must route its replies through us.
 
-use lb_model::{Direction, Endpoint, FlowKey, Mode, NextHops, Work};
+use lb_model::{Conn, Direction, Endpoint, FlowKey, Mode, NextHops, Work};
 
 use crate::translate::{replace_destination, replace_source};
 
@@ -37,6 +37,13 @@ impl Mode for Nat {
             destination: flow.source,
             protocol: flow.protocol,
         })
+    }
+
+    fn endpoints(&self, conn: &Conn, direction: Direction) -> (Endpoint, Endpoint) {
+        match direction {
+            Direction::Inbound => (conn.flow.source, conn.rip),
+            Direction::Outbound => (conn.flow.destination, conn.flow.source),
+        }
     }
 
     fn rewrite(&self, group: &mut [Work<'_>], _next_hops: &NextHops) {

@@ -22,6 +22,15 @@ pub trait Mode: Send + Sync {
     /// `None` if they do not come through us.
     fn reply(&self, flow: &FlowKey, rip: Endpoint) -> Option<FlowKey>;
 
+    /// Source and destination of the conn's packets after this mode has rewritten them in this direction: what an ICMP
+    /// error about such a packet quotes. Both ends as they came, unless the mode replaces one.
+    fn endpoints(&self, conn: &Conn, direction: Direction) -> (Endpoint, Endpoint) {
+        match direction {
+            Direction::Inbound => (conn.flow.source, conn.flow.destination),
+            Direction::Outbound => (conn.flow.destination, conn.flow.source),
+        }
+    }
+
     /// Rewrites packets of this mode's conns and sets where each is routed to
     /// ([`Packet::route_to`]). A packet that cannot be rewritten gets a verdict instead. `next_hops` is for modes that
     /// send under an address of ours.
