@@ -82,6 +82,16 @@ pub fn capture(data: &[u8]) {
     }
 }
 
+/// Any text as a configuration file: a configuration, or a drawing of what is wrong with it.
+pub fn config(data: &[u8]) {
+    let Ok(text) = std::str::from_utf8(data) else {
+        return;
+    };
+    if let Err(refusal) = lb_config::parse("lbd.toml".into(), text.into()) {
+        assert!(!refusal.to_string().is_empty());
+    }
+}
+
 /// Any words, one a line, as a command line of ipvsadm: a command, or a complaint with an exit code that ipvsadm has.
 pub fn ipvsadm(data: &[u8]) {
     let Ok(text) = std::str::from_utf8(data) else {

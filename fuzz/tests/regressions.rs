@@ -4,11 +4,12 @@ use std::path::Path;
 
 type Target = fn(&[u8]);
 
-const TARGETS: [(&str, Target); 4] = [
+const TARGETS: [(&str, Target); 5] = [
     ("parse_classify", lb_fuzz::parse_classify),
     ("turn", lb_fuzz::turn),
     ("capture", lb_fuzz::capture),
     ("ipvsadm", lb_fuzz::ipvsadm),
+    ("config", lb_fuzz::config),
 ];
 
 #[test]

@@ -2,7 +2,6 @@
 
 mod administration;
 mod arguments;
-mod config;
 mod logging;
 mod replay;
 mod rights;
@@ -57,7 +56,7 @@ fn replay(config: &Path, files: &replay::Files) -> Result<(), Failed> {
 }
 
 fn load(file: &Path) -> Result<lb::Config, Failed> {
-    config::load(file).map_err(|refusal| {
+    lb_config::load(file).map_err(|refusal| {
         anstream::eprintln!("{}", refusal.draw(&Renderer::styled()));
         Failed
     })

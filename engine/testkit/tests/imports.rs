@@ -35,7 +35,8 @@ const ALLOWED: &[(&str, &[&str])] = &[
             "lb-modes",
         ],
     ),
-    ("lbd", &["lb", "lb-capture", "lb-ipvsadm"]),
+    ("lb-config", &["lb"]),
+    ("lbd", &["lb", "lb-config", "lb-capture", "lb-ipvsadm"]),
     ("lb-testkit", &["lb-wire", "lb-model"]),
     // Stages are measured one by one, next to bare sockets, so the benches see every layer.
     (
@@ -58,6 +59,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
         &[
             "lb",
             "lb-capture",
+            "lb-config",
             "lb-ipvsadm",
             "lb-wire",
             "lb-model",

@@ -11,6 +11,7 @@ mod network;
 mod schema;
 mod section;
 
+use std::fmt;
 use std::fs::File;
 use std::io::{self, Read};
 use std::path::Path;
@@ -29,13 +30,16 @@ pub fn load(path: &Path) -> Result<Config, Refusal> {
     let name = path.display().to_string();
     match read(path) {
         Ok(text) => parse(name, text),
-        Err(why) => Err(Refusal::Unreadable { name, why }),
+        Err(why) => Err(Refusal(Reason::Unreadable { name, why })),
     }
 }
 
-/// Why a configuration was not taken.
+/// Why a configuration was not taken; shown, it is what [`draw`](Refusal::draw) draws, without colours.
 #[derive(Debug)]
-pub enum Refusal {
+pub struct Refusal(Reason);
+
+#[derive(Debug)]
+enum Reason {
     Unreadable {
         name: String,
         why: io::Error,
@@ -50,18 +54,26 @@ pub enum Refusal {
 impl Refusal {
     /// As a compiler would show it: each mistake with its line.
     pub fn draw(&self, renderer: &Renderer) -> String {
-        match self {
-            Refusal::Unreadable { name, why } => {
+        match &self.0 {
+            Reason::Unreadable { name, why } => {
                 let title = format!("cannot read {name}: {why}");
                 renderer.render(&[Group::with_title(Level::ERROR.primary_title(title))])
             }
-            Refusal::Faulty { name, text, faults } => {
+            Reason::Faulty { name, text, faults } => {
                 let drawings = faults.iter().map(|f| f.draw(name, text, renderer));
                 drawings.collect::<Vec<_>>().join("\n\n")
             }
         }
     }
 }
+
+impl fmt::Display for Refusal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.draw(&Renderer::plain()))
+    }
+}
+
+impl std::error::Error for Refusal {}
 
 fn read(path: &Path) -> io::Result<String> {
     let mut bytes = Vec::new();
@@ -81,7 +93,8 @@ fn read(path: &Path) -> io::Result<String> {
     })
 }
 
-fn parse(name: String, text: String) -> Result<Config, Refusal> {
+/// Reads `text`, which errors call `name`, and checks it as [`load`] does.
+pub fn parse(name: String, text: String) -> Result<Config, Refusal> {
     let mut faults = Faults::new(&text);
     match DeTable::parse(&text) {
         Err(error) => faults.syntax(error.message(), error.span()),
@@ -101,7 +114,7 @@ fn parse(name: String, text: String) -> Result<Config, Refusal> {
         }
     }
     let faults = faults.into_sorted();
-    Err(Refusal::Faulty { name, text, faults })
+    Err(Refusal(Reason::Faulty { name, text, faults }))
 }
 
 #[cfg(test)]
