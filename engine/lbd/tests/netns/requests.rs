@@ -1,37 +1,48 @@
 //! Short HTTP connections: everybody gets an answer, every server its share.
 
-use lb_testkit::netns::{HttpTally, Topology, available, server_name};
+use lb_testkit::netns::{Family, HttpTally, Topology, available, server_name};
 
-use crate::rig::{Mode, Rig, web};
+use crate::rig::{Mode, Rig, WEB, service_in};
 
 const REQUESTS: u64 = 10_000;
 
 #[test]
 fn ten_thousand_connections_through_two_armed_nat() {
-    ten_thousand_connections(Topology::TwoArmed, Mode::Nat);
+    ten_thousand_connections(Topology::TwoArmed, Mode::Nat, Family::V4);
+}
+
+#[test]
+fn ten_thousand_connections_through_two_armed_nat_in_ipv6() {
+    ten_thousand_connections(Topology::TwoArmed, Mode::Nat, Family::V6);
 }
 
 #[test]
 fn ten_thousand_connections_through_one_armed_nat() {
-    ten_thousand_connections(Topology::OneArmed, Mode::Nat);
+    ten_thousand_connections(Topology::OneArmed, Mode::Nat, Family::V4);
 }
 
 #[test]
 fn ten_thousand_connections_through_two_armed_dr() {
-    ten_thousand_connections(Topology::TwoArmed, Mode::Dr);
+    ten_thousand_connections(Topology::TwoArmed, Mode::Dr, Family::V4);
 }
 
 #[test]
 fn ten_thousand_connections_through_one_armed_dr() {
-    ten_thousand_connections(Topology::OneArmed, Mode::Dr);
+    ten_thousand_connections(Topology::OneArmed, Mode::Dr, Family::V4);
 }
 
-fn ten_thousand_connections(topology: Topology, mode: Mode) {
+#[test]
+fn ten_thousand_connections_through_one_armed_dr_in_ipv6() {
+    ten_thousand_connections(Topology::OneArmed, Mode::Dr, Family::V6);
+}
+
+fn ten_thousand_connections(topology: Topology, mode: Mode, family: Family) {
     if !available() {
         return;
     }
     let rig = Rig::start(topology, mode);
-    let tally = HttpTally::collect(&rig.lab.client, web(), REQUESTS).expect("curl");
+    let web = service_in(family, WEB);
+    let tally = HttpTally::collect(&rig.lab.client, web, REQUESTS).expect("curl");
     let servers = rig.lab.servers.len() as u64;
     let log = rig.finish();
     assert_eq!(

@@ -4,8 +4,8 @@ use std::net::SocketAddr;
 use std::path::Path;
 
 use lb_testkit::netns::{
-    BALANCER, Balancer, Lab, LineServer, Plan, Replies, Scratch, Service, SinkServer, Topology,
-    UdpServer, VIP, WebServer, server_address, server_name,
+    BALANCER, Balancer, Family, Lab, LineServer, Plan, Replies, Scratch, Service, SinkServer,
+    Topology, UdpServer, VIP, WebServer, server_name,
 };
 
 /// How packets are forwarded.
@@ -15,6 +15,31 @@ pub enum Mode {
     Dr,
     /// To the server's address and another port; the servers answer through the balancer.
     Nat,
+}
+
+impl Mode {
+    fn name(self) -> &'static str {
+        match self {
+            Mode::Dr => "dr",
+            Mode::Nat => "nat",
+        }
+    }
+
+    /// The way that the servers' replies must take.
+    fn replies(self) -> Replies {
+        match self {
+            Mode::Dr => Replies::Direct,
+            Mode::Nat => Replies::ThroughBalancer,
+        }
+    }
+
+    /// Where the servers serve the service's `port`.
+    fn server_port(self, port: u16) -> u16 {
+        match self {
+            Mode::Dr => port,
+            Mode::Nat => port + 8000,
+        }
+    }
 }
 
 /// The service that nginx serves.
@@ -29,12 +54,17 @@ pub fn ssh() -> SocketAddr {
     (BALANCER, 22).into()
 }
 
-/// A service as clients see it.
+/// A service in IPv4 as clients see it.
 pub fn service(port: u16) -> SocketAddr {
-    (VIP, port).into()
+    service_in(Family::V4, port)
 }
 
-/// The web service as clients see it.
+/// A service as clients see it.
+pub fn service_in(family: Family, port: u16) -> SocketAddr {
+    (family.vip(), port).into()
+}
+
+/// The web service in IPv4 as clients see it.
 pub fn web() -> SocketAddr {
     service(WEB)
 }
@@ -48,16 +78,17 @@ pub struct Rig {
     /// A folder whose files the web servers offer under `/files/`.
     pub scratch: Scratch,
     config: String,
-    _servers: Vec<(WebServer, SinkServer, UdpServer)>,
+    _servers: Vec<Servers>,
     _ssh: LineServer,
 }
 
 impl Rig {
     /// Makes a lab for `mode`, starts the servers, then `lbd`.
     pub fn start(topology: Topology, mode: Mode) -> Rig {
-        let (lab, scratch) = (lab(topology, mode), Scratch::new().expect("a folder"));
+        let lab = Lab::new(Plan::new(topology, mode.replies())).expect("a lab");
+        let scratch = Scratch::new().expect("a folder");
         let servers = (0..lab.servers.len())
-            .map(|index| servers(&lab, mode, index, &scratch))
+            .map(|index| Servers::start(&lab, mode, index, &scratch))
             .collect();
         let ssh = LineServer::start(&lab.balancer, ssh()).expect("a server");
         let config = lab.config(&services(mode));
@@ -104,57 +135,49 @@ impl Rig {
     }
 }
 
-/// A lab whose servers' replies take the way that `mode` needs.
-fn lab(topology: Topology, mode: Mode) -> Lab {
-    let replies = match mode {
-        Mode::Dr => Replies::Direct,
-        Mode::Nat => Replies::ThroughBalancer,
-    };
-    Lab::new(Plan::new(topology, replies)).expect("a lab")
-}
-
 fn start_lbd(lab: &Lab, config: &str) -> Balancer {
     Balancer::start(lab, Path::new(env!("CARGO_BIN_EXE_lbd")), config).expect("lbd")
 }
 
-/// The services of a rig; NAT maps every port to another one, DR cannot.
-fn services(mode: Mode) -> [Service; 3] {
-    let service = |protocol, port| match mode {
-        Mode::Dr => Service {
-            mode: "dr",
-            protocol,
-            port,
-            server_port: port,
-        },
-        Mode::Nat => Service {
-            mode: "nat",
-            protocol,
-            port,
-            server_port: port + 8000,
-        },
-    };
-    [
-        service("tcp", WEB),
-        service("tcp", SINK),
-        service("udp", UDP),
-    ]
+/// The services of a rig, in both families; NAT maps every port to another one, DR cannot.
+fn services(mode: Mode) -> Vec<Service> {
+    let mut services = Vec::new();
+    for family in Family::BOTH {
+        for (protocol, port) in [("tcp", WEB), ("tcp", SINK), ("udp", UDP)] {
+            let service = Service::new(mode.name(), protocol, port).in_family(family);
+            services.push(Service {
+                server_port: mode.server_port(port),
+                ..service
+            });
+        }
+    }
+    services
 }
 
-fn servers(
-    lab: &Lab,
-    mode: Mode,
-    index: usize,
-    scratch: &Scratch,
-) -> (WebServer, SinkServer, UdpServer) {
-    let (namespace, name) = (&lab.servers[index], server_name(index));
-    let address = match mode {
-        Mode::Dr => VIP,
-        Mode::Nat => server_address(index),
-    };
-    let [web, sink, udp] = services(mode).map(|service| service.server_port);
-    (
-        WebServer::start(namespace, &name, web, scratch).expect("nginx"),
-        SinkServer::start(namespace, (address, sink).into()).expect("a server"),
-        UdpServer::start(namespace, &name, (address, udp).into()).expect("a server"),
-    )
+/// What runs on one server, for services in both families.
+struct Servers {
+    _web: WebServer,
+    _sinks: Vec<SinkServer>,
+    _udp: Vec<UdpServer>,
+}
+
+impl Servers {
+    fn start(lab: &Lab, mode: Mode, index: usize, scratch: &Scratch) -> Servers {
+        let (namespace, name) = (&lab.servers[index], server_name(index));
+        let on = |family: Family, port| {
+            let address = match lab.plan.replies {
+                Replies::Direct => family.vip(),
+                Replies::ThroughBalancer | Replies::ToBalancer => family.server(index),
+            };
+            (address, mode.server_port(port)).into()
+        };
+        let web = WebServer::start(namespace, &name, mode.server_port(WEB), scratch);
+        let sinks = Family::BOTH.map(|family| SinkServer::start(namespace, on(family, SINK)));
+        let udp = Family::BOTH.map(|family| UdpServer::start(namespace, &name, on(family, UDP)));
+        Servers {
+            _web: web.expect("nginx"),
+            _sinks: sinks.into_iter().map(|s| s.expect("a server")).collect(),
+            _udp: udp.into_iter().map(|s| s.expect("a server")).collect(),
+        }
+    }
 }

@@ -1,8 +1,10 @@
-//! Datagrams and their answers.
+//! Datagrams and their answers, in both address families.
 
-use lb_testkit::netns::{Topology, available, server_name, udp_requests};
+use std::collections::BTreeMap;
 
-use crate::rig::{Mode, Rig, UDP, service};
+use lb_testkit::netns::{Family, Topology, available, server_name, udp_requests};
+
+use crate::rig::{Mode, Rig, UDP, service_in};
 
 const REQUESTS: u64 = 600;
 
@@ -31,16 +33,19 @@ fn datagrams_are_answered(topology: Topology, mode: Mode) {
         return;
     }
     let rig = Rig::start(topology, mode);
-    let tally = udp_requests(&rig.lab.client, service(UDP), REQUESTS).expect("sockets");
     let servers = rig.lab.servers.len();
-    let even = (0..servers)
+    let even: BTreeMap<String, u64> = (0..servers)
         .map(|index| (server_name(index), REQUESTS / servers as u64))
         .collect();
-    assert_eq!(
-        (tally.failures, tally.answers),
-        (0, even),
-        "{}",
-        rig.lbd.log()
-    );
+    for family in Family::BOTH {
+        let service = service_in(family, UDP);
+        let tally = udp_requests(&rig.lab.client, service, REQUESTS).expect("sockets");
+        assert_eq!(
+            (tally.failures, &tally.answers),
+            (0, &even),
+            "{}",
+            rig.lbd.log()
+        );
+    }
     rig.finish();
 }

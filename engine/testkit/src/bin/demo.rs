@@ -9,7 +9,7 @@ use std::process::ExitCode;
 use std::time::Instant;
 
 use lb_testkit::netns::{
-    Balancer, HttpTally, Lab, Plan, Replies, Scratch, Service, Topology, VIP, WebServer,
+    Balancer, Family, HttpTally, Lab, Plan, Replies, Scratch, Service, Topology, WebServer,
     server_name, skip_reason,
 };
 
@@ -17,24 +17,24 @@ const REQUESTS: u64 = 3_000;
 const SERVERS: usize = 3;
 
 /// The labs shown; NAT also maps the port.
-const SHOWN: [(Topology, Service); 4] = [
-    (Topology::TwoArmed, DR),
-    (Topology::OneArmed, DR),
-    (Topology::TwoArmed, NAT),
-    (Topology::OneArmed, NAT),
+const SHOWN: [(Topology, &str); 4] = [
+    (Topology::TwoArmed, "dr"),
+    (Topology::OneArmed, "dr"),
+    (Topology::TwoArmed, "nat"),
+    (Topology::OneArmed, "nat"),
 ];
-const DR: Service = Service {
-    mode: "dr",
-    protocol: "tcp",
-    port: 80,
-    server_port: 80,
-};
-const NAT: Service = Service {
-    mode: "nat",
-    protocol: "tcp",
-    port: 80,
-    server_port: 8080,
-};
+
+/// The service shown in a mode.
+fn service(mode: &'static str, family: Family) -> Service {
+    let service = Service::new(mode, "tcp", 80).in_family(family);
+    match mode {
+        "nat" => Service {
+            server_port: 8080,
+            ..service
+        },
+        _ => service,
+    }
+}
 
 const WHERE_NEXT: &str = "
 Where to look next:
@@ -66,21 +66,23 @@ fn show(out: &mut impl Write) -> Result<bool, Box<dyn Error>> {
     writeln!(
         out,
         "\nA client, {SERVERS} nginx servers and lbd, each in a network namespace of its own, joined by veth pairs;\n\
-         {REQUESTS} curl requests to http://{VIP}/ per line, each on a new TCP connection.\n"
+         {REQUESTS} curl requests per line, each on a new TCP connection.\n"
     )?;
     writeln!(out, "{}", heading())?;
     let (mut failures, mut config) = (0, String::new());
-    for (topology, service) in SHOWN {
-        let run = Run::new(&lbd, topology, service)?;
-        writeln!(out, "{}", run.line())?;
-        if let Some(failure) = &run.tally.first_failure {
-            writeln!(
-                out,
-                "      the first failure, as curl reports it: {failure}"
-            )?;
+    for (topology, mode) in SHOWN {
+        for family in Family::BOTH {
+            let run = Run::new(&lbd, topology, service(mode, family))?;
+            writeln!(out, "{}", run.line())?;
+            if let Some(failure) = &run.tally.first_failure {
+                writeln!(
+                    out,
+                    "      the first failure, as curl reports it: {failure}"
+                )?;
+            }
+            failures += run.tally.failures;
+            config = run.config;
         }
-        failures += run.tally.failures;
-        config = run.config;
     }
     writeln!(out, "\nThe last line's configuration:\n")?;
     for line in config.lines() {
@@ -119,7 +121,7 @@ impl Run {
         let config = lab.config(&[service]);
         let mut balancer = Balancer::start(&lab, lbd, &config)?;
         let start = Instant::now();
-        let tally = HttpTally::collect(&lab.client, (VIP, service.port).into(), REQUESTS)?;
+        let tally = HttpTally::collect(&lab.client, service.address(), REQUESTS)?;
         let seconds = start.elapsed().as_secs_f64();
         let status = balancer.terminate()?;
         if !status.success() {
@@ -138,6 +140,7 @@ impl Run {
         let topology = match self.topology {
             Topology::OneArmed => "one-armed",
             Topology::TwoArmed => "two-armed",
+            Topology::Routed => "routed",
         };
         let requests = (self.tally.answers.values().sum::<u64>() + self.tally.failures).to_string();
         let per_server = (0..SERVERS).map(|index| {
@@ -155,6 +158,7 @@ impl Run {
         let failures = self.tally.failures.to_string();
         row(
             self.service.mode,
+            &self.service.family.to_string(),
             topology,
             "rr",
             &requests,
@@ -169,6 +173,7 @@ fn heading() -> String {
     let servers = (0..SERVERS).map(server_name);
     row(
         "mode",
+        "family",
         "wiring",
         "scheduler",
         "requests",
@@ -179,8 +184,10 @@ fn heading() -> String {
 }
 
 /// Words to the left, numbers to the right.
+#[allow(clippy::too_many_arguments, reason = "one for each column")]
 fn row(
     mode: &str,
+    family: &str,
     wiring: &str,
     scheduler: &str,
     requests: &str,
@@ -190,6 +197,6 @@ fn row(
 ) -> String {
     let servers: String = servers.map(|server| format!("  {server:>8}")).collect();
     format!(
-        "{mode:<4}  {wiring:<9}  {scheduler:<9}  {requests:>8}{servers}  {failures:>8}  {rate:>10}"
+        "{mode:<4}  {family:<6}  {wiring:<9}  {scheduler:<9}  {requests:>8}{servers}  {failures:>8}  {rate:>10}"
     )
 }

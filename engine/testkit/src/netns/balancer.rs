@@ -1,13 +1,14 @@
 //! `lbd` in a lab.
 
-use std::fmt::Write;
+use std::fmt::{self, Write};
+use std::net::SocketAddr;
 use std::path::Path;
 use std::process::{Command, ExitStatus};
 use std::time::Duration;
 
 use nix::sys::signal::Signal;
 
-use super::{Error, Lab, Process, Scratch, VIP, server_address};
+use super::{Error, Family, Lab, Process, Scratch};
 
 /// How long `lbd` may take to start or to stop.
 const LIMIT: Duration = Duration::from_secs(60);
@@ -15,17 +16,56 @@ const LIMIT: Duration = Duration::from_secs(60);
 /// What `lbd` logs once everything is set up.
 const READY: &str = "balancing";
 
-/// One virtual service at [`VIP`], with every server of the lab behind it.
+/// One virtual service, with every server of the lab behind it.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Service {
-    /// `dr` or `nat`.
+    /// `dr`, `nat`, …
     pub mode: &'static str,
     /// `tcp` or `udp`.
     pub protocol: &'static str,
+    /// Its address is the lab's VIP of this family.
+    pub family: Family,
     /// Where clients find it.
     pub port: u16,
+    /// Which addresses of the servers it uses.
+    pub server_family: Family,
     /// Where the servers serve it.
     pub server_port: u16,
+    /// More lines of its `[[service]]`.
+    pub more: &'static str,
+    /// More lines of each `[[service.server]]`.
+    pub more_of_server: &'static str,
+}
+
+impl Service {
+    /// A service in IPv4 that servers serve at its own port.
+    pub fn new(mode: &'static str, protocol: &'static str, port: u16) -> Service {
+        Service {
+            mode,
+            protocol,
+            family: Family::V4,
+            port,
+            server_family: Family::V4,
+            server_port: port,
+            more: "",
+            more_of_server: "",
+        }
+    }
+
+    /// The service in `family`, its servers too.
+    #[must_use]
+    pub fn in_family(self, family: Family) -> Service {
+        Service {
+            family,
+            server_family: family,
+            ..self
+        }
+    }
+
+    /// Where clients find it.
+    pub fn address(&self) -> SocketAddr {
+        (self.family.vip(), self.port).into()
+    }
 }
 
 /// A running `lbd`.
@@ -82,31 +122,36 @@ impl Balancer {
 }
 
 impl Lab {
-    /// A configuration of `lbd` for this lab: round robin, the service's address put on `eth0`.
+    /// A configuration of `lbd` for this lab: round robin, the services' addresses put on `eth0`.
     pub fn config(&self, services: &[Service]) -> String {
         let mut config = format!("[engine]\ninterfaces = {:?}\n", self.interfaces());
         for service in services {
-            let Service {
-                mode,
-                protocol,
-                port,
-                server_port,
-            } = service;
-            let written = write!(
-                config,
-                "\n[[service]]\nvip = \"{VIP}:{port}\"\nprotocol = \"{protocol}\"\nscheduler = \"rr\"\n\
-                 mode = \"{mode}\"\nvip_interface = \"eth0\"\n"
-            );
+            let written = self.write_service(&mut config, service);
             written.expect("a String takes everything");
-            for index in 0..self.servers.len() {
-                let rip = server_address(index);
-                let written = write!(
-                    config,
-                    "[[service.server]]\nrip = \"{rip}:{server_port}\"\nweight = 1\n"
-                );
-                written.expect("a String takes everything");
-            }
         }
         config
+    }
+
+    fn write_service(&self, config: &mut String, service: &Service) -> fmt::Result {
+        writeln!(
+            config,
+            "\n[[service]]\nvip = \"{}\"\nprotocol = \"{}\"\nscheduler = \"rr\"\nmode = \"{}\"\n\
+             vip_interface = \"eth0\"",
+            service.address(),
+            service.protocol,
+            service.mode
+        )?;
+        if !service.more.is_empty() {
+            writeln!(config, "{}", service.more)?;
+        }
+        for index in 0..self.servers.len() {
+            let rip = service.server_family.server(index);
+            let rip = SocketAddr::new(rip, service.server_port);
+            writeln!(config, "[[service.server]]\nrip = \"{rip}\"\nweight = 1")?;
+            if !service.more_of_server.is_empty() {
+                writeln!(config, "{}", service.more_of_server)?;
+            }
+        }
+        Ok(())
     }
 }

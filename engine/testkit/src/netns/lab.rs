@@ -1,14 +1,6 @@
-//! A client, a balancer and servers.
+//! A client, a balancer and servers, with IPv4 and IPv6 side by side.
 //!
-//! The addresses are the same in every wiring; only the cables and the servers' routes differ.
-//!
-//! | who | client side, 10.0.0.0/24 | server side, 10.1.0.0/24 |
-//! | --- | --- | --- |
-//! | client | 10.0.0.1 | |
-//! | balancer | 10.0.0.254 | 10.1.0.254 |
-//! | router | 10.0.0.253 | 10.1.0.253 |
-//! | server-1, server-2, … | | 10.1.0.11, 10.1.0.12, … |
-//! | virtual services | 10.0.0.100 | |
+//! Who has which address is told in [`Family`]; the wirings differ in cables and in the servers' routes.
 //!
 //! Two-armed:
 //!
@@ -29,55 +21,56 @@
 //!  (eth0)
 //! ```
 //!
-//! `front` and `back` are bridges in namespaces of their own; every interface towards them is called `eth0`
-//! (or `eth1`, the second one).
+//! Routed, the servers behind a router from the balancer's point of view; the router's own way to the client is there
+//! only where replies are to take it:
+//!
+//! ```text
+//!           front                       between                       back
+//!  client ──┤   ├── eth0 balancer eth1 ──┤   ├── eth2 router eth1 ──┤   ├── server-1
+//!           │   │                                     eth0           │   ├── server-2
+//!           │   ├────────────────────────────────────────┘           │   ├── server-3
+//! ```
+//!
+//! `front`, `between` and `back` are bridges in namespaces of their own; every interface towards them is called `eth0`
+//! (or `eth1`, `eth2`).
 //!
 //! Where the servers' replies go is [`Replies`]. Through the balancer, as NAT needs it: it is their default
-//! gateway, also on the shared segment of the one-armed lab, where it is the only way between the two subnets.
-//! Directly, as DR needs it: in the two-armed lab by way of the router, in the one-armed lab over the segment
-//! (the client's subnet is on-link for the servers); the servers then hold the service's address on their
-//! loopback, without answering ARP for it.
+//! gateway, or their gateway's, also on the shared segment of the one-armed lab, where it is the only way between the two
+//! subnets. Directly, as DR, TUN and ENAT need it: by way of the router, in the one-armed lab over the segment
+//! (the client's subnet is on-link for the servers); the servers then hold the service's addresses on their
+//! loopback, without answering ARP for them. To an address of the balancer's, as FNAT needs it: the routes are those
+//! of direct replies, and the servers know nothing of the service's address.
 
-use std::net::Ipv4Addr;
-
+use super::addresses::{BALANCER_HOST, CLIENT_HOST, Net, ROUTER_HOST, server_host};
 use super::link::{End, bridge, veth};
-use super::{Error, Namespace};
+use super::{Error, Family, Namespace, server_name};
 
-/// The client.
-pub const CLIENT: Ipv4Addr = Ipv4Addr::new(10, 0, 0, 1);
-/// The balancer, towards the client.
-pub const BALANCER: Ipv4Addr = Ipv4Addr::new(10, 0, 0, 254);
-/// The balancer, towards the servers.
-pub const BALANCER_BACK: Ipv4Addr = Ipv4Addr::new(10, 1, 0, 254);
-/// The virtual services.
-pub const VIP: Ipv4Addr = Ipv4Addr::new(10, 0, 0, 100);
-
-const ROUTER: Ipv4Addr = Ipv4Addr::new(10, 0, 0, 253);
-const ROUTER_BACK: Ipv4Addr = Ipv4Addr::new(10, 1, 0, 253);
-const CLIENT_SIDE: &str = "10.0.0.0/24";
-
-/// How many interfaces the balancer has.
+/// How many interfaces the balancer has, and what is between it and the servers.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Topology {
     /// One, on the segment that client and servers share.
     OneArmed,
-    /// `eth0` towards the client, `eth1` towards the servers.
+    /// `eth0` towards the client, `eth1` on the servers' segment.
     TwoArmed,
+    /// `eth0` towards the client, `eth1` towards a router, the servers on another network behind that.
+    Routed,
 }
 
 /// Which way the servers' replies take.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Replies {
-    /// The balancer is the servers' gateway: NAT.
+    /// The balancer is on the servers' way to the client: NAT.
     ThroughBalancer,
-    /// Past the balancer, from the service's address, which the servers hold too: DR.
+    /// Past the balancer, from the service's address, which the servers hold too: DR, TUN, ENAT.
     Direct,
+    /// To an address of the balancer, for that is where requests seem to come from: FNAT.
+    ToBalancer,
 }
 
 /// What a lab shall look like.
 #[derive(Clone, Copy, Debug)]
 pub struct Plan {
-    /// How many interfaces the balancer has.
+    /// How many interfaces the balancer has, and what is between it and the servers.
     pub topology: Topology,
     /// Which way the servers' replies take.
     pub replies: Replies,
@@ -105,23 +98,18 @@ pub struct Lab {
     pub plan: Plan,
     /// The client's namespace.
     pub client: Namespace,
-    /// The balancer's namespace: `eth0`, and `eth1` if two-armed.
+    /// The balancer's namespace: `eth0`, and `eth1` unless one-armed.
     pub balancer: Namespace,
     /// The servers' namespaces.
     pub servers: Vec<Namespace>,
-    /// Bridges and router, kept for as long as the lab.
-    _between: Vec<Namespace>,
+    /// Router and switches.
+    between: Between,
 }
 
-/// The address of server `index`, counted from 0.
-pub fn server_address(index: usize) -> Ipv4Addr {
-    let last = u8::try_from(11 + index).expect("a lab has a handful of servers");
-    Ipv4Addr::new(10, 1, 0, last)
-}
-
-/// The name of server `index`, counted from 0, with which it answers: `server-1`, `server-2`, …
-pub fn server_name(index: usize) -> String {
-    format!("server-{}", index + 1)
+struct Between {
+    router: Option<Namespace>,
+    /// Kept for as long as the lab.
+    switches: Vec<Namespace>,
 }
 
 impl Lab {
@@ -132,27 +120,25 @@ impl Lab {
     /// If the kernel refuses something; see [`skip_reason`](super::skip_reason).
     pub fn new(plan: Plan) -> Result<Lab, Error> {
         let names = (0..plan.servers).map(server_name);
-        let lab = Lab {
+        let mut lab = Lab {
             plan,
             client: Namespace::new("client")?,
             balancer: Namespace::new("balancer")?,
             servers: names
                 .map(|name| Namespace::new(&name))
                 .collect::<Result<_, _>>()?,
-            _between: match plan.topology {
-                Topology::OneArmed => vec![Namespace::new("front")?],
-                Topology::TwoArmed => {
-                    vec![
-                        Namespace::new("front")?,
-                        Namespace::new("back")?,
-                        Namespace::new("router")?,
-                    ]
-                }
+            between: Between {
+                router: match plan.topology {
+                    Topology::OneArmed => None,
+                    Topology::TwoArmed | Topology::Routed => Some(Namespace::new("router")?),
+                },
+                switches: Vec::new(),
             },
         };
-        lab.connect()?;
+        lab.between.switches = lab.connect()?;
         lab.set_up_client()?;
         lab.set_up_balancer()?;
+        lab.set_up_router()?;
         for (index, server) in lab.servers.iter().enumerate() {
             lab.set_up_server(server, index)?;
         }
@@ -163,103 +149,156 @@ impl Lab {
     pub fn interfaces(&self) -> &'static [&'static str] {
         match self.plan.topology {
             Topology::OneArmed => &["eth0"],
-            Topology::TwoArmed => &["eth0", "eth1"],
+            Topology::TwoArmed | Topology::Routed => &["eth0", "eth1"],
         }
     }
 
-    fn connect(&self) -> Result<(), Error> {
-        match (self.plan.topology, &self._between[..]) {
-            (Topology::OneArmed, [front, ..]) => {
-                let mut hosts = vec![
-                    (&self.client, "eth0", 1),
-                    (&self.balancer, "eth0", self.plan.queues),
-                ];
-                hosts.extend(self.servers.iter().map(|server| (server, "eth0", 1)));
-                segment(front, &hosts)
+    /// The router, where there is one.
+    pub fn router(&self) -> Option<&Namespace> {
+        self.between.router.as_ref()
+    }
+
+    /// Wires the hosts; returns the switches.
+    fn connect(&self) -> Result<Vec<Namespace>, Error> {
+        let queues = self.plan.queues;
+        let mut front = vec![(&self.client, "eth0", 1), (&self.balancer, "eth0", queues)];
+        let mut between = Vec::new();
+        let mut back: Vec<Socket<'_>> = self.servers.iter().map(|s| (s, "eth0", 1)).collect();
+        match (self.plan.topology, self.router()) {
+            (Topology::TwoArmed, Some(router)) => {
+                front.push((router, "eth0", 1));
+                back.extend([(&self.balancer, "eth1", queues), (router, "eth1", 1)]);
             }
-            (Topology::TwoArmed, [front, back, router]) => {
-                let queues = self.plan.queues;
-                let clients = [
-                    (&self.client, "eth0", 1),
-                    (&self.balancer, "eth0", queues),
-                    (router, "eth0", 1),
-                ];
-                segment(front, &clients)?;
-                let mut servers = vec![(&self.balancer, "eth1", queues), (router, "eth1", 1)];
-                servers.extend(self.servers.iter().map(|server| (server, "eth0", 1)));
-                segment(back, &servers)?;
-                router.sysctl("net/ipv4/ip_forward", "1")?;
-                router.ip(&format!("address add {ROUTER}/24 dev eth0"))?;
-                router.ip(&format!("address add {ROUTER_BACK}/24 dev eth1"))?;
-                Ok(())
+            (Topology::Routed, Some(router)) => {
+                if self.router_knows_clients() {
+                    front.push((router, "eth0", 1));
+                }
+                between.extend([(&self.balancer, "eth1", queues), (router, "eth2", 1)]);
+                back.push((router, "eth1", 1));
             }
-            _ => unreachable!("`new` made what the topology needs"),
+            _ => front.append(&mut back),
         }
+        let segments = [("front", front), ("between", between), ("back", back)];
+        let used = segments.iter().filter(|(_, hosts)| !hosts.is_empty());
+        used.map(|(name, hosts)| segment(name, hosts)).collect()
+    }
+
+    /// Whether the router has a leg of its own on the client's side.
+    fn router_knows_clients(&self) -> bool {
+        self.plan.topology == Topology::TwoArmed || self.plan.replies != Replies::ThroughBalancer
     }
 
     fn set_up_client(&self) -> Result<(), Error> {
-        self.client
-            .ip(&format!("address add {CLIENT}/24 dev eth0"))?;
-        self.client
-            .ip(&format!("route add default via {BALANCER}"))?;
+        for family in Family::BOTH {
+            let client = family.interface_address(Net::Clients, CLIENT_HOST);
+            self.client.ip(&format!("address add {client} dev eth0"))?;
+            let balancer = family.balancer();
+            self.client
+                .ip(&format!("route add default via {balancer}"))?;
+        }
         Ok(())
     }
 
     fn set_up_balancer(&self) -> Result<(), Error> {
-        let back = self
-            .interfaces()
-            .last()
-            .expect("every balancer has an interface");
-        self.balancer
-            .ip(&format!("address add {BALANCER}/24 dev eth0"))?;
-        self.balancer
-            .ip(&format!("address add {BALANCER_BACK}/24 dev {back}"))?;
-        self.balancer.sysctl("net/ipv4/ip_forward", "1")?;
-        // On one arm everything forwarded leaves where it came from, and the kernel would tell the servers to
-        // talk to the client themselves.
-        for scope in ["all", "default", "eth0"] {
-            self.balancer
-                .sysctl(&format!("net/ipv4/conf/{scope}/send_redirects"), "0")?;
+        let arms = self.interfaces();
+        let back = arms.last().expect("every balancer has an interface");
+        let net = self.plan.topology.back();
+        forward(&self.balancer)?;
+        for family in Family::BOTH {
+            let addresses = [(Net::Clients, "eth0"), (net, *back)];
+            for (net, interface) in addresses {
+                let address = family.interface_address(net, BALANCER_HOST);
+                self.balancer
+                    .ip(&format!("address add {address} dev {interface}"))?;
+            }
+            if net == Net::Between {
+                let servers = family.network(Net::Servers);
+                let router = family.host(net, ROUTER_HOST);
+                self.balancer
+                    .ip(&format!("route add {servers} via {router}"))?;
+            }
+        }
+        Ok(())
+    }
+
+    fn set_up_router(&self) -> Result<(), Error> {
+        let Some(router) = self.router() else {
+            return Ok(());
+        };
+        forward(router)?;
+        for family in Family::BOTH {
+            let mut legs = vec![(Net::Servers, "eth1")];
+            if self.router_knows_clients() {
+                legs.push((Net::Clients, "eth0"));
+            }
+            if self.plan.topology == Topology::Routed {
+                legs.push((Net::Between, "eth2"));
+            }
+            for (net, interface) in legs {
+                let address = family.interface_address(net, ROUTER_HOST);
+                router.ip(&format!("address add {address} dev {interface}"))?;
+            }
+            if !self.router_knows_clients() {
+                let balancer = family.balancer_back(self.plan.topology);
+                router.ip(&format!("route add default via {balancer}"))?;
+            }
         }
         Ok(())
     }
 
     fn set_up_server(&self, server: &Namespace, index: usize) -> Result<(), Error> {
-        server.ip(&format!(
-            "address add {}/24 dev eth0",
-            server_address(index)
-        ))?;
-        match (self.plan.replies, self.plan.topology) {
-            (Replies::ThroughBalancer, _) => {
-                server.ip(&format!("route add default via {BALANCER_BACK}"))?
-            }
-            (Replies::Direct, Topology::TwoArmed) => {
-                server.ip(&format!("route add default via {ROUTER_BACK}"))?
-            }
-            (Replies::Direct, Topology::OneArmed) => {
-                server.ip(&format!("route add {CLIENT_SIDE} dev eth0"))?
-            }
-        };
-        if self.plan.replies == Replies::Direct {
+        let direct = self.plan.replies == Replies::Direct;
+        if direct {
             server.sysctl("net/ipv4/conf/all/arp_ignore", "1")?;
             server.sysctl("net/ipv4/conf/all/arp_announce", "2")?;
-            server.ip(&format!("address add {VIP}/32 dev lo"))?;
+        }
+        for family in Family::BOTH {
+            let address = family.interface_address(Net::Servers, server_host(index));
+            server.ip(&format!("address add {address} dev eth0"))?;
+            let router = family.host(Net::Servers, ROUTER_HOST);
+            match (self.plan.topology, self.plan.replies) {
+                (Topology::Routed, _)
+                | (Topology::TwoArmed, Replies::Direct | Replies::ToBalancer) => {
+                    server.ip(&format!("route add default via {router}"))?
+                }
+                (_, Replies::ThroughBalancer) => {
+                    let balancer = family.host(Net::Servers, BALANCER_HOST);
+                    server.ip(&format!("route add default via {balancer}"))?
+                }
+                (Topology::OneArmed, _) => {
+                    let clients = family.network(Net::Clients);
+                    server.ip(&format!("route add {clients} dev eth0"))?
+                }
+            };
+            if direct {
+                let (vip, bits) = (family.vip(), family.host_bits());
+                server.ip(&format!("address add {vip}/{bits} dev lo"))?;
+            }
         }
         Ok(())
     }
 }
 
-/// Plugs hosts, each with the name and the queues of its interface, into a bridge in `switch`.
-fn segment(switch: &Namespace, hosts: &[(&Namespace, &str, u32)]) -> Result<(), Error> {
+/// Makes a host forward what is for others.
+fn forward(host: &Namespace) -> Result<(), Error> {
+    host.sysctl("net/ipv4/ip_forward", "1")?;
+    host.sysctl("net/ipv6/conf/all/forwarding", "1")?;
+    Ok(())
+}
+
+/// A host, and the name and the queues of one of its interfaces.
+type Socket<'a> = (&'a Namespace, &'a str, u32);
+
+/// Plugs hosts into a bridge in a namespace named `name`, and returns that.
+fn segment(name: &str, hosts: &[Socket<'_>]) -> Result<Namespace, Error> {
+    let switch = Namespace::new(name)?;
     let ports: Vec<String> = hosts.iter().map(|(host, ..)| port_name(host)).collect();
     for ((host, interface, queues), port) in hosts.iter().zip(&ports) {
-        veth(End::new(host, interface), End::new(switch, port), *queues)?;
+        veth(End::new(host, interface), End::new(&switch, port), *queues)?;
     }
-    bridge(
-        switch,
-        "bridge",
-        &ports.iter().map(String::as_str).collect::<Vec<_>>(),
-    )
+    let ports: Vec<&str> = ports.iter().map(String::as_str).collect();
+    bridge(&switch, "bridge", &ports)?;
+    Ok(switch)
 }
 
 /// What a switch calls its port towards a host; an interface name has at most 15 letters.
@@ -271,65 +310,80 @@ fn port_name(host: &Namespace) -> String {
 mod tests {
     use super::*;
     use crate::netns::{
-        HttpTally, LineServer, Scratch, SinkServer, UdpServer, WebServer, available, ping, sha256,
-        tcp_exchange, udp_requests,
+        BALANCER, HttpTally, LineServer, Scratch, SinkServer, UdpServer, WebServer, available,
+        ping, server_address, sha256, tcp_exchange, udp_requests,
     };
 
-    const EVERY: [(Topology, Replies); 4] = [
-        (Topology::OneArmed, Replies::ThroughBalancer),
-        (Topology::OneArmed, Replies::Direct),
-        (Topology::TwoArmed, Replies::ThroughBalancer),
-        (Topology::TwoArmed, Replies::Direct),
-    ];
+    const EVERY_TOPOLOGY: [Topology; 3] =
+        [Topology::OneArmed, Topology::TwoArmed, Topology::Routed];
 
     #[test]
     fn every_wiring_carries_requests_to_every_server_and_replies_back() {
         if !available() {
             return;
         }
-        for (topology, replies) in EVERY {
-            let lab = Lab::new(Plan::new(topology, replies)).expect("a lab");
-            let scratch = Scratch::new().expect("a folder");
-            for (index, server) in lab.servers.iter().enumerate() {
-                let name = server_name(index);
-                let _web = WebServer::start(server, &name, 80, &scratch).expect("nginx");
-                let tally = HttpTally::collect(&lab.client, (server_address(index), 80).into(), 20)
-                    .expect("curl");
-                assert_eq!(
-                    tally.answers[&name], 20,
-                    "{topology:?} {replies:?} {tally:?}"
-                );
-                assert_eq!((tally.failures, tally.connections), (0, 20), "{tally:?}");
+        for topology in EVERY_TOPOLOGY {
+            for replies in [
+                Replies::ThroughBalancer,
+                Replies::Direct,
+                Replies::ToBalancer,
+            ] {
+                let lab = Lab::new(Plan::new(topology, replies)).expect("a lab");
+                let scratch = Scratch::new().expect("a folder");
+                for (index, server) in lab.servers.iter().enumerate() {
+                    let name = server_name(index);
+                    let _web = WebServer::start(server, &name, 80, &scratch).expect("nginx");
+                    for family in Family::BOTH {
+                        let address = (family.server(index), 80).into();
+                        let tally = HttpTally::collect(&lab.client, address, 10).expect("curl");
+                        assert_eq!(
+                            tally.answers.get(&name),
+                            Some(&10),
+                            "{topology:?} {replies:?} {tally:?}"
+                        );
+                        assert_eq!((tally.failures, tally.connections), (0, 10), "{tally:?}");
+                    }
+                }
+                for family in Family::BOTH {
+                    let answered = ping(&lab.client, family.balancer(), 1).expect("ping");
+                    assert_eq!(answered, 1, "{topology:?} {replies:?} {family}");
+                }
             }
-            assert_eq!(ping(&lab.client, BALANCER, 3).expect("ping"), 3);
         }
     }
 
     /// What DR needs of the wiring: a packet that the balancer's kernel would send on to a server's MAC
-    /// address comes back to the client from the service's address. A route on the balancer plays the balancer.
+    /// address comes back to the client from the service's address. A route on the balancer plays the balancer; behind
+    /// a router it takes another one there.
     #[test]
     fn servers_with_direct_replies_answer_from_the_service_address_past_the_balancer() {
         if !available() {
             return;
         }
-        for topology in [Topology::OneArmed, Topology::TwoArmed] {
+        for topology in EVERY_TOPOLOGY {
             let lab = Lab::new(Plan::new(topology, Replies::Direct)).expect("a lab");
-            lab.balancer
-                .ip(&format!("route add {VIP} via {}", server_address(1)))
-                .expect("a route");
-            // The client asks the balancer by its own address, for nobody answers ARP for the service here.
-            lab.client
-                .ip(&format!("route add {VIP} via {BALANCER}"))
-                .expect("a route");
-            let name = server_name(1);
-            let _udp =
-                UdpServer::start(&lab.servers[1], &name, (VIP, 53).into()).expect("a server");
-            let tally = udp_requests(&lab.client, (VIP, 53).into(), 10).expect("sockets");
-            assert_eq!(
-                tally.answers.get(&name),
-                Some(&10),
-                "{topology:?} {tally:?}"
-            );
+            for family in Family::BOTH {
+                let (vip, server) = (family.vip(), family.server(1));
+                let mut hops = vec![(&lab.balancer, server), (&lab.client, family.balancer())];
+                if let (Topology::Routed, Some(router)) = (topology, lab.router()) {
+                    hops[0].1 = family.host(Net::Between, ROUTER_HOST);
+                    hops.push((router, server));
+                }
+                // The client asks the balancer by its own address, for nobody answers ARP for the service here.
+                for (host, next) in hops {
+                    let route = format!("route add {vip}/{} via {next}", family.host_bits());
+                    host.ip(&route).expect("a route");
+                }
+                let name = server_name(1);
+                let _udp =
+                    UdpServer::start(&lab.servers[1], &name, (vip, 53).into()).expect("a server");
+                let tally = udp_requests(&lab.client, (vip, 53).into(), 10).expect("sockets");
+                assert_eq!(
+                    tally.answers.get(&name),
+                    Some(&10),
+                    "{topology:?} {tally:?}"
+                );
+            }
         }
     }
 

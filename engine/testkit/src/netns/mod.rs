@@ -7,6 +7,7 @@
 //! removed by a watcher that outlives us for a moment. So nothing has to be cleaned up after a failed test
 //! or a Ctrl-C, and labs made at the same time do not see each other.
 
+mod addresses;
 mod balancer;
 mod client;
 mod error;
@@ -19,12 +20,11 @@ mod servers;
 
 use std::io::Write;
 
+pub use addresses::{BALANCER, BALANCER_BACK, CLIENT, Family, VIP, server_address, server_name};
 pub use balancer::{Balancer, Service};
 pub use client::{HttpTally, UdpTally, ping, tcp_exchange, udp_requests};
 pub use error::Error;
-pub use lab::{
-    BALANCER, BALANCER_BACK, CLIENT, Lab, Plan, Replies, Topology, VIP, server_address, server_name,
-};
+pub use lab::{Lab, Plan, Replies, Topology};
 pub use link::{End, bridge, veth};
 pub use namespace::Namespace;
 pub use process::Process;

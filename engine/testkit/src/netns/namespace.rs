@@ -63,12 +63,16 @@ impl Namespace {
             jobs,
         };
         namespace.ip("link set lo up")?;
-        // Defaults of a new namespace are copied from the host's, which may be anything.
-        for key in [
-            "net/ipv4/conf/all/rp_filter",
-            "net/ipv4/conf/default/rp_filter",
-        ] {
-            namespace.sysctl(key, "0")?;
+        // Defaults of a new namespace are copied from the host's, which may be anything. Without duplicate address
+        // detection an IPv6 address can be used at once. Nobody shall be told, or believe, that there is a shorter way:
+        // a one-armed balancer sends everything back to where it came from.
+        for scope in ["all", "default"] {
+            for key in ["rp_filter", "send_redirects", "accept_redirects"] {
+                namespace.sysctl(&format!("net/ipv4/conf/{scope}/{key}"), "0")?;
+            }
+            for key in ["accept_dad", "accept_ra", "accept_redirects"] {
+                namespace.sysctl(&format!("net/ipv6/conf/{scope}/{key}"), "0")?;
+            }
         }
         Ok(namespace)
     }

@@ -24,7 +24,7 @@ pub struct WebServer {
 }
 
 impl WebServer {
-    /// Starts it, and waits until it listens on `port` of all addresses.
+    /// Starts it, and waits until it listens on `port` of all addresses, IPv4 and IPv6.
     ///
     /// # Errors
     ///
@@ -60,7 +60,7 @@ fn configuration(name: &str, port: u16, scratch: &Scratch) -> String {
            fastcgi_temp_path {folder}/{name}.fastcgi; uwsgi_temp_path {folder}/{name}.uwsgi;
            scgi_temp_path {folder}/{name}.scgi;
            server {{
-             listen {port};
+             listen {port}; listen [::]:{port};
              location / {{ return 200 \"{name}\\n\"; }}
              location /files/ {{ alias {folder}/; }}
            }}
