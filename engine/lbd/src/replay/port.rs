@@ -1,5 +1,7 @@
 //! A port that one packet comes in on at a time.
 
+use std::collections::VecDeque;
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use lb::{Batch, Frame, FrameCensus, InterfaceId, Port};
@@ -9,28 +11,32 @@ const FRAMES: u32 = 512;
 /// The largest packet that a frame's length can tell.
 const FRAME_SIZE: usize = 65_535;
 
+/// Chunks live as long as the process, so they are used again by the next port instead of being leaked with the last.
+static CHUNKS: Mutex<Vec<&'static mut [u8]>> = Mutex::new(Vec::new());
+
 pub struct ReplayPort {
+    /// Those there are so far, of [`FRAMES`] that there may be.
+    total: u32,
     free: Vec<Frame>,
     delivered: Option<(InterfaceId, Frame)>,
-    sent: Vec<(InterfaceId, Vec<u8>)>,
+    sent: VecDeque<(InterfaceId, Vec<u8>)>,
     held: u64,
 }
 
 impl ReplayPort {
     pub fn new() -> ReplayPort {
-        // Held by frames to the end of the process, which is that of the replay.
-        let frame = |id| Frame::new(Box::leak(vec![0; FRAME_SIZE].into_boxed_slice()), 0, id);
         ReplayPort {
-            free: (0..FRAMES).map(frame).collect(),
+            total: 0,
+            free: Vec::new(),
             delivered: None,
-            sent: Vec::new(),
+            sent: VecDeque::new(),
             held: 0,
         }
     }
 
     /// Lets a packet arrive; `false` if it is longer than any frame.
     pub fn deliver(&mut self, ingress: InterfaceId, bytes: &[u8]) -> bool {
-        let Some(mut frame) = self.free.pop() else {
+        let Some(mut frame) = self.free.pop().or_else(|| self.another()) else {
             return false;
         };
         let fits = frame.resize(bytes.len());
@@ -43,9 +49,29 @@ impl ReplayPort {
         fits
     }
 
+    /// One more frame, as long as there are not too many.
+    fn another(&mut self) -> Option<Frame> {
+        if self.total == FRAMES {
+            return None;
+        }
+        self.total += 1;
+        let mut chunks = CHUNKS.lock().unwrap_or_else(PoisonError::into_inner);
+        let chunk = chunks
+            .pop()
+            .unwrap_or_else(|| Box::leak(vec![0; FRAME_SIZE].into_boxed_slice()));
+        Some(Frame::new(chunk, 0, self.total))
+    }
+
     /// The first packet sent that was not taken yet.
     pub fn take_sent(&mut self) -> Option<(InterfaceId, Vec<u8>)> {
-        (!self.sent.is_empty()).then(|| self.sent.remove(0))
+        self.sent.pop_front()
+    }
+}
+
+impl Drop for ReplayPort {
+    fn drop(&mut self) {
+        let mut chunks = CHUNKS.lock().unwrap_or_else(PoisonError::into_inner);
+        chunks.extend(self.free.drain(..).map(Frame::into_room));
     }
 }
 
@@ -58,7 +84,7 @@ impl Port for ReplayPort {
     }
 
     fn transmit(&mut self, egress: InterfaceId, frame: Frame) -> Result<(), Frame> {
-        self.sent.push((egress, frame.bytes().to_vec()));
+        self.sent.push_back((egress, frame.bytes().to_vec()));
         self.release(frame);
         Ok(())
     }
@@ -79,7 +105,7 @@ impl Port for ReplayPort {
 
     fn census(&self) -> FrameCensus {
         FrameCensus {
-            total: FRAMES.into(),
+            total: self.total.into(),
             free: self.free.len() as u64,
             receiving: u64::from(self.delivered.is_some()),
             transmitting: 0,
