@@ -2,14 +2,18 @@
 //!
 //! One [`ConnTable`] belongs to one worker and is touched by nobody else, so that nothing here locks. Its memory is
 //! reserved for the configured capacity at the start and never grows. A conn is found by the flow of its inbound
-//! packets and, if its mode sees them, of its outbound packets. What is behind [`ConnTable`]'s methods, hashbrown's
-//! table over a slab, can be replaced without its callers noticing.
+//! packets and, if its mode sees them, of its outbound packets: an index of cache lines over a slab of
+//! entries, made to be looked up for a whole batch at once.
 
+mod hash;
+mod index;
+mod mem;
 mod state;
 mod table;
 mod templates;
 mod wheel;
 
+pub use index::Hash;
 pub use state::{Timeouts, next_state};
 pub use table::{ConnTable, ConnView, Refused};
 pub use templates::{Asked, Template, TemplateId, TemplateKey, Templates};

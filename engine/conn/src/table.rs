@@ -2,11 +2,12 @@
 
 use std::time::Duration;
 
-use ahash::RandomState;
-use hashbrown::HashTable;
 use lb_model::{Conn, ConnId, ConnState, Direction, FlowKey, Hit, Protocol, Time};
 use lb_wire::TcpFlags;
 
+use crate::hash::FlowHasher;
+use crate::index::{Hash, Index};
+use crate::mem::prefetch;
 use crate::wheel::Wheel;
 use crate::{TemplateId, Templates, Timeouts, next_state};
 
@@ -52,8 +53,9 @@ pub struct ConnView<'a> {
 pub struct ConnTable {
     entries: Vec<Option<Entry>>,
     free: Vec<u32>,
-    index: HashTable<Key>,
-    hasher: RandomState,
+    /// Places are [`Key`]s.
+    index: Index,
+    hasher: FlowHasher,
     wheel: Wheel,
     timeouts: Timeouts,
     templates: Templates,
@@ -69,6 +71,7 @@ impl Key {
         Key(id.0 << 1 | u32::from(direction == Direction::Outbound))
     }
 
+    #[inline(always)]
     fn hit(self) -> Hit {
         let direction = if self.0 & 1 == 0 {
             Direction::Inbound
@@ -83,6 +86,7 @@ impl Key {
 }
 
 /// The flow a key stands for; `None` for a key that no conn has, which the index never holds.
+#[inline(always)]
 fn flow_of(entries: &[Option<Entry>], key: Key) -> Option<&FlowKey> {
     let Hit { conn, direction } = key.hit();
     let conn = &entries[conn.0 as usize].as_ref()?.conn;
@@ -96,19 +100,19 @@ impl ConnTable {
     /// A table for `capacity` conns, with its memory reserved.
     ///
     /// # Panics
-    /// If `capacity` is above 2^31.
+    /// If `capacity` is above 2^30.
     pub fn new(capacity: u32, timeouts: Timeouts) -> ConnTable {
         assert!(
-            capacity <= 1 << 31,
-            "a conn's place and a direction fit 32 bits"
+            capacity <= 1 << 30,
+            "a conn's place and a direction fit the 31 bits of the index"
         );
         let mut entries = Vec::new();
         entries.resize_with(capacity as usize, || None);
         ConnTable {
             entries,
             free: (0..capacity).rev().collect(),
-            index: HashTable::with_capacity(2 * capacity as usize),
-            hasher: RandomState::new(),
+            index: Index::new(2 * u64::from(capacity)),
+            hasher: FlowHasher::new(),
             wheel: Wheel::new(capacity as usize),
             timeouts,
             templates: Templates::new(capacity),
@@ -173,10 +177,39 @@ impl ConnTable {
     /// The conn that a packet of this flow belongs to.
     #[inline]
     pub fn find(&self, flow: &FlowKey) -> Option<Hit> {
-        let hash = self.hasher.hash_one(flow);
-        self.index
-            .find(hash, |key| flow_of(&self.entries, *key) == Some(flow))
-            .map(|key| key.hit())
+        self.find_hashed(self.hash(flow), flow)
+    }
+
+    /// What [`find_hashed`](ConnTable::find_hashed) wants to know of a flow.
+    ///
+    /// A batch is looked up in three rounds, so that its waits for memory overlap: hash all and
+    /// [`prefetch`](ConnTable::prefetch), [`prefetch_conn`](ConnTable::prefetch_conn) for all, then find.
+    #[inline(always)]
+    pub fn hash(&self, flow: &FlowKey) -> Hash {
+        self.index.hash(self.hasher.hash(flow))
+    }
+
+    /// Asks for the memory in which a flow of this hash will be looked up.
+    #[inline(always)]
+    pub fn prefetch(&self, hash: Hash) {
+        self.index.prefetch(hash);
+    }
+
+    /// Asks for the memory of the conn that will most likely be found under this hash.
+    #[inline(always)]
+    pub fn prefetch_conn(&self, hash: Hash) {
+        if let Some(key) = self.index.guess(hash)
+            && let Some(entry) = self.entries.get(Key(key).hit().conn.0 as usize)
+        {
+            prefetch(entry);
+        }
+    }
+
+    /// The conn that a packet of this flow belongs to; `hash` is the [flow's](ConnTable::hash).
+    #[inline(always)]
+    pub fn find_hashed(&self, hash: Hash, flow: &FlowKey) -> Option<Hit> {
+        let is_it = |key| flow_of(&self.entries, Key(key)) == Some(flow);
+        self.index.find(hash, is_it).map(|key| Key(key).hit())
     }
 
     /// The conn at `id`.
@@ -233,11 +266,11 @@ impl ConnTable {
             conn.reply.map(|reply| (reply, Direction::Outbound)),
         ];
         for (flow, direction) in keys.into_iter().flatten() {
-            let (entries, hasher) = (&self.entries, &self.hasher);
-            self.index
-                .insert_unique(hasher.hash_one(flow), Key::new(id, direction), |key| {
-                    flow_of(entries, *key).map_or(0, |flow| hasher.hash_one(flow))
-                });
+            let hash = self.hash(&flow);
+            if !self.index.insert(hash, Key::new(id, direction).0) {
+                self.retire(id);
+                return Err(Refused::Full);
+            }
         }
         self.packet(
             Hit {
@@ -371,12 +404,10 @@ impl ConnTable {
     pub fn retire(&mut self, id: ConnId) {
         for direction in [Direction::Inbound, Direction::Outbound] {
             let key = Key::new(id, direction);
-            if let Some(flow) = flow_of(&self.entries, key)
-                && let Ok(found) = self
-                    .index
-                    .find_entry(self.hasher.hash_one(flow), |other| *other == key)
-            {
-                found.remove();
+            if let Some(flow) = flow_of(&self.entries, key) {
+                let hash = self.hash(flow);
+                // A conn for one packet never was in the index, one that found no room only in part.
+                self.index.remove(hash, key.0);
             }
         }
         let entry = self.entries[id.0 as usize].as_mut().expect(LIVE);

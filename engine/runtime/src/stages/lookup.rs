@@ -2,15 +2,27 @@
 //!
 //! Ends: [`PuntReason::NotOurs`], for what is neither to a service nor of a conn; [`DropReason::DestGone`].
 
-use lb_conn::ConnTable;
+use arrayvec::ArrayVec;
+use lb_conn::{ConnTable, Hash};
 use lb_model::{
-    Batch, Direction, DropReason, Hit, IpvsSettings, Packet, Protocol, PuntReason, Verdict,
+    BATCH, Batch, Direction, DropReason, Hit, IpvsSettings, Packet, Protocol, PuntReason, Verdict,
 };
 use lb_wire::TcpFlags;
 
 pub fn run(batch: &mut Batch, conns: &ConnTable, settings: &IpvsSettings) {
-    for packet in batch.open_mut() {
-        packet.hit = conns.find(&packet.flow);
+    let hashes: ArrayVec<Hash, BATCH> = batch
+        .open_mut()
+        .map(|packet| {
+            let hash = conns.hash(&packet.flow);
+            conns.prefetch(hash);
+            hash
+        })
+        .collect();
+    for hash in &hashes {
+        conns.prefetch_conn(*hash);
+    }
+    for (packet, hash) in batch.open_mut().zip(hashes) {
+        packet.hit = conns.find_hashed(hash, &packet.flow);
         match packet.hit {
             Some(hit) if hit.direction == Direction::Inbound => {
                 inbound(packet, hit, conns, settings);

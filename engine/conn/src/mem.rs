@@ -1,0 +1,66 @@
+//! The one place of the connection table that speaks to the machine: cache lines that will be needed soon, and sixteen
+//! comparisons at once.
+#![allow(unsafe_code)]
+
+/// Asks for the cache line of `value`, so that it is there when it is needed.
+#[inline(always)]
+pub fn prefetch<T>(value: &T) {
+    #[cfg(target_arch = "x86_64")]
+    {
+        use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
+        // SAFETY: a prefetch reads nothing that the program could see, and `value` is a live reference anyway.
+        unsafe { _mm_prefetch::<_MM_HINT_T0>(std::ptr::from_ref(value).cast()) };
+    }
+    #[cfg(target_arch = "aarch64")]
+    {
+        // SAFETY: as above.
+        unsafe {
+            std::arch::asm!("prfm pldl1keep, [{0}]", in(reg) std::ptr::from_ref(value), options(nostack, readonly, preserves_flags));
+        }
+    }
+    #[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
+    let _ = value;
+}
+
+/// Which of sixteen 16-bit words equal `word`, as a bit set; the first word is bit 0.
+#[inline(always)]
+pub fn equal_words(words: &[u8; 32], word: u16) -> u32 {
+    #[cfg(target_arch = "x86_64")]
+    {
+        use std::arch::x86_64::{
+            _mm_cmpeq_epi16, _mm_loadu_si128, _mm_movemask_epi8, _mm_packs_epi16, _mm_set1_epi16,
+        };
+        let pointer = words.as_ptr();
+        // SAFETY: both halves of `words` are readable, the loads need no alignment, and every x86-64 has SSE2.
+        unsafe {
+            let wanted = _mm_set1_epi16(word.cast_signed());
+            let low = _mm_cmpeq_epi16(_mm_loadu_si128(pointer.cast()), wanted);
+            let high = _mm_cmpeq_epi16(_mm_loadu_si128(pointer.add(16).cast()), wanted);
+            _mm_movemask_epi8(_mm_packs_epi16(low, high)).cast_unsigned()
+        }
+    }
+    #[cfg(not(target_arch = "x86_64"))]
+    {
+        let mut equal = 0;
+        for (at, other) in words.as_chunks::<2>().0.iter().enumerate() {
+            equal |= u32::from(u16::from_ne_bytes(*other) == word) << at;
+        }
+        equal
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_word_has_its_bit() {
+        for at in 0..16 {
+            let mut words = [0; 32];
+            words[2 * at..2 * at + 2].copy_from_slice(&0xabcd_u16.to_ne_bytes());
+            assert_eq!(equal_words(&words, 0xabcd), 1 << at);
+            assert_eq!(equal_words(&words, 0), 0xffff & !(1 << at));
+            assert_eq!(equal_words(&words, 0xab), 0);
+        }
+    }
+}
