@@ -3,6 +3,7 @@
 //! `schema` says which keys there are, `section` takes them out of a table, and what they mean together is
 //! checked by [`lb::Engine`], whose answers `locate` leads back to the line in the file.
 
+mod duration;
 mod fault;
 mod ipvs;
 mod locate;
@@ -10,11 +11,12 @@ mod mark;
 mod network;
 mod schema;
 mod section;
+mod service;
 
 use std::fmt;
 use std::fs::File;
 use std::io::{self, Read};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use annotate_snippets::{Group, Level, Renderer};
 use lb::Config;
@@ -25,8 +27,24 @@ use fault::{Fault, Faults};
 /// Nobody writes that much; a device named by mistake never ends.
 const LARGEST_FILE: u64 = 64 << 20;
 
+/// What a file says.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Settings {
+    /// To the library.
+    pub balancer: Config,
+    /// To the daemon: `[control]`.
+    pub control: Control,
+}
+
+/// `[control]`: the control socket.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Control {
+    /// Where it is; `None`: wherever it usually is.
+    pub socket: Option<PathBuf>,
+}
+
 /// Reads the file at `path` and checks everything that can be checked without rights and without a NIC.
-pub fn load(path: &Path) -> Result<Config, Refusal> {
+pub fn load(path: &Path) -> Result<Settings, Refusal> {
     let name = path.display().to_string();
     match read(path) {
         Ok(text) => parse(name, text),
@@ -94,22 +112,22 @@ fn read(path: &Path) -> io::Result<String> {
 }
 
 /// Reads `text`, which errors call `name`, and checks it as [`load`] does.
-pub fn parse(name: String, text: String) -> Result<Config, Refusal> {
+pub fn parse(name: String, text: String) -> Result<Settings, Refusal> {
     let mut faults = Faults::new(&text);
     match DeTable::parse(&text) {
         Err(error) => faults.syntax(error.message(), error.span()),
         Ok(document) => {
-            let config = schema::read(&document, &mut faults);
+            let settings = schema::read(&document, &mut faults);
             // What the values mean together can be judged only when all of them are there.
             let checked = match faults.is_empty() {
-                true => lb::Engine::new(&config).map(drop),
+                true => lb::Engine::new(&settings.balancer).map(drop),
                 false => Ok(()),
             };
             for error in checked.err().unwrap_or_default() {
                 faults.meaning(&error, locate::locate(&document, &error.path));
             }
             if faults.is_empty() {
-                return Ok(config);
+                return Ok(settings);
             }
         }
     }

@@ -6,10 +6,11 @@ use lb::MarkRule;
 
 use super::fault::Faults;
 use super::network::PREFIX;
-use super::schema::{PROTOCOL, number};
+use super::schema::number;
 use super::section::{Kind, Section};
+use super::service::PROTOCOL;
 
-const MARK: Kind<u32> = Kind {
+pub const MARK: Kind<u32> = Kind {
     allowed: "1..=4294967295",
     parse: |value| number(value).filter(|mark| *mark > 0),
 };

@@ -1,24 +1,32 @@
-//! Which keys there are, and what values they take. `docs/configuration.md` tells the same to people.
+//! Which tables there are. `docs/configuration.md` tells the same to people.
 
-use lb::{Config, Endpoint, EngineConfig, Protocol, ServerConfig, ServiceConfig, Workers};
+use std::path::PathBuf;
+
+use lb::{Config, EngineConfig, Timeouts, Workers};
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
+use super::duration::{self, DURATION};
 use super::fault::Faults;
 use super::section::{Kind, Section};
-use super::{ipvs, mark, network};
+use super::{Control, Settings, ipvs, mark, network, service};
 
 /// The configuration in `document`; with faults it is not complete.
-pub fn read(document: &Spanned<DeTable<'_>>, faults: &mut Faults<'_>) -> Config {
+pub fn read(document: &Spanned<DeTable<'_>>, faults: &mut Faults<'_>) -> Settings {
     let mut file = Section::root(document);
     let engine = file.required_table("engine", faults);
+    let control = file.table("control", faults);
     let services = file.tables("service", faults);
+    let timeouts = file.table("timeouts", faults);
     let ipvs = file.table("ipvs", faults);
     let marks = file.tables("mark", faults);
     let network = network::read(&mut file, faults);
     file.end(faults);
-    Config {
+    let balancer = Config {
         engine: engine.map(|s| engine_config(s, faults)).unwrap_or_default(),
+        timeouts: timeouts
+            .map(|s| conn_timeouts(s, faults))
+            .unwrap_or_default(),
         ipvs: ipvs.map(|s| ipvs::read(s, faults)).unwrap_or_default(),
         marks: marks
             .into_iter()
@@ -27,8 +35,14 @@ pub fn read(document: &Spanned<DeTable<'_>>, faults: &mut Faults<'_>) -> Config 
         network,
         services: services
             .into_iter()
-            .filter_map(|s| service_config(s, faults))
+            .filter_map(|s| service::read(s, faults))
             .collect(),
+    };
+    Settings {
+        balancer,
+        control: control
+            .map(|s| control_socket(s, faults))
+            .unwrap_or_default(),
     }
 }
 
@@ -53,29 +67,12 @@ const CAPACITY: Kind<u32> = Kind {
     parse: number,
 };
 
-const ENDPOINT: Kind<Endpoint> = Kind {
-    allowed: "ADDRESS:PORT, like \"10.0.0.100:80\" or \"[2001:db8::1]:443\"",
-    parse: |value| value.as_str()?.parse().ok(),
-};
-
-pub const PROTOCOL: Kind<Protocol> = Kind {
-    allowed: "\"tcp\" or \"udp\"",
-    parse: |value| value.as_str()?.parse().ok(),
-};
-
-const SCHEDULER: Kind<String> = Kind {
-    allowed: "a scheduler's name, like \"rr\"",
-    parse: |value| value.as_str().map(str::to_owned),
-};
-
-const MODE: Kind<String> = Kind {
-    allowed: "a forwarding mode's name, like \"nat\"",
-    parse: |value| value.as_str().map(str::to_owned),
-};
-
-const WEIGHT: Kind<u32> = Kind {
-    allowed: "0..=65535",
-    parse: number,
+const PATH: Kind<PathBuf> = Kind {
+    allowed: "an absolute path, like \"/run/lbd.sock\"",
+    parse: |value| {
+        let path = PathBuf::from(value.as_str()?);
+        path.is_absolute().then_some(path)
+    },
 };
 
 fn engine_config(mut section: Section<'_>, faults: &mut Faults<'_>) -> EngineConfig {
@@ -93,36 +90,21 @@ fn engine_config(mut section: Section<'_>, faults: &mut Faults<'_>) -> EngineCon
     config
 }
 
-fn service_config(mut section: Section<'_>, faults: &mut Faults<'_>) -> Option<ServiceConfig> {
-    let vip = section.required("vip", &ENDPOINT, faults);
-    let protocol = section.required("protocol", &PROTOCOL, faults);
-    let scheduler = section.required("scheduler", &SCHEDULER, faults);
-    let mode = section.required("mode", &MODE, faults);
-    let vip_interface = section.value("vip_interface", &NAME, faults);
-    let servers = section.tables("server", faults);
+fn control_socket(mut section: Section<'_>, faults: &mut Faults<'_>) -> Control {
+    let socket = section.value("socket", &PATH, faults);
     section.end(faults);
-    let servers = servers
-        .into_iter()
-        .filter_map(|s| server_config(s, faults))
-        .collect();
-    Some(ServiceConfig {
-        vip: vip?,
-        protocol: protocol?,
-        scheduler: scheduler?,
-        mode: mode?,
-        vip_interface,
-        servers,
-    })
+    Control { socket }
 }
 
-fn server_config(mut section: Section<'_>, faults: &mut Faults<'_>) -> Option<ServerConfig> {
-    let rip = section.required("rip", &ENDPOINT, faults);
-    let weight = section.value("weight", &WEIGHT, faults);
+fn conn_timeouts(mut section: Section<'_>, faults: &mut Faults<'_>) -> Timeouts {
+    let mut timeouts = Timeouts::default();
+    for (key, state) in duration::SETTABLE {
+        if let Some(timeout) = section.value(key, &DURATION, faults) {
+            timeouts = timeouts.with(state, timeout);
+        }
+    }
     section.end(faults);
-    Some(ServerConfig {
-        rip: rip?,
-        weight: weight.unwrap_or(1),
-    })
+    timeouts
 }
 
 pub fn number(value: &DeValue<'_>) -> Option<u32> {

@@ -58,7 +58,7 @@ impl<'d> Section<'d> {
         self.value(key, kind, faults)
     }
 
-    /// The values of the list `key`, which must be there and have some.
+    /// The values of the list `key`, which must be there.
     pub fn required_list<T>(
         &mut self,
         key: &'static str,
@@ -71,16 +71,40 @@ impl<'d> Section<'d> {
             return Vec::new();
         };
         match value.get_ref().as_array() {
-            Some(items) if !items.is_empty() => {
+            Some(items) => {
                 let items = items.iter().enumerate();
                 let read = |(at, item)| one(&format!("{path}[{at}]"), item, kind, faults);
                 items.filter_map(read).collect()
             }
-            _ => {
-                let allowed = format!("a list of at least one: {}", kind.allowed);
+            None => {
+                let allowed = format!("a list of: {}", kind.allowed);
                 faults.value(&path, value.span(), &allowed);
                 Vec::new()
             }
+        }
+    }
+
+    /// Whether `key` is there.
+    pub fn has(&self, key: &str) -> bool {
+        self.table.contains_key(key)
+    }
+
+    /// Further keys that could stand here, for whoever misspells one.
+    pub fn knows(&mut self, keys: &[&'static str]) {
+        self.known.extend(keys);
+    }
+
+    /// `key` must not be here.
+    pub fn refuse(&mut self, key: &'static str, allowed: &str, faults: &mut Faults<'_>) {
+        if self.take(key).is_some() {
+            self.reproach(key, allowed, faults);
+        }
+    }
+
+    /// The value of `key` does not go with others.
+    pub fn reproach(&self, key: &str, allowed: &str, faults: &mut Faults<'_>) {
+        if let Some(value) = self.table.get(key) {
+            faults.value(&self.path_of(key), value.span(), allowed);
         }
     }
 

@@ -1,5 +1,6 @@
 use std::fs;
 
+use lb::ConnState;
 use proptest::prelude::*;
 
 use super::*;
@@ -44,25 +45,29 @@ fn edited(from: &str, to: &str) -> String {
 
 #[test]
 fn every_key_is_read() {
-    let config = parse("lbd.toml".into(), GOOD.into()).expect("a good file");
+    let config = parse("lbd.toml".into(), GOOD.into())
+        .expect("a good file")
+        .balancer;
     assert_eq!(config.engine.interfaces, ["eth0", "eth1"]);
     assert_eq!(config.engine.workers, lb::Workers::Count(2));
     assert_eq!(config.engine.capacity, 1000);
     let [web, dns] = &config.services[..] else {
         panic!("{config:?}")
     };
-    assert_eq!(web.vip.to_string(), "10.0.0.100:80");
+    assert_eq!(web.id.to_string(), "tcp 10.0.0.100:80");
     assert_eq!(web.vip_interface.as_deref(), Some("eth0"));
     assert_eq!((web.scheduler.as_str(), web.mode.as_str()), ("rr", "nat"));
     assert_eq!(web.servers[0].weight, 100);
     assert_eq!(web.servers[1].weight, 1);
-    assert_eq!(dns.protocol, lb::Protocol::Udp);
+    assert_eq!(dns.id.to_string(), "udp 10.0.0.100:53");
     assert_eq!((dns.vip_interface.as_deref(), dns.servers.len()), (None, 0));
 }
 
 #[test]
 fn what_is_left_out_has_its_default() {
-    let config = parse("f".into(), "[engine]\ninterfaces = [\"eth0\"]".into()).expect("enough");
+    let config = parse("f".into(), "[engine]\ninterfaces = [\"eth0\"]".into())
+        .expect("enough")
+        .balancer;
     let defaults = lb::EngineConfig::default();
     assert_eq!(config.engine.workers, defaults.workers);
     assert_eq!(config.engine.capacity, defaults.capacity);
@@ -129,6 +134,152 @@ error: service[1].protocol: missing, allowed: "tcp" or "udp"
     );
 }
 
+const EVERYTHING: &str = r#"[engine]
+interfaces = []
+[control]
+socket = "/run/lbd.sock"
+[timeouts]
+tcp = "1h"
+udp = "30s"
+[[service]]
+vip = "10.0.0.100:0"
+protocol = "tcp"
+scheduler = "sh"
+scheduler_flags = ["sh-fallback", "sh-port"]
+mode = "nat"
+persistence = { timeout = "300s", netmask = 24 }
+[[service.server]]
+rip = "192.168.100.2"
+upper_threshold = 100
+lower_threshold = 50
+[[service.server]]
+rip = "192.168.100.3"
+mode = "dr"
+[[service]]
+mark = 7
+family = 6
+scheduler = "lblc"
+mode = "tun"
+one_packet = true
+persistence = { netmask = 64 }
+[[service.server]]
+rip = "2001:db8::2"
+[[service.server]]
+rip = "192.168.100.4:0"
+[[mark]]
+mark = 7
+destination = "2001:db8:1::/64"
+"#;
+
+#[test]
+fn services_are_all_that_ipvsadm_can_make_them() {
+    let settings = parse("lbd.toml".into(), EVERYTHING.into()).expect("a good file");
+    let socket = settings.control.socket.expect("given");
+    assert_eq!(socket, Path::new("/run/lbd.sock"));
+    let config = settings.balancer;
+    let timeout = |state| config.timeouts.of(state).as_secs();
+    let timeouts = [ConnState::Established, ConnState::FinWait, ConnState::Udp].map(timeout);
+    assert_eq!(timeouts, [3600, 120, 30]);
+    let [any_port, marked] = &config.services[..] else {
+        panic!("{config:?}")
+    };
+    assert_eq!(any_port.id.to_string(), "tcp 10.0.0.100:0");
+    let flags = any_port.scheduler_flags.shown("sh");
+    assert_eq!(flags, "sh-fallback,sh-port");
+    let persistence = any_port.persistence.expect("given");
+    assert_eq!(persistence.timeout.as_secs(), 300);
+    assert_eq!(persistence.netmask.to_string(), "255.255.255.0");
+    let [first, second] = &any_port.servers[..] else {
+        panic!("{any_port:?}")
+    };
+    assert_eq!(first.rip.to_string(), "192.168.100.2:0");
+    let (upper, lower) = (100, 50);
+    assert_eq!(first.thresholds, lb::Thresholds { upper, lower });
+    assert_eq!(second.mode.as_deref(), Some("dr"));
+    assert_eq!(marked.id.to_string(), "mark 7 IPv6");
+    let persistence = marked.persistence.expect("given");
+    assert_eq!(persistence.timeout.as_secs(), 360);
+    assert_eq!(persistence.netmask.to_string(), "ffff:ffff:ffff:ffff::");
+    assert!(marked.one_packet && !any_port.one_packet);
+    assert_eq!(marked.servers[0].rip.to_string(), "[2001:db8::2]:0");
+}
+
+#[test]
+fn what_does_not_go_together_is_shown() {
+    for (from, to, title) in [
+        (
+            "mark = 7\nfamily",
+            "mark = 7\nvip = \"10.0.0.1:80\"\nfamily",
+            "service[1].vip: \"10.0.0.1:80\", allowed: nothing: the service has a mark",
+        ),
+        (
+            "[\"sh-fallback\", \"sh-port\"]",
+            "[\"mh-port\"]",
+            "service[0].scheduler_flags: [\"mh-port\"], allowed: flags that begin with \"mh-\" for scheduler mh only",
+        ),
+        (
+            "netmask = 24",
+            "netmask = 33",
+            "service[0].persistence.netmask: 33, allowed: 1..=32",
+        ),
+        (
+            "netmask = 64",
+            "netmask = \"255.255.0.0\"",
+            "service[1].persistence.netmask: \"255.255.0.0\", allowed: 1..=128",
+        ),
+        (
+            "netmask = 24",
+            "netmasc = 24",
+            "service[0].persistence.netmasc: unknown key",
+        ),
+        (
+            "timeout = \"300s\"",
+            "timeout = 300",
+            "service[0].persistence.timeout: 300, allowed: whole seconds in words like \"300s\", \"15m\" or \"1h 30m\", up to 31 days",
+        ),
+        (
+            "persistence = { timeout = \"300s\", netmask = 24 }\n",
+            "",
+            "service[0].vip: 10.0.0.100:0, allowed: ports 1..=65535, or with persistence 0 for every port",
+        ),
+        (
+            "lower_threshold = 50",
+            "lower_threshold = 101",
+            "service[0].server[0].lower_threshold: 101, allowed 0..=100, the upper one",
+        ),
+        (
+            "mode = \"nat\"\n",
+            "mode = \"nat\"\none_packet = true\n",
+            "service[0].one_packet: true, allowed for protocol \"udp\" and for marks",
+        ),
+        (
+            "mode = \"dr\"",
+            "mode = \"rd\"",
+            "service[0].server[1].mode: \"rd\", allowed: dr, nat, tun",
+        ),
+        (
+            "family = 6",
+            "family = 5",
+            "service[1].family: 5, allowed: 4 or 6",
+        ),
+        (
+            "rip = \"192.168.100.4:0\"",
+            "rip = \"192.168.100.4:80\"",
+            "service[1].server[1].rip: 192.168.100.4:80, allowed: port 0, the service's: mode tun cannot map ports",
+        ),
+        ("tcp = \"1h\"", "tcq = \"1h\"", "timeouts.tcq: unknown key"),
+        (
+            "socket = \"/run/lbd.sock\"",
+            "socket = \"lbd.sock\"",
+            "control.socket: \"lbd.sock\", allowed: an absolute path, like \"/run/lbd.sock\"",
+        ),
+    ] {
+        assert!(EVERYTHING.contains(from), "{from}");
+        let drawn = drawn(&EVERYTHING.replacen(from, to, 1));
+        assert!(drawn.starts_with(&format!("error: {title}\n")), "{drawn}");
+    }
+}
+
 #[test]
 fn what_the_engine_refuses_is_shown_where_it_stands() {
     let text = edited("weight = 100", "weight = 70000").replacen("\"eth1\"", "\"eth0\"", 1);
@@ -186,8 +337,8 @@ fn the_shape_of_tables_and_lists_is_checked() {
             "error: engine.interfaces: missing, allowed: an interface's name, like \"eth0\"",
         ),
         (
-            "[engine]\ninterfaces = []",
-            "error: engine.interfaces: [], allowed: a list of at least one: an interface's name",
+            "[engine]\ninterfaces = \"eth0\"",
+            "error: engine.interfaces: \"eth0\", allowed: a list of: an interface's name",
         ),
         (
             "[engine]\ninterfaces = [\"eth0\", 5]",

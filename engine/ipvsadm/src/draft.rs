@@ -6,9 +6,9 @@ use crate::address::{aton, host_and_port, leading_number, number};
 use crate::kind::Kind;
 use crate::legal::{Given, TunnelType};
 use crate::option::Flag;
-use crate::service::{Family, Mask, SchedulerFlags, Transport};
+use crate::service::{Family, Mask, Transport};
 use crate::value::{multicast, natural, timeout, within};
-use crate::{Names, Role, UsageError};
+use crate::{Names, Role, SchedulerFlags, UsageError};
 
 /// `-p` without a time-out; the manual says 300, the program does 360.
 const DEFAULT_PERSISTENCE_S: u32 = 360;

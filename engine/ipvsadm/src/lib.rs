@@ -43,6 +43,8 @@ mod service;
 mod usage;
 mod value;
 
+pub use lb_model::SchedulerFlags;
+
 pub use command::{Command, Listing, Save, Timeouts};
 pub use daemon::{Daemon, Role};
 pub use execute::{Streams, execute, run};
@@ -51,7 +53,5 @@ pub use names::{Names, NoNames, ServiceNames};
 pub use parse::parse;
 pub use row::{ConnRow, LocalAddressRow, ServerRow, ServiceRow, Traffic};
 pub use server::{Forwarding, ServerSettings, Tunnel, TunnelChecksum};
-pub use service::{
-    Family, Mask, Persistence, SchedulerFlags, ServiceId, ServiceSettings, Transport,
-};
+pub use service::{Family, Mask, Persistence, ServiceId, ServiceSettings, Transport};
 pub use usage::{HELP, UsageError, VERSION};

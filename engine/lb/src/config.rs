@@ -6,7 +6,11 @@
 use std::fmt;
 
 use crate::NetworkConfig;
-use lb_model::{Endpoint, IpvsSettings, MarkRule, Protocol};
+use lb_conn::Timeouts;
+use lb_model::{
+    Endpoint, IpvsSettings, MarkRule, Persistence, Protocol, SchedulerFlags, ServiceId, ServiceKey,
+    Thresholds,
+};
 
 /// Everything a balancer is told.
 #[derive(Clone, Debug, PartialEq, Eq, Default)]
@@ -17,6 +21,8 @@ pub struct Config {
     pub services: Vec<ServiceConfig>,
     /// `[ipvs]`
     pub ipvs: IpvsSettings,
+    /// `[timeouts]`: those that ipvsadm's `--set` changes; the others are the kernel's.
+    pub timeouts: Timeouts,
     /// `[[mark]]`
     pub marks: Vec<MarkRule>,
     /// `[[interface]]`, `[[route]]`, `[[neighbour]]`
@@ -72,12 +78,16 @@ pub enum Workers {
 /// `[[service]]`: a virtual service.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ServiceConfig {
-    /// VIP:vport.
-    pub vip: Endpoint,
-    /// TCP or UDP.
-    pub protocol: Protocol,
+    /// `vip` and `protocol`, or `mark` and `family`.
+    pub id: ServiceId,
     /// A registered scheduler's name.
     pub scheduler: String,
+    /// `scheduler_flags`, as ipvsadm's `-b`.
+    pub scheduler_flags: SchedulerFlags,
+    /// Whether and how clients stay with their server.
+    pub persistence: Option<Persistence>,
+    /// Whether each UDP datagram is scheduled for itself.
+    pub one_packet: bool,
     /// A registered mode's name.
     pub mode: String,
     /// Put the VIP on this interface while the balancer runs; `None`: somebody else does.
@@ -87,12 +97,19 @@ pub struct ServiceConfig {
 }
 
 impl ServiceConfig {
-    /// A service without servers.
+    /// A service without servers, by its address.
     pub fn new(vip: Endpoint, protocol: Protocol, scheduler: &str, mode: &str) -> ServiceConfig {
+        ServiceConfig::of(ServiceKey { vip, protocol }.into(), scheduler, mode)
+    }
+
+    /// A service without servers, by its address or its mark.
+    pub fn of(id: ServiceId, scheduler: &str, mode: &str) -> ServiceConfig {
         ServiceConfig {
-            vip,
-            protocol,
+            id,
             scheduler: scheduler.to_owned(),
+            scheduler_flags: SchedulerFlags::default(),
+            persistence: None,
+            one_packet: false,
             mode: mode.to_owned(),
             vip_interface: None,
             servers: Vec::new(),
@@ -102,7 +119,7 @@ impl ServiceConfig {
     /// The service with one more server.
     #[must_use]
     pub fn with_server(mut self, rip: Endpoint, weight: u32) -> ServiceConfig {
-        self.servers.push(ServerConfig { rip, weight });
+        self.servers.push(ServerConfig::new(rip, weight));
         self
     }
 }
@@ -114,6 +131,22 @@ pub struct ServerConfig {
     pub rip: Endpoint,
     /// 0 to 65535; 0 takes no new conns.
     pub weight: u32,
+    /// A registered mode's name, if it is not the service's.
+    pub mode: Option<String>,
+    /// `upper_threshold` and `lower_threshold`.
+    pub thresholds: Thresholds,
+}
+
+impl ServerConfig {
+    /// A server with its service's mode and no thresholds.
+    pub fn new(rip: Endpoint, weight: u32) -> ServerConfig {
+        ServerConfig {
+            rip,
+            weight,
+            mode: None,
+            thresholds: Thresholds::default(),
+        }
+    }
 }
 
 /// A field that cannot be used, where it is, and what is allowed there.

@@ -49,6 +49,7 @@ impl Engine {
         let plan = plan(config, &self.registry)?;
         let replaced = self.edit(|table| {
             table.set_settings(config.ipvs, config.marks.clone());
+            table.set_timeouts(config.timeouts.clone());
             table.replace(&plan)
         });
         replaced.map_err(|refusal| vec![ConfigError::new("service", refusal.to_string())])

@@ -25,8 +25,8 @@ pub use lb_model::{
     Addr, Batch, Conn, ConnState, Dest, Dests, Direction, DropReason, Endpoint, FlowKey, Frame,
     FrameCensus, Hop, Interface, InterfaceId, IpvsSettings, Mac, Mark, MarkRule, Mode, NextHops,
     Packet, Persistence, Port, Prefix, Prepared, Protocol, PuntReason, Request, Resolution,
-    Scheduler, SchedulerKind, ServiceId, ServiceKey, ServiceSettings, Thresholds, Time, Verdict,
-    VirtualService, Work,
+    Scheduler, SchedulerFlags, SchedulerKind, ServiceId, ServiceKey, ServiceSettings, Thresholds,
+    Time, Verdict, VirtualService, Work,
 };
 pub use lb_runtime::{Counter, Counters, Observed, Observer, Resolver, Turn, Worker};
 pub use lb_schedulers::SchedulerOptions;

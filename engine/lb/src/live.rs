@@ -17,7 +17,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
 
-use lb_model::FrameCensus;
+use lb_model::{FrameCensus, ServiceId};
 use lb_netlink::{AddedAddress, Kernel, NetlinkError, Origin};
 use lb_runtime::Counters;
 use lb_xsk::{Xsk, XskConfig, XskError};
@@ -172,9 +172,11 @@ fn workers(config: &Config, engine: &Engine) -> Option<u32> {
 fn vips(config: &Config) -> Result<Vec<AddedAddress>, LiveError> {
     let mut added: Vec<AddedAddress> = Vec::new();
     for service in &config.services {
-        let (Some(interface), vip) = (&service.vip_interface, service.vip.addr) else {
+        let (Some(interface), ServiceId::Address(key)) = (&service.vip_interface, service.id)
+        else {
             continue;
         };
+        let vip = key.vip.addr;
         if added
             .iter()
             .any(|address| address.addr() == vip && address.interface() == interface)

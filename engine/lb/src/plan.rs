@@ -1,17 +1,15 @@
 //! From a configuration as written to the services that it asks for, or to a list of all that is wrong with it.
 
-use std::net::IpAddr;
+mod service;
 
-use lb_model::{Endpoint, ServiceKey, Thresholds};
-use lb_schedulers::SchedulerOptions;
+use std::collections::HashMap;
 
-use crate::{
-    Config, ConfigError, Registry, ServerConfig, ServerSpec, ServiceConfig, ServiceSpec, Workers,
-};
+use lb_model::ServiceId;
+
+use crate::{Config, ConfigError, Registry, ServerSpec, ServiceSpec, Workers};
 
 /// Conns per worker: a conn's place and its direction share 32 bits.
 const CAPACITY: std::ops::RangeInclusive<u32> = 1..=1 << 30;
-const MAX_WEIGHT: u32 = 65_535;
 
 /// A configuration found good: the services and servers that it asks for.
 pub type Plan = Vec<(ServiceSpec, Vec<ServerSpec>)>;
@@ -24,22 +22,21 @@ pub fn plan(config: &Config, registry: &Registry) -> Result<Plan, Vec<ConfigErro
     };
     planner.engine(config);
     let mut plan = Plan::new();
+    let mut first_of: HashMap<ServiceId, usize> = HashMap::new();
     for (position, service) in config.services.iter().enumerate() {
         let path = format!("service[{position}]");
-        let key = ServiceKey {
-            vip: service.vip,
-            protocol: service.protocol,
-        };
-        if let Some(first) = config.services[..position]
-            .iter()
-            .position(|s| (s.vip, s.protocol) == (key.vip, key.protocol))
-        {
+        let first = *first_of.entry(service.id).or_insert(position);
+        if first != position {
+            let key = match service.id {
+                ServiceId::Address(_) => "vip",
+                ServiceId::Mark(_) => "mark",
+            };
             planner.error(
-                format!("{path}.vip"),
-                format!("{key} is service[{first}] already"),
+                format!("{path}.{key}"),
+                format!("{} is service[{first}] already", service.id),
             );
         }
-        plan.extend(planner.service(&path, key, service));
+        plan.extend(planner.service(&path, service));
     }
     if planner.errors.is_empty() {
         Ok(plan)
@@ -82,122 +79,12 @@ impl Planner<'_> {
             }
         }
     }
-
-    fn service(
-        &mut self,
-        path: &str,
-        key: ServiceKey,
-        service: &ServiceConfig,
-    ) -> Option<(ServiceSpec, Vec<ServerSpec>)> {
-        self.endpoint(&format!("{path}.vip"), service.vip);
-        let scheduler = self
-            .registry
-            .scheduler(&service.scheduler, &SchedulerOptions::default());
-        if scheduler.is_none() {
-            let allowed = self.registry.scheduler_names();
-            self.error(
-                format!("{path}.scheduler"),
-                format!("\"{}\", allowed: {allowed}", service.scheduler),
-            );
-        }
-        let mode = self.registry.mode(&service.mode);
-        if mode.is_none() {
-            let allowed = self.registry.mode_names();
-            self.error(
-                format!("{path}.mode"),
-                format!("\"{}\", allowed: {allowed}", service.mode),
-            );
-        }
-        let maps_ports = mode.as_ref().is_none_or(|(_, mode)| mode.maps_ports());
-        let crosses_families = mode.as_ref().is_none_or(|(_, m)| m.crosses_families());
-        let mut servers = Vec::new();
-        for (position, server) in service.servers.iter().enumerate() {
-            let path = format!("{path}.server[{position}]");
-            if let Some(first) = service.servers[..position]
-                .iter()
-                .position(|s| s.rip == server.rip)
-            {
-                self.error(
-                    format!("{path}.rip"),
-                    format!("{} is server[{first}] of this service already", server.rip),
-                );
-            }
-            if !maps_ports && server.rip.port != service.vip.port {
-                let problem = format!(
-                    "{}, allowed: port {}, the service's: mode {} cannot map ports",
-                    server.rip, service.vip.port, service.mode
-                );
-                self.error(format!("{path}.rip"), problem);
-            }
-            let vip_is_v4 = service.vip.addr.is_v4();
-            if !crosses_families && server.rip.addr.is_v4() != vip_is_v4 {
-                let problem = format!(
-                    "{}, allowed: {} addresses, like the service's: mode {} cannot change the family",
-                    server.rip,
-                    if vip_is_v4 { "IPv4" } else { "IPv6" },
-                    service.mode
-                );
-                self.error(format!("{path}.rip"), problem);
-            }
-            servers.extend(self.server(&path, &service.mode, server));
-        }
-        mode?;
-        let spec = ServiceSpec {
-            id: key.into(),
-            scheduler: scheduler.map(|_| service.scheduler.clone())?,
-            scheduler_flags: 0,
-            persistence: None,
-            one_packet: false,
-        };
-        Some((spec, servers))
-    }
-
-    fn server(&mut self, path: &str, mode: &str, server: &ServerConfig) -> Option<ServerSpec> {
-        self.endpoint(&format!("{path}.rip"), server.rip);
-        let weight = u16::try_from(server.weight).ok();
-        if weight.is_none() {
-            self.error(
-                format!("{path}.weight"),
-                format!("{}, allowed 0..={MAX_WEIGHT}", server.weight),
-            );
-        }
-        Some(ServerSpec {
-            rip: server.rip,
-            mode: mode.to_owned(),
-            weight: weight?,
-            thresholds: Thresholds::default(),
-        })
-    }
-
-    fn endpoint(&mut self, path: &str, endpoint: Endpoint) {
-        if !is_host(endpoint.addr.into()) {
-            self.error(
-                path.to_owned(),
-                format!("{endpoint}, allowed: the unicast address of a host"),
-            );
-        }
-        if endpoint.port == 0 {
-            self.error(
-                path.to_owned(),
-                format!("{endpoint}, allowed: ports 1..=65535"),
-            );
-        }
-    }
-}
-
-/// Whether packets can go to `addr` from another link.
-fn is_host(addr: IpAddr) -> bool {
-    let good_on_one_link = match addr {
-        IpAddr::V4(v4) => v4.is_broadcast(),
-        IpAddr::V6(v6) => v6.is_unicast_link_local(),
-    };
-    !(good_on_one_link || addr.is_multicast() || addr.is_unspecified())
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::EngineConfig;
+    use crate::{EngineConfig, ServiceConfig};
     use lb_model::Protocol;
 
     fn service(vip: &str, mode: &str, servers: &[(&str, u32)]) -> ServiceConfig {
@@ -270,7 +157,6 @@ mod tests {
                 "service[0].server[2].rip: 10.1.0.12:80 is server[1] of this service already",
                 "service[1].vip: tcp 10.0.0.100:80 is service[0] already",
                 "service[1].server[0].rip: 224.0.0.1:80, allowed: the unicast address of a host",
-                "service[1].server[1].rip: 10.1.0.11:0, allowed: ports 1..=65535",
                 "service[2].scheduler: \"wrrr\", allowed: rr, wrr, lc, wlc, sh, dh, lblc, lblcr, sed, nq, fo, ovf, mh",
                 "service[2].mode: \"fnta\", allowed: dr, nat, tun",
                 "service[3].server[0].rip: 10.1.0.11:80, allowed: IPv6 addresses, like the service's: mode nat cannot change the family",

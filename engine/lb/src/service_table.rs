@@ -6,8 +6,8 @@ use std::sync::Arc;
 
 use lb_conn::Timeouts;
 use lb_model::{
-    Dest, Dests, Endpoint, IpvsSettings, MarkRule, Persistence, ServiceId, ServiceSettings,
-    Thresholds, VirtualService,
+    Dest, Dests, Endpoint, IpvsSettings, MarkRule, Persistence, SchedulerFlags, ServiceId,
+    ServiceSettings, Thresholds, VirtualService,
 };
 use lb_runtime::Snapshot;
 use lb_schedulers::SchedulerOptions;
@@ -24,8 +24,8 @@ pub struct ServiceSpec {
     pub id: ServiceId,
     /// Its scheduler's name.
     pub scheduler: String,
-    /// ipvsadm's `-b`; see [`ServiceSettings::scheduler_flags`].
-    pub scheduler_flags: u8,
+    /// ipvsadm's `-b`.
+    pub scheduler_flags: SchedulerFlags,
     /// ipvsadm's `-p` and `-M`.
     pub persistence: Option<Persistence>,
     /// ipvsadm's `-o`.
@@ -174,7 +174,7 @@ impl ServiceTable {
     pub fn add_server(&mut self, id: ServiceId, spec: &ServerSpec) -> Result<(), Refusal> {
         let at = self.position(id)?;
         let mode = self.mode_of(spec)?;
-        if is_v4(id) != spec.rip.addr.is_v4()
+        if id.is_v4() != spec.rip.addr.is_v4()
             && !self.registry.modes()[usize::from(mode)].crosses_families()
         {
             return Err(Refusal::OtherFamily);
@@ -318,8 +318,8 @@ impl ServiceTable {
             Some(before) => Arc::clone(&before.scheduler),
             None => {
                 let options = SchedulerOptions {
-                    fallback: spec.scheduler_flags & 1 != 0,
-                    port: spec.scheduler_flags & 2 != 0,
+                    fallback: spec.scheduler_flags.contains(SchedulerFlags::FIRST),
+                    port: spec.scheduler_flags.contains(SchedulerFlags::SECOND),
                     lblc_expiration: self.settings.lblc_expiration,
                     lblcr_expiration: self.settings.lblcr_expiration,
                 };
@@ -353,13 +353,5 @@ impl ServiceTable {
             self.trash.remove(oldest);
         }
         self.trash.push((id, Arc::clone(dest)));
-    }
-}
-
-/// The family of a service's clients.
-fn is_v4(id: ServiceId) -> bool {
-    match id {
-        ServiceId::Address(key) => key.vip.addr.is_v4(),
-        ServiceId::Mark(mark) => !mark.v6,
     }
 }

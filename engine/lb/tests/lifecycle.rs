@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use lab::*;
 use lb::{
-    Addr, IpvsSettings, Mark, MarkRule, Persistence, Prefix, Protocol, ServerSpec, ServiceId,
-    ServiceKey, ServiceSpec, Thresholds,
+    Addr, IpvsSettings, Mark, MarkRule, Persistence, Prefix, Protocol, SchedulerFlags, ServerSpec,
+    ServiceId, ServiceKey, ServiceSpec, Thresholds,
 };
 use lb_testkit::{PacketBuilder, pkt};
 use lb_wire::TcpFlags;
@@ -21,7 +21,7 @@ fn spec(id: ServiceId) -> ServiceSpec {
     ServiceSpec {
         id,
         scheduler: "rr".into(),
-        scheduler_flags: 0,
+        scheduler_flags: SchedulerFlags::default(),
         persistence: None,
         one_packet: false,
     }

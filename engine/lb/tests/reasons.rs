@@ -3,7 +3,10 @@
 mod lab;
 
 use lab::*;
-use lb::{Addr, DropReason, Endpoint, Interface, NextHops, Prefix, Protocol, PuntReason, Registry};
+use lb::{
+    Addr, DropReason, Endpoint, Interface, NextHops, Prefix, Protocol, PuntReason, Registry,
+    ServiceKey,
+};
 use lb_testkit::{PacketBuilder, pkt};
 
 fn tcp_lab() -> Lab {
@@ -77,7 +80,11 @@ fn table_full() {
 #[test]
 fn reply_tuple_taken() {
     let mut other = with_servers(service("nat", Protocol::Tcp), 1, 8080);
-    other.vip.port = 81;
+    other.id = ServiceKey {
+        vip: "10.0.0.100:81".parse().expect("valid"),
+        protocol: Protocol::Tcp,
+    }
+    .into();
     let mut lab = Lab::new(vec![
         with_servers(service("nat", Protocol::Tcp), 1, 8080),
         other,

@@ -7,9 +7,8 @@ use lb::{
     Addr, Asked, ConnState, ConnTable, Dest, Endpoint, Engine, Port, Thresholds, Time, Worker,
 };
 use lb_ipvsadm::{
-    ConnRow, Daemon, Family, Forwarding, Ipvs, Mask, Next, Persistence, Refusal, Role,
-    SchedulerFlags, ServerRow, ServerSettings, ServiceId, ServiceRow, ServiceSettings, Timeouts,
-    Traffic, Transport, Tunnel,
+    ConnRow, Daemon, Family, Forwarding, Ipvs, Mask, Next, Persistence, Refusal, Role, ServerRow,
+    ServerSettings, ServiceId, ServiceRow, ServiceSettings, Timeouts, Traffic, Transport, Tunnel,
 };
 
 /// The port that the kernel gives to a template that must not be found any more (`ip_vs_check_template`).
@@ -239,19 +238,10 @@ fn service_spec(id: &ServiceId, settings: &ServiceSettings) -> Result<lb::Servic
     if settings.engine.is_some() {
         return Err(Refusal::NoScheduler);
     }
-    let flag = |flag, bit| {
-        if settings.flags.contains(flag) {
-            bit
-        } else {
-            0
-        }
-    };
     Ok(lb::ServiceSpec {
         id: service_id(id)?,
         scheduler: settings.scheduler.clone(),
-        scheduler_flags: flag(SchedulerFlags::FIRST, 1)
-            | flag(SchedulerFlags::SECOND, 2)
-            | flag(SchedulerFlags::THIRD, 4),
+        scheduler_flags: settings.flags,
         persistence: settings.persistence.map(|persistence| lb::Persistence {
             timeout: Duration::from_secs(persistence.timeout_s.into()),
             netmask: match persistence.mask {
@@ -303,13 +293,6 @@ fn service_row(table: &lb::ServiceTable, service: &lb::VirtualService) -> Servic
         lb::ServiceId::Mark(_) => Family::V4,
         lb::ServiceId::Address(key) => Family::of(&key.vip.into()),
     };
-    let flags = [
-        SchedulerFlags::FIRST,
-        SchedulerFlags::SECOND,
-        SchedulerFlags::THIRD,
-    ];
-    let set = |bit: usize| settings.scheduler_flags & 1 << bit != 0;
-    let flags = flags.into_iter().enumerate().filter(|(bit, _)| set(*bit));
     ServiceRow {
         id: match service.id() {
             lb::ServiceId::Mark(mark) => ServiceId::Mark {
@@ -323,7 +306,7 @@ fn service_row(table: &lb::ServiceTable, service: &lb::VirtualService) -> Servic
         },
         settings: ServiceSettings {
             scheduler: settings.scheduler_name.clone(),
-            flags: flags.fold(SchedulerFlags::default(), |all, (_, flag)| all.union(flag)),
+            flags: settings.scheduler_flags,
             persistence: settings.persistence.map(|persistence| Persistence {
                 timeout_s: whole_seconds(persistence.timeout),
                 mask: match (family, persistence.netmask.as_v4()) {

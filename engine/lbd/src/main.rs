@@ -12,6 +12,7 @@ use std::process::ExitCode;
 
 use annotate_snippets::Renderer;
 use arguments::{Arguments, Task};
+use lb_config::Settings;
 
 fn main() -> ExitCode {
     let done = match Arguments::from_command_line().task() {
@@ -36,15 +37,15 @@ fn check(file: &Path) -> Result<(), Failed> {
 
 fn run(file: &Path) -> Result<(), Failed> {
     logging::start();
-    let config = load(file)?;
-    run::run(&config).map_err(|error| {
+    let settings = load(file)?;
+    run::run(&settings).map_err(|error| {
         tracing::error!("{error:#}");
         Failed
     })
 }
 
 fn replay(config: &Path, files: &replay::Files) -> Result<(), Failed> {
-    match replay::run(&load(config)?, files) {
+    match replay::run(&load(config)?.balancer, files) {
         Ok(true) => Ok(()),
         // The commands that failed have been printed.
         Ok(false) => Err(Failed),
@@ -55,7 +56,7 @@ fn replay(config: &Path, files: &replay::Files) -> Result<(), Failed> {
     }
 }
 
-fn load(file: &Path) -> Result<lb::Config, Failed> {
+fn load(file: &Path) -> Result<Settings, Failed> {
     lb_config::load(file).map_err(|refusal| {
         anstream::eprintln!("{}", refusal.draw(&Renderer::styled()));
         Failed

@@ -3,27 +3,28 @@
 use std::panic;
 
 use anyhow::{Context, bail};
-use lb::Config;
 use lb::live::Balancer;
+use lb_config::Settings;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::mpsc;
 
 use crate::rights;
 
 /// Balances until told to end; an error if it could not start, or did not end as it should.
-pub fn run(config: &Config) -> anyhow::Result<()> {
+pub fn run(settings: &Settings) -> anyhow::Result<()> {
     rights::require()?;
     tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
         .context("cannot start the event loop")?
-        .block_on(balance(config))
+        .block_on(balance(settings))
 }
 
-async fn balance(config: &Config) -> anyhow::Result<()> {
+async fn balance(settings: &Settings) -> anyhow::Result<()> {
     // Before anything is started: a signal that comes meanwhile is to end it properly too.
     let mut signals = Signals::new().context("cannot listen for signals")?;
     let mut panics = panics();
+    let config = &settings.balancer;
     let balancer = Balancer::start(config)?;
     tracing::info!(
         "balancing {} on {}",

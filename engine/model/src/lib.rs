@@ -23,6 +23,7 @@ mod next_hop;
 mod packet;
 mod port;
 mod scheduler;
+mod scheduler_flags;
 mod service;
 mod settings;
 mod time;
@@ -39,6 +40,7 @@ pub use next_hop::{Hop, Interface, InterfaceId, Mac, NextHops, Prefix, Resolutio
 pub use packet::{BATCH, Batch, Headers, Packet};
 pub use port::{FrameCensus, Port};
 pub use scheduler::{Request, Scheduler, SchedulerKind};
+pub use scheduler_flags::SchedulerFlags;
 pub use service::{Mark, Persistence, ServiceId, ServiceKey, ServiceSettings, VirtualService};
 pub use settings::IpvsSettings;
 pub use time::Time;

@@ -4,7 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::{Addr, Dests, Endpoint, FlowKey, Protocol, SchedulerKind};
+use crate::{Addr, Dests, Endpoint, FlowKey, Protocol, SchedulerFlags, SchedulerKind};
 
 /// VIP:vport and protocol.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]
@@ -33,6 +33,24 @@ pub enum ServiceId {
 impl From<ServiceKey> for ServiceId {
     fn from(key: ServiceKey) -> ServiceId {
         ServiceId::Address(key)
+    }
+}
+
+impl ServiceId {
+    /// The family of its clients.
+    pub fn is_v4(&self) -> bool {
+        match self {
+            ServiceId::Address(key) => key.vip.addr.is_v4(),
+            ServiceId::Mark(mark) => !mark.v6,
+        }
+    }
+
+    /// Its port; 0 for every port, and for a mark.
+    pub fn port(&self) -> u16 {
+        match self {
+            ServiceId::Address(key) => key.vip.port,
+            ServiceId::Mark(_) => 0,
+        }
     }
 }
 
@@ -88,9 +106,8 @@ pub struct ServiceSettings {
     pub scheduler_name: String,
     /// What makes its schedulers.
     pub scheduler: Arc<dyn SchedulerKind>,
-    /// ipvsadm's `-b`: bit 0 is `flag-1` (`sh-fallback`, `mh-fallback`), bit 1 `flag-2` (`sh-port`, `mh-port`), bit 2
-    /// `flag-3`.
-    pub scheduler_flags: u8,
+    /// ipvsadm's `-b`.
+    pub scheduler_flags: SchedulerFlags,
     /// Whether and how clients stay with their server.
     pub persistence: Option<Persistence>,
     /// Whether each UDP datagram is scheduled for itself (ipvsadm `-o`).
@@ -133,7 +150,7 @@ impl VirtualService {
 
     /// Its port; 0 for every port, and for a mark.
     pub fn port(&self) -> u16 {
-        self.key().map_or(0, |key| key.vip.port)
+        self.id.port()
     }
 
     /// Its settings.

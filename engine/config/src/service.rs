@@ -1,0 +1,217 @@
+//! `[[service]]` and `[[service.server]]`.
+
+use std::net::{IpAddr, Ipv4Addr};
+use std::time::Duration;
+
+use lb::{
+    Addr, Endpoint, Mark, Persistence, Protocol, SchedulerFlags, ServerConfig, ServiceConfig,
+    ServiceId, ServiceKey, Thresholds,
+};
+
+use super::duration::DURATION;
+use super::fault::Faults;
+use super::mark::MARK;
+use super::schema::{NAME, number};
+use super::section::{Kind, Section};
+
+const ENDPOINT: Kind<Endpoint> = Kind {
+    allowed: "ADDRESS:PORT, like \"10.0.0.100:80\" or \"[2001:db8::1]:443\"",
+    parse: |value| value.as_str()?.parse().ok(),
+};
+
+/// A server may be named by its address alone; it has its service's port then.
+const SERVER: Kind<(Addr, Option<u16>)> = Kind {
+    allowed: "ADDRESS:PORT or ADDRESS, like \"10.0.0.100:80\", \"[2001:db8::1]:443\" or \"10.0.0.100\"",
+    parse: |value| server_address(value.as_str()?),
+};
+
+pub const PROTOCOL: Kind<Protocol> = Kind {
+    allowed: "\"tcp\" or \"udp\"",
+    parse: |value| value.as_str()?.parse().ok(),
+};
+
+/// Whether the family is IPv6.
+const FAMILY: Kind<bool> = Kind {
+    allowed: "4 or 6",
+    parse: |value| match number(value)? {
+        4 => Some(false),
+        6 => Some(true),
+        _ => None,
+    },
+};
+
+const SCHEDULER: Kind<String> = Kind {
+    allowed: "a scheduler's name, like \"rr\"",
+    parse: |value| value.as_str().map(str::to_owned),
+};
+
+const MODE: Kind<String> = Kind {
+    allowed: "a forwarding mode's name, like \"nat\"",
+    parse: |value| value.as_str().map(str::to_owned),
+};
+
+const SWITCH: Kind<bool> = Kind {
+    allowed: "true or false",
+    parse: |value| value.as_bool(),
+};
+
+/// A flag and the scheduler that alone has it, if it is one's own.
+const FLAG: Kind<(SchedulerFlags, Option<&str>)> = Kind {
+    allowed: "\"sh-fallback\", \"sh-port\", \"mh-fallback\", \"mh-port\", \"flag-1\", \"flag-2\" or \"flag-3\"",
+    parse: |value| {
+        let name = value.as_str()?;
+        let mut names = SchedulerFlags::NAMES.iter();
+        names
+            .find(|(known, ..)| *known == name)
+            .map(|(_, owner, flag)| (*flag, *owner))
+    },
+};
+
+const NETMASK: Kind<Netmask> = Kind {
+    allowed: "the length of a prefix, like 24, or for IPv4 a mask, like \"255.255.255.0\"",
+    parse: |value| match value.as_str() {
+        Some(text) => text.parse().ok().map(Netmask::Bits),
+        None => number(value)
+            .and_then(|len| u8::try_from(len).ok())
+            .filter(|len| (1..=128).contains(len))
+            .map(Netmask::Prefix),
+    },
+};
+
+enum Netmask {
+    Prefix(u8),
+    Bits(Ipv4Addr),
+}
+
+const WEIGHT: Kind<u32> = Kind {
+    allowed: "0..=65535",
+    parse: number,
+};
+
+const CONNS: Kind<u32> = Kind {
+    allowed: "0..=4294967295",
+    parse: number,
+};
+
+fn server_address(text: &str) -> Option<(Addr, Option<u16>)> {
+    if let Ok(Endpoint { addr, port }) = text.parse() {
+        return Some((addr, Some(port)));
+    }
+    let addr: IpAddr = text.parse().ok()?;
+    Some((addr.into(), None))
+}
+
+pub fn read(mut section: Section<'_>, faults: &mut Faults<'_>) -> Option<ServiceConfig> {
+    let id = service_id(&mut section, faults);
+    let scheduler = section.required("scheduler", &SCHEDULER, faults);
+    let scheduler_flags = flags(&mut section, scheduler.as_deref(), faults);
+    let persistence = match section.table("persistence", faults) {
+        Some(table) => persistence(table, id, faults),
+        None => None,
+    };
+    let one_packet = section.value("one_packet", &SWITCH, faults);
+    let mode = section.required("mode", &MODE, faults);
+    let vip_interface = section.value("vip_interface", &NAME, faults);
+    let servers = section.tables("server", faults);
+    section.end(faults);
+    let port = id.map_or(0, |id| id.port());
+    let servers = servers
+        .into_iter()
+        .filter_map(|s| server(s, port, faults))
+        .collect();
+    Some(ServiceConfig {
+        id: id?,
+        scheduler: scheduler?,
+        scheduler_flags,
+        persistence,
+        one_packet: one_packet.unwrap_or_default(),
+        mode: mode?,
+        vip_interface,
+        servers,
+    })
+}
+
+/// `vip` and `protocol`, or `mark` and `family` in their place.
+fn service_id(section: &mut Section<'_>, faults: &mut Faults<'_>) -> Option<ServiceId> {
+    if !section.has("mark") {
+        let vip = section.required("vip", &ENDPOINT, faults);
+        let protocol = section.required("protocol", &PROTOCOL, faults);
+        section.knows(&["mark", "family"]);
+        let (vip, protocol) = (vip?, protocol?);
+        return Some(ServiceKey { vip, protocol }.into());
+    }
+    let mark = section.value("mark", &MARK, faults);
+    let v6 = section.value("family", &FAMILY, faults).unwrap_or(false);
+    for key in ["vip", "protocol"] {
+        section.refuse(key, "nothing: the service has a mark", faults);
+    }
+    Some(ServiceId::Mark(Mark { mark: mark?, v6 }))
+}
+
+fn flags(
+    section: &mut Section<'_>,
+    scheduler: Option<&str>,
+    faults: &mut Faults<'_>,
+) -> SchedulerFlags {
+    let mut all = SchedulerFlags::default();
+    for (flag, owner) in section.list("scheduler_flags", &FLAG, faults) {
+        all = all.union(flag);
+        if let (Some(owner), Some(scheduler)) = (owner, scheduler)
+            && owner != scheduler
+        {
+            let allowed = format!("flags that begin with \"{owner}-\" for scheduler {owner} only");
+            section.reproach("scheduler_flags", &allowed, faults);
+        }
+    }
+    all
+}
+
+fn persistence(
+    mut section: Section<'_>,
+    id: Option<ServiceId>,
+    faults: &mut Faults<'_>,
+) -> Option<Persistence> {
+    /// As ipvsadm's `-p` without a number.
+    const TIMEOUT: Duration = Duration::from_secs(360);
+    let timeout = section.value("timeout", &DURATION, faults);
+    let netmask = section.value("netmask", &NETMASK, faults);
+    let is_v4 = id?.is_v4();
+    let ones = |len| match is_v4 {
+        true => Addr::from(Ipv4Addr::BROADCAST).masked(len),
+        false => Addr::v6([0xff; 16]).masked(len),
+    };
+    let netmask = match netmask {
+        None => ones(128),
+        Some(Netmask::Bits(mask)) if is_v4 => mask.into(),
+        Some(Netmask::Prefix(len)) if !is_v4 || len <= 32 => ones(len),
+        Some(_) => {
+            let allowed = if is_v4 { "1..=32" } else { "1..=128" };
+            section.reproach("netmask", allowed, faults);
+            ones(128)
+        }
+    };
+    section.end(faults);
+    Some(Persistence {
+        timeout: timeout.unwrap_or(TIMEOUT),
+        netmask,
+    })
+}
+
+fn server(mut section: Section<'_>, port: u16, faults: &mut Faults<'_>) -> Option<ServerConfig> {
+    let rip = section.required("rip", &SERVER, faults);
+    let weight = section.value("weight", &WEIGHT, faults);
+    let mode = section.value("mode", &MODE, faults);
+    let upper = section.value("upper_threshold", &CONNS, faults);
+    let lower = section.value("lower_threshold", &CONNS, faults);
+    section.end(faults);
+    let (addr, own_port) = rip?;
+    Some(ServerConfig {
+        rip: Endpoint::new(addr, own_port.unwrap_or(port)),
+        weight: weight.unwrap_or(1),
+        mode,
+        thresholds: Thresholds {
+            upper: upper.unwrap_or(0),
+            lower: lower.unwrap_or(0),
+        },
+    })
+}
