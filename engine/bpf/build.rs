@@ -7,7 +7,7 @@ use std::process::{Command, Stdio};
 
 use libbpf_cargo::SkeletonBuilder;
 
-const PROGRAMS: [&str; 4] = ["steer", "generate", "count", "redirect"];
+const PROGRAMS: [&str; 5] = ["steer", "generate", "count", "redirect", "decap"];
 
 fn main() {
     println!("cargo:rerun-if-changed=include");

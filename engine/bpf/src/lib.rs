@@ -5,8 +5,10 @@
 //! detaches it.
 //!
 //! [`Steering`] is the XDP program in front of an interface: it sends what is ours to AF_XDP sockets and leaves the
-//! rest to the kernel. [`Generator`], [`Sink`] and [`Redirect`] are for benches.
+//! rest to the kernel. [`Generator`], [`Sink`] and [`Redirect`] are for benches. [`agent`] has the programs of the
+//! real-server agent, whose links are pinned: those stay when the process ends.
 
+pub mod agent;
 mod error;
 mod generator;
 mod link;

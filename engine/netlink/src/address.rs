@@ -17,6 +17,9 @@ use crate::conversation::Conversation;
 /// known again after a crash. The kernel's own values are 1 to 3; this is `l`.
 pub(crate) const OURS: AddressProtocol = AddressProtocol::Other(b'l');
 
+/// The mark of the real-server agent's addresses: `r`, shown as `proto 0x72`.
+pub const AGENT: AddressProtocol = AddressProtocol::Other(b'r');
+
 /// Who put an address on its interface.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Origin {
@@ -34,6 +37,7 @@ pub struct AddedAddress {
     index: u32,
     addr: Addr,
     origin: Origin,
+    mark: AddressProtocol,
     conversation: Conversation,
 }
 
@@ -45,6 +49,19 @@ impl AddedAddress {
     ///
     /// If there is no such interface, or without the right to change it.
     pub fn new(interface: &str, addr: Addr) -> Result<AddedAddress, NetlinkError> {
+        AddedAddress::with_mark(interface, addr, OURS)
+    }
+
+    /// The same for another program, which knows its addresses by another `mark`.
+    ///
+    /// # Errors
+    ///
+    /// As for [`new`](Self::new).
+    pub fn with_mark(
+        interface: &str,
+        addr: Addr,
+        mark: AddressProtocol,
+    ) -> Result<AddedAddress, NetlinkError> {
         let open = NetlinkError::refused("open a netlink socket");
         let mut conversation = Conversation::open().map_err(open)?;
         let index = index_of(&mut conversation, interface)?;
@@ -53,13 +70,14 @@ impl AddedAddress {
             index,
             addr,
             origin: Origin::Foreign,
+            mark,
             conversation,
         };
         added.origin = match added.existing()? {
             Some(address)
                 if address
                     .attributes
-                    .contains(&AddressAttribute::Protocol(OURS)) =>
+                    .contains(&AddressAttribute::Protocol(mark)) =>
             {
                 Origin::Adopted
             }
@@ -75,6 +93,11 @@ impl AddedAddress {
             }
         };
         Ok(added)
+    }
+
+    /// Leaves it where it is; who asks for it with the same mark adopts it.
+    pub fn leave(mut self) {
+        self.origin = Origin::Foreign;
     }
 
     /// The address.
@@ -119,7 +142,7 @@ impl AddedAddress {
         message.attributes = vec![
             AddressAttribute::Address(ip),
             AddressAttribute::Local(ip),
-            AddressAttribute::Protocol(OURS),
+            AddressAttribute::Protocol(self.mark),
         ];
         if ip.is_ipv6() {
             message

@@ -12,13 +12,15 @@ mod conversation;
 mod error;
 mod follow;
 mod kernel;
+mod links;
 mod mirror;
 mod neighbour;
 mod resolver;
 mod route;
 mod source;
 
-pub use address::{AddedAddress, Origin};
+pub use address::{AGENT, AddedAddress, Origin};
 pub use error::NetlinkError;
 pub use kernel::Kernel;
+pub use links::{Link, links};
 pub use resolver::Resolver;

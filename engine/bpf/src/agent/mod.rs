@@ -1,0 +1,31 @@
+//! The programs of the real-server agent, `lbrs`.
+//!
+//! Each role has a folder in a bpffs, [`Pins`]: the links that keep its programs attached, and the maps that hold what
+//! they know. So they work on when the agent is gone, and the next one takes them over: it loads its own programs on
+//! the maps that are there and puts them in place of the old ones.
+
+mod error;
+mod maps;
+mod pins;
+mod prefix;
+mod tunnel;
+
+use std::io;
+
+pub use error::AgentError;
+pub use pins::{Attached, Hook, Pins, Programs};
+pub use prefix::{ParsePrefixError, Prefix};
+pub use tunnel::{Tunnel, TunnelSettings};
+
+/// What a counter of a role's program is called, and what it counts.
+pub type Counter = (&'static str, &'static str);
+
+/// The number by which the kernel tells the calling thread's network namespace from all others of this boot
+/// (Linux 5.14).
+///
+/// # Errors
+///
+/// If the kernel is older, or gives us no socket.
+pub fn network_namespace_cookie() -> io::Result<u64> {
+    crate::link::network_namespace_cookie()
+}

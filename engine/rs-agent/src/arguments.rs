@@ -1,0 +1,216 @@
+//! The command line.
+
+use std::net::IpAddr;
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand};
+use lb_bpf::agent::Prefix;
+use lb_model::Addr;
+
+use crate::plan::{DrPlan, GUE_PORT, Plan, Role, TunPlan};
+
+/// Where the configuration is if nobody says otherwise.
+const DEFAULT_CONFIG: &str = "/etc/lbd/lbrs.toml";
+
+/// The real-server side of lbd, without kernel modules
+///
+/// What is attached stays attached when lbrs ends, in whatever way, until `lbrs detach`. It acts on the network namespace
+/// that it is started in.
+#[derive(Parser)]
+#[command(name = "lbrs", version, arg_required_else_help = true)]
+pub struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+
+    /// Keep what is attached below DIR in this mount namespace [default: /run/lbrs in that of process 1]
+    #[arg(long, global = true, value_name = "DIR", env = "LBRS_DIRECTORY")]
+    directory: Option<PathBuf>,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// TUN: take packets to VIPs out of IPIP, GRE and GUE, without a tunnel device
+    Tun(TunArguments),
+    /// DR: hold VIPs on loopback without answering ARP for them
+    Dr(DrArguments),
+    /// Several roles at once, as a configuration file says; SIGHUP reads it again
+    Run(ConfigFile),
+    /// Check a configuration file: needs no rights and touches nothing
+    Check(ConfigFile),
+    /// What is attached, what it counted, and whether an agent looks after it
+    Status {
+        /// As JSON, whose shape is described in docs/real-servers.md
+        #[arg(short, long)]
+        json: bool,
+    },
+    /// Undo roles, or everything, exactly
+    Detach {
+        /// Which; all if none is named
+        roles: Vec<Role>,
+    },
+}
+
+#[derive(Args)]
+struct TunArguments {
+    /// The services' addresses
+    #[arg(required = true, value_name = "VIP")]
+    vips: Vec<IpAddr>,
+
+    /// Take tunnel packets from these alone: addresses or prefixes of the balancers [default: anybody]
+    #[arg(long, value_name = "PREFIX", value_delimiter = ',')]
+    from: Vec<Prefix>,
+
+    /// The UDP port of GUE; may be given several times
+    #[arg(long = "gue-port", value_name = "PORT", default_values_t = [GUE_PORT])]
+    #[arg(value_parser = clap::value_parser!(u16).range(1..))]
+    gue_ports: Vec<u16>,
+
+    #[command(flatten)]
+    interfaces: Interfaces,
+
+    /// Do not put the VIPs on loopback: they are there already, or in a container
+    #[arg(long)]
+    no_address: bool,
+
+    #[command(flatten)]
+    once: Once,
+}
+
+#[derive(Args)]
+struct DrArguments {
+    /// The services' addresses
+    #[arg(required = true, value_name = "VIP")]
+    vips: Vec<IpAddr>,
+
+    #[command(flatten)]
+    once: Once,
+}
+
+#[derive(Args)]
+struct Interfaces {
+    /// Look at this interface alone; may be given several times [default: every Ethernet interface, also those that
+    /// come later]
+    #[arg(short, long = "interface", value_name = "NAME")]
+    interfaces: Vec<String>,
+}
+
+#[derive(Args)]
+struct Once {
+    /// Attach and end, instead of staying to follow interfaces that come and go
+    #[arg(long)]
+    once: bool,
+}
+
+#[derive(Args)]
+struct ConfigFile {
+    /// The configuration
+    #[arg(short, long = "config", value_name = "FILE", default_value = DEFAULT_CONFIG)]
+    config: PathBuf,
+}
+
+/// What is to be done.
+pub enum Task {
+    Attach { plan: Plan, once: bool },
+    Run { config: PathBuf },
+    Check { config: PathBuf },
+    Status { json: bool },
+    Detach { roles: Vec<Role> },
+}
+
+impl Arguments {
+    /// Of this process. A mistake ends it with status 2.
+    pub fn from_command_line() -> Arguments {
+        Arguments::parse()
+    }
+
+    /// The directory, if one was named, and what to do.
+    pub fn task(self) -> (Option<PathBuf>, Task) {
+        let task = match self.command {
+            Command::Tun(tun) => Task::Attach {
+                once: tun.once.once,
+                plan: Plan {
+                    tun: Some(TunPlan {
+                        vips: addresses(&tun.vips),
+                        from: tun.from,
+                        gue_ports: tun.gue_ports,
+                        interfaces: tun.interfaces.interfaces,
+                        hold_vips: !tun.no_address,
+                    }),
+                    ..Plan::default()
+                },
+            },
+            Command::Dr(dr) => Task::Attach {
+                once: dr.once.once,
+                plan: Plan {
+                    dr: Some(DrPlan {
+                        vips: addresses(&dr.vips),
+                    }),
+                    ..Plan::default()
+                },
+            },
+            Command::Run(ConfigFile { config }) => Task::Run { config },
+            Command::Check(ConfigFile { config }) => Task::Check { config },
+            Command::Status { json } => Task::Status { json },
+            Command::Detach { roles } => Task::Detach { roles },
+        };
+        (self.directory, task)
+    }
+}
+
+fn addresses(vips: &[IpAddr]) -> Vec<Addr> {
+    vips.iter().copied().map(Addr::from).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    fn task(line: &str) -> Option<Task> {
+        let words = line.split_whitespace();
+        Some(Arguments::try_parse_from(words).ok()?.task().1)
+    }
+
+    #[test]
+    fn the_command_line_is_sound() {
+        Arguments::command().debug_assert();
+    }
+
+    #[test]
+    fn a_tunnel_takes_vips_and_who_may_send() {
+        let line = "lbrs tun 10.0.0.100 2001:db8::100 --from 10.1.0.254,10.2.0.0/16 -i eth0 --once";
+        let Some(Task::Attach { plan, once: true }) = task(line) else {
+            panic!("{line}");
+        };
+        let tun = plan.tun.expect("the role");
+        assert_eq!((tun.vips.len(), tun.from.len()), (2, 2));
+        assert_eq!(tun.gue_ports, [GUE_PORT]);
+        assert_eq!(tun.interfaces, ["eth0"]);
+        assert!(tun.hold_vips);
+    }
+
+    #[test]
+    fn what_makes_no_sense_is_refused() {
+        for line in [
+            "lbrs",
+            "lbrs tun",
+            "lbrs dr",
+            "lbrs dr 10.0.0.0/24",
+            "lbrs dr somewhere",
+            "lbrs tun 10.0.0.100 --from 10.1.0.1/24",
+            "lbrs tun 10.0.0.100 --gue-port 0",
+            "lbrs detach everything",
+            "lbrs status twice",
+        ] {
+            assert!(task(line).is_none(), "{line}");
+        }
+    }
+
+    #[test]
+    fn detaching_takes_roles_or_all() {
+        assert!(matches!(task("lbrs detach"), Some(Task::Detach { roles }) if roles.is_empty()));
+        let some = task("lbrs detach tun dr");
+        assert!(matches!(some, Some(Task::Detach { roles }) if roles == [Role::Tun, Role::Dr]));
+    }
+}

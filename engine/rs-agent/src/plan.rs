@@ -1,0 +1,113 @@
+//! What the agent shall do.
+
+use std::fmt;
+
+use lb_bpf::agent::{Counter, Prefix, Tunnel};
+use lb_model::Addr;
+
+/// What a real server can be helped with.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, clap::ValueEnum)]
+pub enum Role {
+    /// Decapsulation
+    Tun,
+    /// VIPs held silently
+    Dr,
+}
+
+impl Role {
+    /// All of them, in the order in which they are attached.
+    pub const ALL: [Role; 2] = [Role::Tun, Role::Dr];
+
+    /// As it is written on the command line, in files and in messages.
+    pub fn name(self) -> &'static str {
+        match self {
+            Role::Tun => "tun",
+            Role::Dr => "dr",
+        }
+    }
+
+    /// What its programs count.
+    pub fn counters(self) -> &'static [Counter] {
+        match self {
+            Role::Tun => Tunnel::COUNTERS,
+            Role::Dr => &[],
+        }
+    }
+
+    /// The first kernel that has what it needs, and what that is.
+    pub fn kernel(self) -> ((u32, u32), &'static str) {
+        match self {
+            Role::Tun => (
+                (6, 6),
+                "tcx, eBPF programs on interfaces that are held by links",
+            ),
+            Role::Dr => ((5, 18), "the mark by which an address is known as ours"),
+        }
+    }
+
+    /// Whether it loads eBPF programs.
+    pub fn has_programs(self) -> bool {
+        self != Role::Dr
+    }
+}
+
+impl fmt::Display for Role {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+/// The roles that shall be played, and how.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Plan {
+    /// Decapsulation.
+    pub tun: Option<TunPlan>,
+    /// VIPs held silently.
+    pub dr: Option<DrPlan>,
+}
+
+impl Plan {
+    /// The roles in it.
+    pub fn roles(&self) -> Vec<Role> {
+        let has = |role: &Role| match role {
+            Role::Tun => self.tun.is_some(),
+            Role::Dr => self.dr.is_some(),
+        };
+        Role::ALL.into_iter().filter(has).collect()
+    }
+
+    /// The VIPs that a role wants on this machine's loopback.
+    pub fn vips(&self, role: Role) -> &[Addr] {
+        match role {
+            Role::Tun => (self.tun.iter())
+                .find(|tun| tun.hold_vips)
+                .map_or(&[], |tun| &tun.vips),
+            Role::Dr => self.dr.as_ref().map_or(&[], |dr| &dr.vips),
+        }
+    }
+}
+
+/// Decapsulation.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct TunPlan {
+    /// The addresses that the packets inside may be for.
+    pub vips: Vec<Addr>,
+    /// Who may send them; nobody means everybody.
+    pub from: Vec<Prefix>,
+    /// The UDP ports on which GUE comes.
+    pub gue_ports: Vec<u16>,
+    /// The interfaces that are looked at; none means every Ethernet interface, also those that come later.
+    pub interfaces: Vec<String>,
+    /// Whether the VIPs are put on loopback.
+    pub hold_vips: bool,
+}
+
+/// Where IPVS, and so lbd, sends GUE if nobody says otherwise.
+pub const GUE_PORT: u16 = 6080;
+
+/// VIPs held silently.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct DrPlan {
+    /// The addresses.
+    pub vips: Vec<Addr>,
+}
