@@ -5,10 +5,10 @@ use std::sync::Arc;
 
 use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
 use lb_benches::{client, inbound, next_hops};
-use lb_conn::{ConnTable, Hash, Timeouts};
+use lb_conn::{ConnTable, Hash, LocalPorts, Timeouts};
 use lb_model::{
     Conn, Dest, Direction, Endpoint, FlowKey, Frame, Headers, InterfaceId, Mode, Packet, Protocol,
-    Time, Work,
+    Replies, Time, Work,
 };
 use lb_wire::TcpFlags;
 
@@ -39,16 +39,12 @@ fn flow(number: u32) -> FlowKey {
 
 fn conn(number: u32, dest: &Arc<Dest>) -> Conn {
     let flow = flow(number);
-    let reply = FlowKey {
-        source: dest.rip(),
-        destination: flow.source,
-        protocol: flow.protocol,
-    };
     Conn {
         flow,
         dest: Arc::clone(dest),
         rip: dest.rip(),
-        reply: Some(reply),
+        local: None,
+        replies: Replies::ToClient,
         mode: 0,
     }
 }
@@ -65,7 +61,8 @@ fn lookup(c: &mut Criterion) {
     let mut group = c.benchmark_group("lookup");
     group.throughput(Throughput::Elements(BATCH as u64));
     for (label, conns) in [("1k", 1_000u32), ("1m", 1_000_000)] {
-        let mut table = ConnTable::new(conns, Timeouts::default());
+        let mut table =
+            ConnTable::new(conns, Timeouts::default(), LocalPorts::new(1024..=65535, 0));
         for number in 0..conns {
             table
                 .open(conn(number, &dest), None, TcpFlags::default(), Time::ZERO)

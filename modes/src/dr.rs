@@ -14,7 +14,7 @@
 //! The server must be on a segment of ours and hold the VIP without answering ARP for it. Replies do not pass
 //! through us, and ports cannot be mapped.
 
-use lb_model::{Endpoint, FlowKey, Mode, NextHops, Work};
+use lb_model::{Mode, NextHops, Replies, Work};
 
 /// The `dr` mode.
 pub struct DirectRouting;
@@ -28,8 +28,8 @@ impl Mode for DirectRouting {
         false
     }
 
-    fn reply(&self, _flow: &FlowKey, _rip: Endpoint) -> Option<FlowKey> {
-        None
+    fn replies(&self) -> Replies {
+        Replies::Direct
     }
 
     fn rewrite(&self, group: &mut [Work<'_>], _next_hops: &NextHops) {

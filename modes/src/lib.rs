@@ -4,6 +4,7 @@
 //! checksums, the conn's state, the way out and the Ethernet header.
 
 mod dr;
+mod fnat;
 mod nat;
 mod translate;
 mod tun;
@@ -13,28 +14,36 @@ use std::sync::Arc;
 use lb_model::Mode;
 
 pub use dr::DirectRouting;
+pub use fnat::FullNat;
 pub use nat::Nat;
 pub use tun::Tunnel;
 
 /// Every mode of this crate; a mode's position is its number in conns and services.
 pub fn builtin() -> Vec<Arc<dyn Mode>> {
-    vec![Arc::new(DirectRouting), Arc::new(Nat), Arc::new(Tunnel)]
+    vec![
+        Arc::new(DirectRouting),
+        Arc::new(Nat),
+        Arc::new(Tunnel),
+        Arc::new(FullNat),
+    ]
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use lb_model::{Conn, Dest, Direction, Endpoint, FlowKey, Protocol};
+    use lb_model::{Conn, Dest, Direction, Endpoint, FlowKey, Protocol, Replies};
 
     #[test]
     fn every_mode_says_what_its_packets_look_like_on_the_other_side() {
         let end = |text: &str| text.parse::<Endpoint>().expect("valid");
         let (cip, vip, rip) = ("192.0.2.1:4000", "10.0.0.100:80", "10.1.0.11:8080");
+        let lip = "10.1.0.2:1024";
         let to_client = (end(vip), end(cip));
         let cases = [
             ("dr", (end(cip), end(vip)), to_client),
             ("nat", (end(cip), end(rip)), to_client),
             ("tun", (end(cip), end(vip)), to_client),
+            ("fnat", (end(lip), end(rip)), to_client),
         ];
         for (name, inbound, outbound) in cases {
             let modes = builtin();
@@ -49,7 +58,8 @@ mod tests {
                 flow,
                 dest: Arc::new(Dest::new(end(rip), 1)),
                 rip: end(rip),
-                reply: mode.reply(&flow, end(rip)),
+                local: (mode.replies() == Replies::ToLocalAddress).then(|| end(lip)),
+                replies: mode.replies(),
                 mode: 0,
             };
             assert_eq!(mode.endpoints(&conn, Direction::Inbound), inbound, "{name}");

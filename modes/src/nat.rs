@@ -15,7 +15,7 @@
 //!
 //! Ports can be mapped. The server needs no VIP, but must route its replies through us.
 
-use lb_model::{Conn, Direction, Endpoint, FlowKey, Mode, NextHops, Work};
+use lb_model::{Conn, Direction, Endpoint, Mode, NextHops, Replies, Work};
 
 use crate::translate::{replace_destination, replace_source};
 
@@ -31,12 +31,8 @@ impl Mode for Nat {
         true
     }
 
-    fn reply(&self, flow: &FlowKey, rip: Endpoint) -> Option<FlowKey> {
-        Some(FlowKey {
-            source: rip,
-            destination: flow.source,
-            protocol: flow.protocol,
-        })
+    fn replies(&self) -> Replies {
+        Replies::ToClient
     }
 
     fn endpoints(&self, conn: &Conn, direction: Direction) -> (Endpoint, Endpoint) {

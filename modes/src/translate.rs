@@ -1,4 +1,4 @@
-//! Replacing one end of a packet: address, port and the checksums over both.
+//! Replacing the ends of a packet: addresses, ports and the checksums over them.
 
 use lb_model::{DropReason, Endpoint, Packet, Protocol, Verdict};
 use lb_wire::checksum::{self, Change};
@@ -7,69 +7,75 @@ use zerocopy::network_endian::U16;
 
 /// Makes `new` the packet's source.
 pub fn replace_source(packet: &mut Packet, new: Endpoint) {
-    replace(packet, End::Source, new);
+    replace(packet, Some(new), None);
 }
 
 /// Makes `new` the packet's destination.
 pub fn replace_destination(packet: &mut Packet, new: Endpoint) {
-    replace(packet, End::Destination, new);
+    replace(packet, None, Some(new));
 }
 
-enum End {
-    Source,
-    Destination,
+/// Makes these the packet's source and destination.
+pub fn replace_both(packet: &mut Packet, source: Endpoint, destination: Endpoint) {
+    replace(packet, Some(source), Some(destination));
 }
 
-fn replace(packet: &mut Packet, end: End, new: Endpoint) {
-    if try_replace(packet, end, new).is_none() {
+/// Inlined, so that each of the three above is a straight line.
+#[inline(always)]
+fn replace(packet: &mut Packet, source: Option<Endpoint>, destination: Option<Endpoint>) {
+    if try_replace(packet, source, destination).is_none() {
         packet.verdict = Some(Verdict::Drop(DropReason::Malformed));
     }
 }
 
-/// `None` if the frame does not hold the headers that the parser found in it, or if the new end is of another address
+/// `None` if the frame does not hold the headers that the parser found in it, or if a new end is of another address
 /// family: a configuration with such servers is refused.
-fn try_replace(packet: &mut Packet, end: End, new: Endpoint) -> Option<()> {
+#[inline(always)]
+fn try_replace(
+    packet: &mut Packet,
+    source: Option<Endpoint>,
+    destination: Option<Endpoint>,
+) -> Option<()> {
     let (l3, l4, end_of_packet) = (
         usize::from(packet.headers.l3),
         usize::from(packet.headers.l4),
         usize::from(packet.headers.end),
     );
     let frame = packet.frame.bytes_mut();
-    let change = match (packet.flow.source.addr.is_v4(), new.addr.as_v4()) {
-        (true, Some(addr)) => {
-            let ip = Ipv4Header::at_mut(frame, l3)?;
-            match end {
-                End::Source => ip.replace_source(addr),
-                End::Destination => ip.replace_destination(addr),
-            }
+    let is_v4 = packet.flow.source.addr.is_v4();
+    let change = if is_v4 {
+        let ip = Ipv4Header::at_mut(frame, l3)?;
+        let mut change = Change::default();
+        if let Some(new) = source {
+            change = change.and(ip.replace_source(new.addr.as_v4()?));
         }
-        (false, None) => {
-            let ip = Ipv6Header::at_mut(frame, l3)?;
-            let addr = *new.addr.octets();
-            match end {
-                End::Source => ip.replace_source(addr),
-                End::Destination => ip.replace_destination(addr),
-            }
+        if let Some(new) = destination {
+            change = change.and(ip.replace_destination(new.addr.as_v4()?));
         }
-        _ => return None,
+        change
+    } else {
+        let ip = Ipv6Header::at_mut(frame, l3)?;
+        let mut change = Change::default();
+        if let Some(new) = source {
+            change = change.and(ip.replace_source(as_v6(new)?));
+        }
+        if let Some(new) = destination {
+            change = change.and(ip.replace_destination(as_v6(new)?));
+        }
+        change
     };
     match packet.flow.protocol {
         Protocol::Tcp => {
             let tcp = TcpHeader::at_mut(frame, l4)?;
-            let port = match end {
-                End::Source => &mut tcp.source,
-                End::Destination => &mut tcp.destination,
-            };
-            tcp.checksum = replace_port(port, new.port, change).apply(tcp.checksum);
+            let change = replace_port(&mut tcp.source, source, change);
+            let change = replace_port(&mut tcp.destination, destination, change);
+            tcp.checksum = change.apply(tcp.checksum);
         }
         Protocol::Udp => {
             let udp = UdpHeader::at_mut(frame, l4)?;
-            let port = match end {
-                End::Source => &mut udp.source,
-                End::Destination => &mut udp.destination,
-            };
-            let change = replace_port(port, new.port, change);
-            if udp.checksum == U16::ZERO && new.addr.as_v4().is_none() {
+            let change = replace_port(&mut udp.source, source, change);
+            let change = replace_port(&mut udp.destination, destination, change);
+            if udp.checksum == U16::ZERO && !is_v4 {
                 // As IPVS does: what came without is sent with one.
                 checksum::compute_udp_v6(frame.get_mut(l3..end_of_packet)?, l4 - l3);
             } else {
@@ -80,8 +86,14 @@ fn try_replace(packet: &mut Packet, end: End, new: Endpoint) -> Option<()> {
     Some(())
 }
 
-fn replace_port(port: &mut U16, new: u16, change: Change) -> Change {
+fn as_v6(end: Endpoint) -> Option<[u8; 16]> {
+    (!end.addr.is_v4()).then(|| *end.addr.octets())
+}
+
+#[inline(always)]
+fn replace_port(port: &mut U16, new: Option<Endpoint>, change: Change) -> Change {
+    let Some(new) = new else { return change };
     let old = port.get();
-    port.set(new);
-    change.word(old, new)
+    port.set(new.port);
+    change.word(old, new.port)
 }

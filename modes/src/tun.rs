@@ -16,7 +16,7 @@
 //! The outer header as IPVS makes it (kernel `ip_vs_prepare_tunneled_skb`): TTL, DSCP and "don't fragment" are the inner
 //! packet's; so is ECN, but "congestion experienced" goes out as ECT(0) and is left to the inner header to say.
 
-use lb_model::{Addr, DropReason, Endpoint, FlowKey, Mode, NextHops, Packet, Protocol, Resolution};
+use lb_model::{Addr, DropReason, Mode, NextHops, Packet, Protocol, Replies, Resolution};
 use lb_model::{Verdict, Work};
 use lb_wire::checksum::{fold, sum};
 use lb_wire::{
@@ -42,8 +42,8 @@ impl Mode for Tunnel {
         true
     }
 
-    fn reply(&self, _flow: &FlowKey, _rip: Endpoint) -> Option<FlowKey> {
-        None
+    fn replies(&self) -> Replies {
+        Replies::Direct
     }
 
     fn rewrite(&self, group: &mut [Work<'_>], next_hops: &NextHops) {

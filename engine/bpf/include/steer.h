@@ -18,6 +18,12 @@ struct endpoint {
 	__u8 zero;
 };
 
+/* Which ports of a local address may be a conn's, the last one included; in the machine's order. */
+struct ports {
+	__u16 first;
+	__u16 last;
+};
+
 /* The interface's own Ethernet address. */
 struct mac {
 	__u16 words[3];
@@ -34,6 +40,7 @@ enum counter {
 /* More than any configuration seen; entries cost memory only when used. */
 #define MAX_SERVICES 65536
 #define MAX_SERVERS 262144
+#define MAX_LOCAL_ADDRESSES 65536
 #define MAX_LOCALS 65536
 
 #endif

@@ -31,6 +31,7 @@ pub(crate) struct Maps {
     xsks: MapHandle,
     services: MapHandle,
     servers: MapHandle,
+    local_addresses: MapHandle,
     locals: MapHandle,
     own_mac: MapHandle,
     counters: MapHandle,
@@ -38,7 +39,8 @@ pub(crate) struct Maps {
 
 impl Maps {
     pub(crate) fn add(&self, rule: &Rule) -> libbpf_rs::Result<()> {
-        self.of(rule).update(&rule.key(), &[1], MapFlags::ANY)
+        self.of(rule)
+            .update(&rule.key(), &rule.value(), MapFlags::ANY)
     }
 
     pub(crate) fn remove(&self, rule: &Rule) -> libbpf_rs::Result<()> {
@@ -74,6 +76,7 @@ impl Maps {
         match rule {
             Rule::Service(_) => &self.services,
             Rule::Server(..) => &self.servers,
+            Rule::LocalAddress(..) => &self.local_addresses,
             Rule::Local(_) => &self.locals,
         }
     }
@@ -91,6 +94,7 @@ pub(crate) fn load(
         xsks: MapHandle::try_from(&program.maps.xsks)?,
         services: MapHandle::try_from(&program.maps.services)?,
         servers: MapHandle::try_from(&program.maps.servers)?,
+        local_addresses: MapHandle::try_from(&program.maps.local_addresses)?,
         locals: MapHandle::try_from(&program.maps.locals)?,
         own_mac: MapHandle::try_from(&program.maps.own_mac)?,
         counters: MapHandle::try_from(&program.maps.counters)?,
@@ -114,6 +118,7 @@ mod tests {
     const RIP: [u8; 4] = [10, 1, 0, 7];
     const CIP: [u8; 4] = [192, 0, 2, 1];
     const DIP: [u8; 4] = [10, 1, 0, 1];
+    const LIP: [u8; 4] = [10, 1, 0, 2];
     const TCP: u8 = 6;
     const UDP: u8 = 17;
 
@@ -226,6 +231,8 @@ mod tests {
             Rule::Service(vip),
             Rule::Server(rip, Protocol::Tcp),
             Rule::Local(Addr::v4(DIP)),
+            Rule::LocalAddress(Addr::v4(LIP), 1024..=2000),
+            Rule::Local(Addr::v4(LIP)),
         ] {
             maps.add(&rule).expect("room for a rule");
         }
@@ -247,6 +254,26 @@ mod tests {
                 true,
             ),
             ("reply of a server", reply(), true),
+            (
+                "to a local address's first port",
+                frame((RIP, 80), (LIP, 1024), TCP, 20),
+                true,
+            ),
+            (
+                "to a local address's last port, from anybody",
+                frame((CIP, 9), (LIP, 2000), UDP, 20),
+                true,
+            ),
+            (
+                "to another port of a local address",
+                frame((CIP, 9), (LIP, 2001), TCP, 20),
+                false,
+            ),
+            (
+                "to ssh on a local address",
+                frame((RIP, 9), (LIP, 22), TCP, 20),
+                false,
+            ),
             (
                 "to another port",
                 frame((CIP, 4000), (VIP, 22), TCP, 20),

@@ -1,7 +1,8 @@
 //! Which packets are ours, and how one set of rules becomes another.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
+use std::ops::RangeInclusive;
 
 use lb_model::{Addr, Endpoint, Protocol, ServiceKey};
 
@@ -12,20 +13,23 @@ pub struct Rules {
     pub services: BTreeSet<ServiceKey>,
     /// Real servers whose replies come through us: packets from them are ours, unless they go to one of `locals`.
     pub servers: BTreeSet<(Endpoint, Protocol)>,
+    /// LIPs: packets to them are ours if they go to one of these ports.
+    pub local_addresses: BTreeMap<Addr, RangeInclusive<u16>>,
     /// This machine's own addresses: what servers send there answers the balancer's own connections.
     pub locals: BTreeSet<Addr>,
 }
 
 /// One entry of the program's maps.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug)]
 pub(crate) enum Rule {
     Service(ServiceKey),
     Server(Endpoint, Protocol),
+    LocalAddress(Addr, RangeInclusive<u16>),
     Local(Addr),
 }
 
 /// One step from one set of rules to another.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug)]
 pub(crate) enum Change {
     Add(Rule),
     Remove(Rule),
@@ -39,16 +43,28 @@ impl Rules {
         let service = |key: &ServiceKey| Rule::Service(*key);
         let server = |(rip, protocol): &(Endpoint, Protocol)| Rule::Server(*rip, *protocol);
         let local = |addr: &Addr| Rule::Local(*addr);
+        let lip =
+            |(addr, ports): (&Addr, &RangeInclusive<u16>)| Rule::LocalAddress(*addr, ports.clone());
+        let new_lips = target
+            .local_addresses
+            .iter()
+            .filter(|(addr, ports)| self.local_addresses.get(*addr) != Some(*ports));
+        let old_lips = self
+            .local_addresses
+            .iter()
+            .filter(|(addr, _)| !target.local_addresses.contains_key(*addr));
         let added = target
             .locals
             .difference(&self.locals)
             .map(local)
             .chain(target.services.difference(&self.services).map(service))
-            .chain(target.servers.difference(&self.servers).map(server));
+            .chain(target.servers.difference(&self.servers).map(server))
+            .chain(new_lips.map(lip));
         let removed = self
             .servers
             .difference(&target.servers)
             .map(server)
+            .chain(old_lips.map(lip))
             .chain(self.services.difference(&target.services).map(service))
             .chain(self.locals.difference(&target.locals).map(local));
         added
@@ -62,9 +78,15 @@ impl Rules {
         match change {
             Change::Add(Rule::Service(key)) => self.services.insert(key),
             Change::Add(Rule::Server(rip, protocol)) => self.servers.insert((rip, protocol)),
+            Change::Add(Rule::LocalAddress(addr, ports)) => {
+                self.local_addresses.insert(addr, ports).is_none()
+            }
             Change::Add(Rule::Local(addr)) => self.locals.insert(addr),
             Change::Remove(Rule::Service(key)) => self.services.remove(&key),
             Change::Remove(Rule::Server(rip, protocol)) => self.servers.remove(&(rip, protocol)),
+            Change::Remove(Rule::LocalAddress(addr, _)) => {
+                self.local_addresses.remove(&addr).is_some()
+            }
             Change::Remove(Rule::Local(addr)) => self.locals.remove(&addr),
         };
     }
@@ -76,7 +98,18 @@ impl Rule {
         match self {
             Rule::Service(key) => endpoint_key(key.vip, key.protocol),
             Rule::Server(rip, protocol) => endpoint_key(*rip, *protocol),
-            Rule::Local(addr) => addr.octets().to_vec(),
+            Rule::LocalAddress(addr, _) | Rule::Local(addr) => addr.octets().to_vec(),
+        }
+    }
+
+    /// The entry's value: `struct ports` of `include/steer.h`, or one byte that says nothing.
+    pub(crate) fn value(&self) -> Vec<u8> {
+        match self {
+            Rule::LocalAddress(_, ports) => {
+                let ends = [*ports.start(), *ports.end()];
+                ends.iter().flat_map(|port| port.to_ne_bytes()).collect()
+            }
+            Rule::Service(_) | Rule::Server(..) | Rule::Local(_) => vec![1],
         }
     }
 }
@@ -86,6 +119,14 @@ impl fmt::Display for Rule {
         match self {
             Rule::Service(key) => write!(f, "service {key}"),
             Rule::Server(rip, protocol) => write!(f, "server {protocol} {rip}"),
+            Rule::LocalAddress(addr, ports) => {
+                write!(
+                    f,
+                    "local address {addr} ports {}-{}",
+                    ports.start(),
+                    ports.end()
+                )
+            }
             Rule::Local(addr) => write!(f, "own address {addr}"),
         }
     }
@@ -116,6 +157,7 @@ mod tests {
                 .iter()
                 .map(|rip| (endpoint(rip), Protocol::Udp))
                 .collect(),
+            local_addresses: BTreeMap::new(),
             locals: locals.iter().map(|addr| Addr::v4(*addr)).collect(),
         }
     }
@@ -132,10 +174,14 @@ mod tests {
             &["10.1.0.2:80"],
             &[[10, 0, 0, 8]],
         );
+        let (mut from, mut to) = (from, to);
+        let lip = |last| Addr::v4([10, 1, 0, last]);
+        from.local_addresses = [(lip(1), 1..=9), (lip(2), 1..=9), (lip(3), 1..=9)].into();
+        to.local_addresses = [(lip(2), 1..=9), (lip(3), 1..=8), (lip(4), 1..=9)].into();
         let changes = from.changes_to(&to);
-        assert_eq!(changes.len(), 6, "{changes:?}");
+        assert_eq!(changes.len(), 9, "{changes:?}");
         let mut now = from.clone();
-        changes.iter().for_each(|change| now.apply(*change));
+        changes.into_iter().for_each(|change| now.apply(change));
         assert_eq!(now, to);
         assert!(to.changes_to(&to).is_empty());
     }
@@ -158,6 +204,11 @@ mod tests {
         let mut expected = vec![0; 10];
         expected.extend([0xff, 0xff, 10, 0, 0, 1, 1, 2, 17, 0]);
         assert_eq!(service.key(), expected);
-        assert_eq!(Rule::Local(Addr::v4([10, 0, 0, 1])).key(), expected[..16]);
+        let addr = Addr::v4([10, 0, 0, 1]);
+        assert_eq!(Rule::Local(addr).key(), expected[..16]);
+        let lip = Rule::LocalAddress(addr, 1024..=65535);
+        assert_eq!(lip.key(), expected[..16]);
+        let ports = [1024u16.to_ne_bytes(), 65535u16.to_ne_bytes()].concat();
+        assert_eq!(lip.value(), ports);
     }
 }

@@ -2,9 +2,9 @@
 /*
  * Steering: which frames of an interface go to the balancer's sockets.
  *
- * Two kinds do: packets to a virtual service (destination VIP:vport:protocol), and replies of NAT servers (source
- * RIP:rport:protocol, unless they answer one of this machine's own addresses: those are the balancer's own
- * connections to its servers). Everything else is the kernel's, as if no program were attached: ARP, neighbour discovery,
+ * Three kinds do: packets to a virtual service (destination VIP:vport:protocol), packets to a port of a local address that
+ * may be a conn's (FNAT), and replies of NAT servers (source RIP:rport:protocol, unless they answer one of this
+ * machine's own addresses: those are the balancer's own connections to its servers). Everything else is the kernel's, as if no program were attached: ARP, neighbour discovery,
  * ping, ssh, VLAN-tagged frames, fragments, whatever is malformed, and frames for another machine that a switch flooded.
  *
  * A frame that is ours goes to the socket bound to the queue it came in on. Where there is none (not yet, or the
@@ -51,6 +51,14 @@ struct {
 	__type(key, struct endpoint);
 	__type(value, __u8);
 } servers SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__uint(max_entries, MAX_LOCAL_ADDRESSES);
+	__type(key, struct address);
+	__type(value, struct ports);
+} local_addresses SEC(".maps");
 
 struct {
 	__uint(type, BPF_MAP_TYPE_HASH);
@@ -156,6 +164,14 @@ static __always_inline bool read_v6(const struct ipv6hdr *ip, const void *end, s
 	return true;
 }
 
+static __always_inline bool is_local_port(const struct endpoint *destination)
+{
+	const struct ports *ports = bpf_map_lookup_elem(&local_addresses, &destination->address);
+	__u16 port = bpf_ntohs(destination->port);
+
+	return ports && port >= ports->first && port <= ports->last;
+}
+
 static __always_inline bool is_ours(struct xdp_md *ctx)
 {
 	void *data = (void *)(long)ctx->data;
@@ -183,7 +199,7 @@ static __always_inline bool is_ours(struct xdp_md *ctx)
 	destination.address = packet.destination;
 	destination.port = packet.ports[1];
 	destination.protocol = packet.protocol;
-	if (!bpf_map_lookup_elem(&services, &destination)) {
+	if (!bpf_map_lookup_elem(&services, &destination) && !is_local_port(&destination)) {
 		source.address = packet.source;
 		source.port = packet.ports[0];
 		source.protocol = packet.protocol;

@@ -129,9 +129,9 @@ impl Steering {
 
     fn change_rules(&mut self, target: &Rules) -> Result<(), BpfError> {
         for change in self.rules.changes_to(target) {
-            let (done, rule) = match change {
-                Change::Add(rule) => (self.maps.add(&rule), rule),
-                Change::Remove(rule) => (self.maps.remove(&rule), rule),
+            let (done, rule) = match &change {
+                Change::Add(rule) => (self.maps.add(rule), rule),
+                Change::Remove(rule) => (self.maps.remove(rule), rule),
             };
             done.map_err(|error| map_error(&self.interface, &rule.to_string(), &error))?;
             self.rules.apply(change);

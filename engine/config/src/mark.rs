@@ -15,7 +15,7 @@ pub const MARK: Kind<u32> = Kind {
     parse: |value| number(value).filter(|mark| *mark > 0),
 };
 
-const PORTS: Kind<RangeInclusive<u16>> = Kind {
+pub const PORTS: Kind<RangeInclusive<u16>> = Kind {
     allowed: "a port or two with a dash between, like \"80\" or \"80-90\"",
     parse: |value| ports(value.as_str()?),
 };

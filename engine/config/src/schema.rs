@@ -85,6 +85,9 @@ fn engine_config(mut section: Section<'_>, faults: &mut Faults<'_>) -> EngineCon
         capacity: section
             .value("capacity", &CAPACITY, faults)
             .unwrap_or(defaults.capacity),
+        local_ports: section
+            .value("local_ports", &mark::PORTS, faults)
+            .unwrap_or(defaults.local_ports),
     };
     section.end(faults);
     config

@@ -19,6 +19,11 @@ const ENDPOINT: Kind<Endpoint> = Kind {
     parse: |value| value.as_str()?.parse().ok(),
 };
 
+const ADDRESS: Kind<Addr> = Kind {
+    allowed: "an address, like \"10.1.0.2\" or \"2001:db8::2\"",
+    parse: |value| value.as_str()?.parse::<IpAddr>().ok().map(Addr::from),
+};
+
 /// A server may be named by its address alone; it has its service's port then.
 const SERVER: Kind<(Addr, Option<u16>)> = Kind {
     allowed: "ADDRESS:PORT or ADDRESS, like \"10.0.0.100:80\", \"[2001:db8::1]:443\" or \"10.0.0.100\"",
@@ -112,6 +117,8 @@ pub fn read(mut section: Section<'_>, faults: &mut Faults<'_>) -> Option<Service
     let one_packet = section.value("one_packet", &SWITCH, faults);
     let mode = section.required("mode", &MODE, faults);
     let vip_interface = section.value("vip_interface", &NAME, faults);
+    let local_addresses = section.list("local_addresses", &ADDRESS, faults);
+    let local_interface = section.value("local_interface", &NAME, faults);
     let servers = section.tables("server", faults);
     section.end(faults);
     let port = id.map_or(0, |id| id.port());
@@ -127,6 +134,8 @@ pub fn read(mut section: Section<'_>, faults: &mut Faults<'_>) -> Option<Service
         one_packet: one_packet.unwrap_or_default(),
         mode: mode?,
         vip_interface,
+        local_addresses,
+        local_interface,
         servers,
     })
 }

@@ -8,12 +8,14 @@
 mod hash;
 mod index;
 mod mem;
+mod ports;
 mod state;
 mod table;
 mod templates;
 mod wheel;
 
 pub use index::Hash;
+pub use ports::LocalPorts;
 pub use state::{Timeouts, next_state};
 pub use table::{ConnTable, ConnView, Refused};
 pub use templates::{Asked, Template, TemplateId, TemplateKey, Templates};

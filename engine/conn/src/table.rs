@@ -9,7 +9,7 @@ use crate::hash::FlowHasher;
 use crate::index::{Hash, Index};
 use crate::mem::prefetch;
 use crate::wheel::Wheel;
-use crate::{TemplateId, Templates, Timeouts, next_state};
+use crate::{LocalPorts, TemplateId, Templates, Timeouts, next_state};
 
 /// Why a conn was not opened.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -59,6 +59,7 @@ pub struct ConnTable {
     wheel: Wheel,
     timeouts: Timeouts,
     templates: Templates,
+    ports: LocalPorts,
     retired: Vec<ConnId>,
 }
 
@@ -87,21 +88,38 @@ impl Key {
 
 /// The flow a key stands for; `None` for a key that no conn has, which the index never holds.
 #[inline(always)]
-fn flow_of(entries: &[Option<Entry>], key: Key) -> Option<&FlowKey> {
+fn flow_of(entries: &[Option<Entry>], key: Key) -> Option<FlowKey> {
     let Hit { conn, direction } = key.hit();
     let conn = &entries[conn.0 as usize].as_ref()?.conn;
     match direction {
-        Direction::Inbound => Some(&conn.flow),
-        Direction::Outbound => conn.reply.as_ref(),
+        Direction::Inbound => Some(conn.flow),
+        Direction::Outbound => conn.reply(),
+    }
+}
+
+/// Whether a key stands for `flow`; looks at no more of the conn than it takes to know.
+#[inline(always)]
+fn is_flow_of(entries: &[Option<Entry>], key: Key, flow: &FlowKey) -> bool {
+    let Hit { conn, direction } = key.hit();
+    let Some(Entry { conn, .. }) = &entries[conn.0 as usize] else {
+        return false;
+    };
+    match direction {
+        Direction::Inbound => conn.flow == *flow,
+        Direction::Outbound => {
+            conn.rip == flow.source
+                && conn.source() == flow.destination
+                && conn.flow.protocol == flow.protocol
+        }
     }
 }
 
 impl ConnTable {
-    /// A table for `capacity` conns, with its memory reserved.
+    /// A table for `capacity` conns, with its memory reserved, whose conns lease `ports`.
     ///
     /// # Panics
     /// If `capacity` is above 2^30.
-    pub fn new(capacity: u32, timeouts: Timeouts) -> ConnTable {
+    pub fn new(capacity: u32, timeouts: Timeouts, ports: LocalPorts) -> ConnTable {
         assert!(
             capacity <= 1 << 30,
             "a conn's place and a direction fit the 31 bits of the index"
@@ -116,6 +134,7 @@ impl ConnTable {
             wheel: Wheel::new(capacity as usize),
             timeouts,
             templates: Templates::new(capacity),
+            ports,
             retired: Vec::new(),
         }
     }
@@ -138,6 +157,11 @@ impl ConnTable {
     /// The persistence templates.
     pub fn templates_mut(&mut self) -> &mut Templates {
         &mut self.templates
+    }
+
+    /// The local ports that conns lease. [`open`](ConnTable::open) takes over a lease.
+    pub fn ports_mut(&mut self) -> &mut LocalPorts {
+        &mut self.ports
     }
 
     /// Every conn that can be found, in no particular order.
@@ -208,7 +232,7 @@ impl ConnTable {
     /// The conn that a packet of this flow belongs to; `hash` is the [flow's](ConnTable::hash).
     #[inline(always)]
     pub fn find_hashed(&self, hash: Hash, flow: &FlowKey) -> Option<Hit> {
-        let is_it = |key| flow_of(&self.entries, Key(key)) == Some(flow);
+        let is_it = |key| is_flow_of(&self.entries, Key(key), flow);
         self.index.find(hash, is_it).map(|key| Key(key).hit())
     }
 
@@ -233,7 +257,7 @@ impl ConnTable {
         if entry.template.is_some() || reuse_mode == 0 {
             return false;
         }
-        let one_way = entry.conn.reply.is_none();
+        let one_way = !entry.conn.replies.pass_through_us();
         match entry.state {
             ConnState::TimeWait | ConnState::Close => true,
             ConnState::FinWait => one_way && reuse_mode & 2 != 0,
@@ -244,7 +268,7 @@ impl ConnTable {
     /// Opens a conn for its first packet, which carries `flags` and comes in at `now`; `template` is the one that
     /// made it.
     ///
-    /// Its flow must not be in the table.
+    /// Its flow must not be in the table. The local port that it has leased is its own until it ends, also if that is now.
     pub fn open(
         &mut self,
         conn: Conn,
@@ -253,17 +277,17 @@ impl ConnTable {
         now: Time,
     ) -> Result<ConnId, Refused> {
         if conn
-            .reply
-            .as_ref()
-            .is_some_and(|reply| self.find(reply).is_some())
+            .reply()
+            .is_some_and(|reply| self.find(&reply).is_some())
         {
+            self.return_port(&conn, now);
             return Err(Refused::ReplyTaken);
         }
-        let id = self.insert(conn, template, now).ok_or(Refused::Full)?;
+        let id = self.insert(conn, template, now)?;
         let conn = &self.entry(id).conn;
         let keys = [
             Some((conn.flow, Direction::Inbound)),
-            conn.reply.map(|reply| (reply, Direction::Outbound)),
+            conn.reply().map(|reply| (reply, Direction::Outbound)),
         ];
         for (flow, direction) in keys.into_iter().flatten() {
             let hash = self.hash(&flow);
@@ -290,7 +314,7 @@ impl ConnTable {
         template: Option<TemplateId>,
         now: Time,
     ) -> Result<ConnId, Refused> {
-        let id = self.insert(conn, template, now).ok_or(Refused::Full)?;
+        let id = self.insert(conn, template, now)?;
         self.packet(
             Hit {
                 conn: id,
@@ -303,8 +327,16 @@ impl ConnTable {
         Ok(id)
     }
 
-    fn insert(&mut self, conn: Conn, template: Option<TemplateId>, now: Time) -> Option<ConnId> {
-        let id = ConnId(self.free.pop()?);
+    fn insert(
+        &mut self,
+        conn: Conn,
+        template: Option<TemplateId>,
+        now: Time,
+    ) -> Result<ConnId, Refused> {
+        let Some(id) = self.free.pop().map(ConnId) else {
+            self.return_port(&conn, now);
+            return Err(Refused::Full);
+        };
         let state = match conn.flow.protocol {
             Protocol::Tcp => ConnState::None,
             Protocol::Udp => ConnState::Udp,
@@ -312,6 +344,9 @@ impl ConnTable {
         let timeout = self.timeouts.of(state);
         // As the kernel's ip_vs_bind_dest: a conn is born inactive, and its first packet may make it active.
         conn.dest.conn_opened(false);
+        if conn.local.is_some() {
+            conn.dest.port_leased();
+        }
         if let Some(template) = template {
             self.templates.hold(template, now);
         }
@@ -324,7 +359,14 @@ impl ConnTable {
             life: Life::Found,
         });
         self.wheel.set(id.0, now + timeout);
-        Some(id)
+        Ok(id)
+    }
+
+    fn return_port(&mut self, conn: &Conn, now: Time) {
+        if let Some(local) = conn.local {
+            self.ports
+                .give_back(local, conn.rip, conn.flow.protocol, now);
+        }
     }
 
     /// Notes a packet of a conn: its state moves as the flags say and its time-out starts anew.
@@ -340,7 +382,7 @@ impl ConnTable {
             entry.state,
             hit.direction,
             flags,
-            entry.conn.reply.is_some(),
+            entry.conn.replies.pass_through_us(),
         );
         if next.is_active() != entry.state.is_active() {
             entry.conn.dest.conn_became(next.is_active());
@@ -380,7 +422,12 @@ impl ConnTable {
             }
         }
         while let Some(id) = self.retired.pop() {
-            self.entries[id.0 as usize] = None;
+            if let Some(entry) = self.entries[id.0 as usize].take() {
+                if entry.conn.local.is_some() {
+                    entry.conn.dest.port_returned();
+                }
+                self.return_port(&entry.conn, now);
+            }
             self.free.push(id.0);
         }
         self.templates.expire(now, limit);
@@ -405,7 +452,7 @@ impl ConnTable {
         for direction in [Direction::Inbound, Direction::Outbound] {
             let key = Key::new(id, direction);
             if let Some(flow) = flow_of(&self.entries, key) {
-                let hash = self.hash(flow);
+                let hash = self.hash(&flow);
                 // A conn for one packet never was in the index, one that found no room only in part.
                 self.index.remove(hash, key.0);
             }
@@ -435,7 +482,7 @@ const LIVE: &str = "an id from this batch names a live conn";
 #[cfg(test)]
 mod tests {
     use super::*;
-    use lb_model::Dest;
+    use lb_model::{Addr, Dest, Endpoint, Replies};
     use std::sync::Arc;
     use std::time::Duration;
 
@@ -453,18 +500,23 @@ mod tests {
             destination: "10.0.0.100:80".parse().expect("valid"),
             protocol,
         };
-        let reply = two_way.then(|| FlowKey {
-            source: dest.rip(),
-            destination: client,
-            protocol,
-        });
         Conn {
             flow,
             dest: Arc::clone(dest),
             rip: dest.rip(),
-            reply,
+            local: None,
+            replies: if two_way {
+                Replies::ToClient
+            } else {
+                Replies::Direct
+            },
             mode: 0,
         }
+    }
+
+    fn table(capacity: u32) -> ConnTable {
+        let ports = LocalPorts::new(1024..=1025, 0);
+        ConnTable::new(capacity, Timeouts::default(), ports)
     }
 
     fn at(seconds: u64) -> Time {
@@ -473,10 +525,10 @@ mod tests {
 
     #[test]
     fn a_conn_is_found_from_both_directions_until_it_ends() {
-        let mut table = ConnTable::new(4, Timeouts::default());
+        let mut table = table(4);
         let dest = dest();
         let conn = conn(4000, Protocol::Udp, &dest, true);
-        let (flow, reply) = (conn.flow, conn.reply.expect("two-way"));
+        let (flow, reply) = (conn.flow, conn.reply().expect("two-way"));
         let id = table
             .open(conn, None, TcpFlags::default(), at(0))
             .expect("room");
@@ -511,7 +563,7 @@ mod tests {
 
     #[test]
     fn packets_keep_a_conn_alive_and_a_close_shortens_its_life() {
-        let mut table = ConnTable::new(4, Timeouts::default());
+        let mut table = table(4);
         let dest = dest();
         let id = table
             .open(conn(4000, Protocol::Tcp, &dest, true), None, SYN, at(0))
@@ -536,7 +588,7 @@ mod tests {
 
     #[test]
     fn a_full_table_refuses_and_a_place_is_used_again() {
-        let mut table = ConnTable::new(2, Timeouts::default());
+        let mut table = table(2);
         let dest = dest();
         for cport in [1, 2] {
             table
@@ -556,7 +608,7 @@ mod tests {
 
     #[test]
     fn two_conns_cannot_share_a_reply_tuple() {
-        let mut table = ConnTable::new(4, Timeouts::default());
+        let mut table = table(4);
         let dest = dest();
         table
             .open(conn(1, Protocol::Tcp, &dest, true), None, SYN, at(0))
@@ -572,7 +624,7 @@ mod tests {
 
     #[test]
     fn a_retired_conn_is_gone_for_all_but_the_batch_that_still_names_it() {
-        let mut table = ConnTable::new(1, Timeouts::default());
+        let mut table = table(1);
         let dest = dest();
         let old = conn(1, Protocol::Tcp, &dest, true);
         let flow = old.flow;
@@ -600,7 +652,7 @@ mod tests {
 
     #[test]
     fn a_syn_is_expected_as_the_kernel_expects_it() {
-        let (mut table, dest) = (ConnTable::new(2, Timeouts::default()), dest());
+        let (mut table, dest) = (table(2), dest());
         let fin = TcpFlags::FIN;
         for (two_way, expected) in [
             (true, [false, true, true, true]),
@@ -654,7 +706,7 @@ mod tests {
 
     #[test]
     fn a_conn_for_one_packet_is_never_found_and_counted_by_nobody_after_it() {
-        let (mut table, dest) = (ConnTable::new(1, Timeouts::default()), dest());
+        let (mut table, dest) = (table(1), dest());
         let conn = conn(1, Protocol::Udp, &dest, false);
         let flow = conn.flow;
         let id = table.open_for_one_packet(conn, None, at(0)).expect("room");
@@ -666,7 +718,7 @@ mod tests {
 
     #[test]
     fn other_time_outs_count_from_the_next_packet_on() {
-        let (mut table, dest) = (ConnTable::new(2, Timeouts::default()), dest());
+        let (mut table, dest) = (table(2), dest());
         let mut ids = [1, 2].map(|cport| {
             table
                 .open(conn(cport, Protocol::Udp, &dest, true), None, SYN, at(0))
@@ -685,5 +737,33 @@ mod tests {
         assert_eq!(table.expire(at(7), 9), 1);
         assert_eq!(table.expire(at(299), 9), 0);
         assert_eq!(table.expire(at(301), 9), 1);
+    }
+
+    #[test]
+    fn a_local_port_is_leased_until_its_conn_has_ended_or_was_refused() {
+        let (mut table, dest) = (table(1), dest());
+        let lip = Addr::v4([10, 1, 0, 2]);
+        let open = |table: &mut ConnTable, cport| {
+            let lease = table.ports_mut();
+            let local = lease.lease(&[lip], 0, dest.rip(), Protocol::Tcp, at(0));
+            let mut conn = conn(cport, Protocol::Tcp, &dest, true);
+            conn.local = Some(local.expect("a free port"));
+            conn.replies = Replies::ToLocalAddress;
+            table.open(conn, None, SYN, at(0))
+        };
+        let id = open(&mut table, 1).expect("room");
+        let reply = table.conn(id).reply().expect("two-way");
+        assert_eq!(reply.destination, Endpoint::new(lip, 1024));
+        assert_eq!(dest.leased(), 1);
+        // Each takes the one port that is left, and gives it back.
+        for cport in [2, 3] {
+            assert_eq!(open(&mut table, cport), Err(Refused::Full));
+        }
+        table.retire(id);
+        assert_eq!((table.find(&reply), dest.leased()), (None, 1));
+        table.expire(at(0), 9);
+        assert_eq!(dest.leased(), 0);
+        let id = open(&mut table, 4).expect("room");
+        assert_eq!(table.conn(id).local, Some(Endpoint::new(lip, 1025)));
     }
 }

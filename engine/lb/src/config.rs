@@ -4,12 +4,13 @@
 //! or says in a [`ConfigError`] which field is wrong and what is allowed there; half a configuration is never applied.
 
 use std::fmt;
+use std::ops::RangeInclusive;
 
 use crate::NetworkConfig;
 use lb_conn::Timeouts;
 use lb_model::{
-    Endpoint, IpvsSettings, MarkRule, Persistence, Protocol, SchedulerFlags, ServiceId, ServiceKey,
-    Thresholds,
+    Addr, Endpoint, IpvsSettings, MarkRule, Persistence, Protocol, SchedulerFlags, ServiceId,
+    ServiceKey, Thresholds,
 };
 
 /// Everything a balancer is told.
@@ -38,6 +39,8 @@ pub struct EngineConfig {
     pub workers: Workers,
     /// Conns per worker.
     pub capacity: u32,
+    /// The ports of local addresses that conns may use, shared out among the workers.
+    pub local_ports: RangeInclusive<u16>,
 }
 
 impl Config {
@@ -62,6 +65,7 @@ impl Default for EngineConfig {
             interfaces: Vec::new(),
             workers: Workers::Auto,
             capacity: 1_000_000,
+            local_ports: 1024..=65535,
         }
     }
 }
@@ -92,6 +96,10 @@ pub struct ServiceConfig {
     pub mode: String,
     /// Put the VIP on this interface while the balancer runs; `None`: somebody else does.
     pub vip_interface: Option<String>,
+    /// LIPs: the sources of packets to servers in mode `fnat`.
+    pub local_addresses: Vec<Addr>,
+    /// Put the LIPs on this interface while the balancer runs; `None`: somebody else does.
+    pub local_interface: Option<String>,
     /// `[[service.server]]`
     pub servers: Vec<ServerConfig>,
 }
@@ -112,8 +120,17 @@ impl ServiceConfig {
             one_packet: false,
             mode: mode.to_owned(),
             vip_interface: None,
+            local_addresses: Vec::new(),
+            local_interface: None,
             servers: Vec::new(),
         }
+    }
+
+    /// The service with one more local address.
+    #[must_use]
+    pub fn with_local_address(mut self, lip: Addr) -> ServiceConfig {
+        self.local_addresses.push(lip);
+        self
     }
 
     /// The service with one more server.

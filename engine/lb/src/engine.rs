@@ -1,9 +1,12 @@
 //! The engine: a checked configuration, and the workers that follow it.
 
+use std::collections::hash_map::RandomState;
+use std::hash::BuildHasher;
+use std::ops::RangeInclusive;
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
-use lb_conn::{ConnTable, Timeouts};
+use lb_conn::{ConnTable, LocalPorts, Timeouts};
 use lb_model::{NextHops, Port};
 use lb_runtime::{Counters, Resolver, SharedCounters, Snapshot, Worker};
 use parking_lot::Mutex;
@@ -15,6 +18,7 @@ use crate::{Config, ConfigError, Registry, ServiceTable};
 pub struct Engine {
     registry: Registry,
     capacity: u32,
+    local_ports: RangeInclusive<u16>,
     /// Held while it is edited and the outcome published, so that two edits do not cross.
     table: Mutex<ServiceTable>,
     snapshots: Arc<ArcSwap<Snapshot>>,
@@ -33,6 +37,7 @@ impl Engine {
     pub fn with_registry(config: &Config, registry: Registry) -> Result<Engine, Vec<ConfigError>> {
         let engine = Engine {
             capacity: config.engine.capacity,
+            local_ports: config.engine.local_ports.clone(),
             table: Mutex::new(ServiceTable::new(registry.clone())),
             registry,
             snapshots: Arc::default(),
@@ -68,20 +73,36 @@ impl Engine {
         self.next_hops.store(Arc::new(next_hops));
     }
 
-    /// A worker on `port` whose next hops are the ones [set](Engine::set_next_hops) here; nobody is asked for others.
+    /// The one worker, on `port`, whose next hops are the ones [set](Engine::set_next_hops) here; nobody is asked for
+    /// others. What it does depends on nothing but what it is given.
     pub fn worker<P: Port>(&self, port: P) -> Worker<P> {
-        self.worker_with(port, Arc::clone(&self.next_hops), Box::new(|_, _| ()))
+        let ports = LocalPorts::new(self.local_ports.clone(), 0);
+        let next_hops = Arc::clone(&self.next_hops);
+        self.make_worker(port, ports, next_hops, Box::new(|_, _| ()))
     }
 
-    /// A worker on `port` that follows `next_hops` as somebody else renews them, and asks `resolver` for what is
-    /// missing there.
+    /// Worker `number` of `workers`, on `port`, that follows `next_hops` as somebody else renews them, and asks `resolver` for
+    /// what is missing there. It leases local ports that no other number leases.
     pub fn worker_with<P: Port>(
         &self,
         port: P,
+        (number, workers): (u16, u16),
         next_hops: Arc<ArcSwap<NextHops>>,
         resolver: Resolver,
     ) -> Worker<P> {
-        let conns = ConnTable::new(self.capacity, Timeouts::default());
+        let seed = RandomState::new().hash_one(number).max(1);
+        let ports = LocalPorts::new(share(&self.local_ports, number, workers), seed);
+        self.make_worker(port, ports, next_hops, resolver)
+    }
+
+    fn make_worker<P: Port>(
+        &self,
+        port: P,
+        ports: LocalPorts,
+        next_hops: Arc<ArcSwap<NextHops>>,
+        resolver: Resolver,
+    ) -> Worker<P> {
+        let conns = ConnTable::new(self.capacity, Timeouts::default(), ports);
         let worker = Worker::new(
             port,
             conns,
@@ -99,6 +120,12 @@ impl Engine {
         self.snapshots.load_full()
     }
 
+    /// The ports that local addresses are used with.
+    #[cfg(feature = "live")]
+    pub(crate) fn local_ports(&self) -> &RangeInclusive<u16> {
+        &self.local_ports
+    }
+
     /// Whether replies of any server come through us.
     #[cfg(feature = "live")]
     pub(crate) fn sees_replies(&self) -> bool {
@@ -109,8 +136,7 @@ impl Engine {
             .flat_map(|service| service.dests().iter());
         dests.any(|dest| {
             let mode = &snapshot.modes()[usize::from(dest.mode())];
-            mode.reply(&lb_model::FlowKey::UNKNOWN, dest.rip())
-                .is_some()
+            mode.replies().pass_through_us()
         })
     }
 
@@ -124,6 +150,35 @@ impl Engine {
     }
 }
 
+/// What worker `number` of `workers` may lease of `ports`: neighbouring ports, the shares as even as can be.
+fn share(ports: &RangeInclusive<u16>, number: u16, workers: u16) -> RangeInclusive<u16> {
+    let (low, len) = (u32::from(*ports.start()), ports.len() as u32);
+    let (number, workers) = (u32::from(number), u32::from(workers.max(1)));
+    let begin = |number: u32| low + len * number / workers;
+    // An empty share's end lies before its begin, and ports begin at 1.
+    begin(number) as u16..=(begin(number + 1) - 1) as u16
+}
+
+#[cfg(test)]
+mod share_tests {
+    use super::*;
+
+    #[test]
+    fn workers_lease_all_ports_and_none_that_is_another_workers() {
+        for (range, workers) in [
+            (1024..=65535, 1),
+            (1024..=65535, 7),
+            (1..=65535, 64),
+            (5..=6, 3),
+        ] {
+            let shares: Vec<u16> = (0..workers)
+                .flat_map(|number| share(&range, number, workers))
+                .collect();
+            assert_eq!(shares, range.clone().collect::<Vec<_>>());
+        }
+    }
+}
+
 #[cfg(all(test, feature = "live"))]
 mod tests {
     use super::*;
@@ -132,9 +187,12 @@ mod tests {
 
     #[test]
     fn replies_are_seen_where_a_server_is_translated_to() {
-        for (mode, expected) in [("dr", false), ("tun", false), ("nat", true)] {
+        for (mode, expected) in [("dr", false), ("tun", false), ("nat", true), ("fnat", true)] {
             let vip = "10.0.0.100:80".parse().expect("valid");
-            let service = ServiceConfig::new(vip, Protocol::Tcp, "rr", mode);
+            let mut service = ServiceConfig::new(vip, Protocol::Tcp, "rr", mode);
+            if mode == "fnat" {
+                service.local_addresses = vec![lb_model::Addr::v4([10, 1, 0, 2])];
+            }
             let without = Config::default().with_service(service.clone());
             let with = service.with_server("10.1.0.11:80".parse().expect("valid"), 1);
             let with = Config::default().with_service(with);

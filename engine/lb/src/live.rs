@@ -17,7 +17,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
 
-use lb_model::{FrameCensus, ServiceId};
+use lb_model::{Addr, FrameCensus, ServiceId};
 use lb_netlink::{AddedAddress, Kernel, NetlinkError, Origin};
 use lb_runtime::Counters;
 use lb_xsk::{Xsk, XskConfig, XskError};
@@ -95,15 +95,18 @@ impl Balancer {
             stopping: Arc::default(),
             workers: Vec::new(),
         };
+        // A worker has a queue at least, and no device has so many.
+        let count = u16::try_from(ports.len()).unwrap_or(u16::MAX);
         for (number, port) in ports.into_iter().enumerate() {
             let resolver = resolver.clone();
             let ask = Box::new(move |interface, addr| resolver.request(interface, addr));
-            let worker = engine.worker_with(port, Arc::clone(&next_hops), ask);
+            let place = (number as u16, count);
+            let worker = engine.worker_with(port, place, Arc::clone(&next_hops), ask);
             let thread = worker_thread::spawn(number, worker, Arc::clone(&balancer.stopping));
             balancer.workers.push(thread.map_err(LiveError::Thread)?);
         }
         balancer.follower = Some(Follower::start(kernel, control, Arc::clone(&engine))?);
-        balancer.addresses = vips(config)?;
+        balancer.addresses = addresses(config)?;
         Ok(balancer)
     }
 
@@ -168,32 +171,39 @@ fn workers(config: &Config, engine: &Engine) -> Option<u32> {
     }
 }
 
-/// Puts the VIPs that ask for it on their interfaces.
-fn vips(config: &Config) -> Result<Vec<AddedAddress>, LiveError> {
+/// Puts the VIPs and LIPs that ask for it on their interfaces.
+fn addresses(config: &Config) -> Result<Vec<AddedAddress>, LiveError> {
     let mut added: Vec<AddedAddress> = Vec::new();
     for service in &config.services {
-        let (Some(interface), ServiceId::Address(key)) = (&service.vip_interface, service.id)
-        else {
-            continue;
+        let vip = match (&service.vip_interface, service.id) {
+            (Some(interface), ServiceId::Address(key)) => Some((interface, key.vip.addr)),
+            _ => None,
         };
-        let vip = key.vip.addr;
-        if added
-            .iter()
-            .any(|address| address.addr() == vip && address.interface() == interface)
-        {
-            continue;
-        }
-        let address = AddedAddress::new(interface, vip)?;
-        match address.origin() {
-            Origin::Added => tracing::info!("{vip} added to {interface}"),
-            Origin::Adopted => {
-                tracing::info!("{vip} was on {interface} since an earlier run of ours")
-            }
-            Origin::Foreign => {
-                tracing::info!("{vip} was on {interface} already, and stays there at the end")
+        let lips = service.local_interface.iter().flat_map(|interface| {
+            let lips = service.local_addresses.iter();
+            lips.map(move |lip| (interface, *lip))
+        });
+        for (interface, addr) in lips.chain(vip) {
+            let same =
+                |other: &AddedAddress| other.addr() == addr && other.interface() == interface;
+            if !added.iter().any(same) {
+                added.push(add(interface, addr)?);
             }
         }
-        added.push(address);
     }
     Ok(added)
+}
+
+fn add(interface: &str, addr: Addr) -> Result<AddedAddress, LiveError> {
+    let address = AddedAddress::new(interface, addr)?;
+    match address.origin() {
+        Origin::Added => tracing::info!("{addr} added to {interface}"),
+        Origin::Adopted => {
+            tracing::info!("{addr} was on {interface} since an earlier run of ours")
+        }
+        Origin::Foreign => {
+            tracing::info!("{addr} was on {interface} already, and stays there at the end")
+        }
+    }
+    Ok(address)
 }

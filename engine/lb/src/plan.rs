@@ -1,5 +1,6 @@
 //! From a configuration as written to the services that it asks for, or to a list of all that is wrong with it.
 
+mod local_addresses;
 mod service;
 
 use std::collections::HashMap;
@@ -70,6 +71,13 @@ impl Planner<'_> {
                 "0, allowed: \"auto\" or a number from 1".into(),
             );
         }
+        if *engine.local_ports.start() == 0 || engine.local_ports.is_empty() {
+            let (first, last) = (engine.local_ports.start(), engine.local_ports.end());
+            self.error(
+                "engine.local_ports".into(),
+                format!("{first}-{last}, allowed: FIRST-LAST within 1-65535"),
+            );
+        }
         for (position, name) in engine.interfaces.iter().enumerate() {
             if engine.interfaces[..position].contains(name) {
                 self.error(
@@ -110,6 +118,7 @@ mod tests {
                 interfaces: vec!["eth0".into(), "eth0".into()],
                 workers: Workers::Count(0),
                 capacity: 0,
+                local_ports: 0..=9,
             },
             services: vec![
                 service(
@@ -151,6 +160,7 @@ mod tests {
             [
                 "engine.capacity: 0, allowed 1..=1073741824",
                 "engine.workers: 0, allowed: \"auto\" or a number from 1",
+                "engine.local_ports: 0-9, allowed: FIRST-LAST within 1-65535",
                 "engine.interfaces[1]: \"eth0\" is listed twice",
                 "service[0].server[0].rip: 10.1.0.11:8080, allowed: port 80, the service's: mode dr cannot map ports",
                 "service[0].server[0].weight: 70000, allowed 0..=65535",
@@ -158,7 +168,7 @@ mod tests {
                 "service[1].vip: tcp 10.0.0.100:80 is service[0] already",
                 "service[1].server[0].rip: 224.0.0.1:80, allowed: the unicast address of a host",
                 "service[2].scheduler: \"wrrr\", allowed: rr, wrr, lc, wlc, sh, dh, lblc, lblcr, sed, nq, fo, ovf, mh",
-                "service[2].mode: \"fnta\", allowed: dr, nat, tun",
+                "service[2].mode: \"fnta\", allowed: dr, nat, tun, fnat",
                 "service[3].server[0].rip: 10.1.0.11:80, allowed: IPv6 addresses, like the service's: mode nat cannot change the family",
                 "service[3].server[1].rip: [fe80::1]:80, allowed: the unicast address of a host",
                 "service[3].server[2].rip: [ff02::1]:80, allowed: the unicast address of a host",

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use lb_conn::Timeouts;
 use lb_model::{
-    Dest, Dests, Endpoint, IpvsSettings, MarkRule, Persistence, SchedulerFlags, ServiceId,
+    Addr, Dest, Dests, Endpoint, IpvsSettings, MarkRule, Persistence, SchedulerFlags, ServiceId,
     ServiceSettings, Thresholds, VirtualService,
 };
 use lb_runtime::Snapshot;
@@ -30,6 +30,8 @@ pub struct ServiceSpec {
     pub persistence: Option<Persistence>,
     /// ipvsadm's `-o`.
     pub one_packet: bool,
+    /// LIPs; `None`: those that it has.
+    pub local_addresses: Option<Vec<Addr>>,
 }
 
 /// A real server as it is asked for.
@@ -60,8 +62,12 @@ pub enum Refusal {
     NoSuchScheduler,
     /// No mode of this name.
     NoSuchMode,
-    /// The server is of another address family than the service, and its mode cannot change it.
+    /// The server is of another address family than the service, and its mode cannot change it; or a local address is.
     OtherFamily,
+    /// The service has this local address.
+    LocalAddressExists,
+    /// The service does not have this local address.
+    NoSuchLocalAddress,
 }
 
 impl fmt::Display for Refusal {
@@ -73,7 +79,9 @@ impl fmt::Display for Refusal {
             Refusal::NoSuchServer => "the service does not have this server",
             Refusal::NoSuchScheduler => "no such scheduler",
             Refusal::NoSuchMode => "no such mode",
-            Refusal::OtherFamily => "the server is of another address family",
+            Refusal::OtherFamily => "the address is of another family than the service",
+            Refusal::LocalAddressExists => "the service has this local address",
+            Refusal::NoSuchLocalAddress => "the service does not have this local address",
         })
     }
 }
@@ -236,6 +244,31 @@ impl ServiceTable {
         Ok(())
     }
 
+    /// Lets a service use a local address (`ipvsadm -P`, as DPVS has it).
+    pub fn add_local_address(&mut self, id: ServiceId, lip: Addr) -> Result<(), Refusal> {
+        let at = self.position(id)?;
+        let mut list = self.services[at].settings().local_addresses.to_vec();
+        if id.is_v4() != lip.is_v4() {
+            return Err(Refusal::OtherFamily);
+        }
+        if list.contains(&lip) {
+            return Err(Refusal::LocalAddressExists);
+        }
+        list.push(lip);
+        self.renew_local_addresses(at, list);
+        Ok(())
+    }
+
+    /// Takes a local address from a service (`ipvsadm -Q`). Conns that use it live on.
+    pub fn delete_local_address(&mut self, id: ServiceId, lip: Addr) -> Result<(), Refusal> {
+        let at = self.position(id)?;
+        let mut list = self.services[at].settings().local_addresses.to_vec();
+        let place = list.iter().position(|other| *other == lip);
+        list.remove(place.ok_or(Refusal::NoSuchLocalAddress)?);
+        self.renew_local_addresses(at, list);
+        Ok(())
+    }
+
     /// Makes these the services and servers, each with its servers in the order of adding: what is there already and
     /// stays as it is is not touched.
     pub fn replace(&mut self, wanted: &[(ServiceSpec, Vec<ServerSpec>)]) -> Result<(), Refusal> {
@@ -334,7 +367,20 @@ impl ServiceTable {
             scheduler_flags: spec.scheduler_flags,
             persistence: spec.persistence,
             one_packet: spec.one_packet,
+            local_addresses: match (&spec.local_addresses, before) {
+                (Some(list), _) => list.as_slice().into(),
+                (None, Some(before)) => Arc::clone(&before.local_addresses),
+                (None, None) => Arc::default(),
+            },
         })
+    }
+
+    fn renew_local_addresses(&mut self, at: usize, list: Vec<Addr>) {
+        let service = &self.services[at];
+        let mut settings = service.settings().clone();
+        settings.local_addresses = list.into();
+        let dests = Arc::clone(service.dests());
+        self.services[at] = VirtualService::new(service.id(), settings, dests);
     }
 
     fn renew_dests(&mut self, at: usize, list: Vec<Arc<Dest>>) {

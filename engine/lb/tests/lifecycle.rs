@@ -24,6 +24,7 @@ fn spec(id: ServiceId) -> ServiceSpec {
         scheduler_flags: SchedulerFlags::default(),
         persistence: None,
         one_packet: false,
+        local_addresses: None,
     }
 }
 

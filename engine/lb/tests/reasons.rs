@@ -4,8 +4,8 @@ mod lab;
 
 use lab::*;
 use lb::{
-    Addr, DropReason, Endpoint, Interface, NextHops, Prefix, Protocol, PuntReason, Registry,
-    ServiceKey,
+    Addr, Config, DropReason, Endpoint, Interface, NextHops, Prefix, Protocol, PuntReason,
+    Registry, ServiceKey,
 };
 use lb_testkit::{PacketBuilder, pkt};
 
@@ -94,6 +94,26 @@ fn reply_tuple_taken() {
     lab.expect_tx(ETH1, &forwarded(4000));
     lab.expect_nothing_sent();
     lab.expect_counters(&["conn.open", "tx", "drop.reply_tuple_taken"]);
+}
+
+#[test]
+fn no_local_port() {
+    let mut service = with_servers(service("fnat", Protocol::Tcp), 1, 8080);
+    service.local_addresses = vec![LIP.into()];
+    let mut config = Config::default().with_service(service);
+    config.engine.local_ports = 1024..=1025;
+    let mut lab = Lab::with_config(config, Registry::builtin());
+    for cport in [4000, 4001, 4002] {
+        lab.inbound(&syn(cport));
+    }
+    lab.expect_counters(&["conn.open", "tx", "conn.open", "tx", "drop.no_local_port"]);
+    // Conns that have a port keep it.
+    lab.inbound(&syn(4001));
+    lab.expect_counters(&["tx"]);
+    // The server answers nobody, the conns end, and what they had is free again.
+    lab.pass_time(61);
+    lab.inbound(&syn(4002));
+    lab.expect_counters(&["conn.expire", "conn.expire", "conn.open", "tx"]);
 }
 
 #[test]

@@ -33,6 +33,8 @@ impl<P: Port> Administration<'_, P> {
             lb::Refusal::NoSuchServer => Refusal::NoSuchServer,
             lb::Refusal::NoSuchScheduler => Refusal::NoScheduler,
             lb::Refusal::OtherFamily => Refusal::Invalid,
+            lb::Refusal::LocalAddressExists => Refusal::LocalAddressExists,
+            lb::Refusal::NoSuchLocalAddress => Refusal::NoSuchLocalAddress,
             lb::Refusal::NoSuchMode => {
                 Refusal::Other("this version does not have the forwarding method".to_owned())
             }
@@ -87,15 +89,20 @@ impl<P: Port> Ipvs for Administration<'_, P> {
 
     fn add_local_address(
         &mut self,
-        _: &ServiceId,
-        _: IpAddr,
-        _: Option<&str>,
+        id: &ServiceId,
+        address: IpAddr,
+        _interface: Option<&str>,
     ) -> Result<(), Refusal> {
-        Err(no_local_addresses())
+        let id = service_id(id)?;
+        if !is_unicast(address) {
+            return Err(Refusal::Invalid);
+        }
+        self.edit(|table| table.add_local_address(id, address.into()))
     }
 
-    fn delete_local_address(&mut self, _: &ServiceId, _: IpAddr) -> Result<(), Refusal> {
-        Err(no_local_addresses())
+    fn delete_local_address(&mut self, id: &ServiceId, address: IpAddr) -> Result<(), Refusal> {
+        let id = service_id(id)?;
+        self.edit(|table| table.delete_local_address(id, address.into()))
     }
 
     fn zero(&mut self, _: Option<&ServiceId>) -> Result<(), Refusal> {
@@ -212,10 +219,6 @@ fn whole_seconds(duration: Duration) -> u32 {
     u32::try_from(duration.as_secs()).unwrap_or(u32::MAX)
 }
 
-fn no_local_addresses() -> Refusal {
-    Refusal::Other("this version does not have local addresses".to_owned())
-}
-
 fn service_id(id: &ServiceId) -> Result<lb::ServiceId, Refusal> {
     Ok(match *id {
         ServiceId::Mark { mark, family } => lb::ServiceId::Mark(lb::Mark {
@@ -250,6 +253,7 @@ fn service_spec(id: &ServiceId, settings: &ServiceSettings) -> Result<lb::Servic
             },
         }),
         one_packet: settings.one_packet,
+        local_addresses: None,
     })
 }
 
@@ -340,6 +344,8 @@ fn server_row(table: &lb::ServiceTable, dest: &Dest) -> ServerRow {
             forwarding: match table.mode_name(dest) {
                 "nat" => Forwarding::Nat,
                 "tun" => Forwarding::Tunnel(Tunnel::Ipip),
+                "fnat" => Forwarding::FullNat,
+                "enat" => Forwarding::Enat,
                 _ => Forwarding::Direct,
             },
             weight: dest.weight(),

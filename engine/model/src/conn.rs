@@ -4,7 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::{Dest, Direction, Endpoint, FlowKey};
+use crate::{Dest, Direction, Endpoint, FlowKey, Replies};
 
 /// A conn's place in its table; valid until the table is next expired.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
@@ -110,8 +110,29 @@ pub struct Conn {
     /// Where on the server its packets go: the server's own port, or the one the client asked for if the server has
     /// port 0.
     pub rip: Endpoint,
-    /// Its outbound packets as received, if they come through us.
-    pub reply: Option<FlowKey>,
+    /// LIP:lport in FNAT, VIP:lport in ENAT: the source that the server sees in place of the client, leased from the
+    /// worker's ports until the conn ends.
+    pub local: Option<Endpoint>,
+    /// Which way its replies take.
+    pub replies: Replies,
     /// The mode it was opened with, by its number in the engine's registry.
     pub mode: u8,
+}
+
+impl Conn {
+    /// What the server sees as the source of its packets.
+    #[inline]
+    pub fn source(&self) -> Endpoint {
+        self.local.unwrap_or(self.flow.source)
+    }
+
+    /// Its outbound packets as received, if any are ours to receive.
+    #[inline]
+    pub fn reply(&self) -> Option<FlowKey> {
+        (self.replies != Replies::Direct).then(|| FlowKey {
+            source: self.rip,
+            destination: self.source(),
+            protocol: self.flow.protocol,
+        })
+    }
 }

@@ -23,6 +23,8 @@ pub struct Dest {
     active: AtomicU32,
     inactive: AtomicU32,
     persistent: AtomicU32,
+    leased: AtomicU32,
+    turn: AtomicU32,
     mode: AtomicU8,
     removed: AtomicBool,
 }
@@ -49,6 +51,8 @@ impl Dest {
             active: AtomicU32::new(0),
             inactive: AtomicU32::new(0),
             persistent: AtomicU32::new(0),
+            leased: AtomicU32::new(0),
+            turn: AtomicU32::new(0),
             mode: AtomicU8::new(0),
             removed: AtomicBool::new(false),
         }
@@ -160,6 +164,27 @@ impl Dest {
     /// Persistence templates that name it (ipvsadm's PersistConn).
     pub fn persistent(&self) -> u32 {
         self.persistent.load(Ordering::Relaxed)
+    }
+
+    /// Local ports that its conns of this service have leased.
+    pub fn leased(&self) -> u32 {
+        self.leased.load(Ordering::Relaxed)
+    }
+
+    /// One of its conns has leased a local port.
+    pub fn port_leased(&self) {
+        self.leased.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// One of its conns has given its local port back.
+    pub fn port_returned(&self) {
+        self.leased.fetch_sub(1, Ordering::Relaxed);
+    }
+
+    /// A number that is one more each time: which local address is next for it. Every server takes turns by itself, so
+    /// that round robin over servers does not pair each of them with some addresses only.
+    pub fn next_turn(&self) -> u32 {
+        self.turn.fetch_add(1, Ordering::Relaxed)
     }
 
     /// What the thresholds count: active and inactive conns, not templates (kernel `ip_vs_dest_totalconns`).

@@ -91,6 +91,6 @@ impl fmt::Display for FlowKey {
 pub enum Direction {
     /// Client to server.
     Inbound,
-    /// Server to client; seen in NAT and FNAT only.
+    /// Server to client; seen in NAT and FNAT, and in ENAT where the component on the server is missing.
     Outbound,
 }

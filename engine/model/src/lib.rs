@@ -35,7 +35,7 @@ pub use dest::{Dest, Dests, Prepared, Thresholds};
 pub use flow::{Direction, FlowKey, Protocol};
 pub use frame::Frame;
 pub use mark_rule::MarkRule;
-pub use mode::{Mode, Work};
+pub use mode::{Mode, Replies, Work};
 pub use next_hop::{Hop, Interface, InterfaceId, Mac, NextHops, Prefix, Resolution};
 pub use packet::{BATCH, Batch, Headers, Packet};
 pub use port::{FrameCensus, Port};

@@ -1,6 +1,6 @@
 //! What a forwarding mode is: which address changes, in which direction.
 
-use crate::{Conn, Direction, Endpoint, FlowKey, NextHops, Packet};
+use crate::{Conn, Direction, Endpoint, NextHops, Packet};
 
 /// A forwarding mode: DR, NAT, FNAT, ENAT, TUN.
 ///
@@ -18,9 +18,8 @@ pub trait Mode: Send + Sync {
         false
     }
 
-    /// The flow key of the outbound packets, as they will be received, of a new conn of `flow` to the server's `rip`;
-    /// `None` if they do not come through us.
-    fn reply(&self, flow: &FlowKey, rip: Endpoint) -> Option<FlowKey>;
+    /// Which way the servers' replies take.
+    fn replies(&self) -> Replies;
 
     /// Source and destination of the conn's packets after this mode has rewritten them in this direction: what an ICMP
     /// error about such a packet quotes. Both ends as they came, unless the mode replaces one.
@@ -35,6 +34,27 @@ pub trait Mode: Send + Sync {
     /// ([`Packet::route_to`]). A packet that cannot be rewritten gets a verdict instead. `next_hops` is for modes that
     /// send under an address of ours.
     fn rewrite(&self, group: &mut [Work<'_>], next_hops: &NextHops);
+}
+
+/// Which way the replies of a conn's server take, and so where they are looked for.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Replies {
+    /// To the client, past us: none is looked for (DR, TUN).
+    Direct,
+    /// Through us, addressed to the client (NAT).
+    ToClient,
+    /// Through us, addressed to a port of one of the service's local addresses, which the conn leases (FNAT).
+    ToLocalAddress,
+    /// To the client, past us, by a component on the server that knows for whom a port of the VIP stands, which the
+    /// conn leases (ENAT). What that component does not know of comes to us.
+    ByAgent,
+}
+
+impl Replies {
+    /// Whether both directions of a conn pass through us.
+    pub const fn pass_through_us(self) -> bool {
+        matches!(self, Replies::ToClient | Replies::ToLocalAddress)
+    }
 }
 
 /// A packet and the conn it belongs to.

@@ -112,6 +112,8 @@ pub struct ServiceSettings {
     pub persistence: Option<Persistence>,
     /// Whether each UDP datagram is scheduled for itself (ipvsadm `-o`).
     pub one_packet: bool,
+    /// LIPs: the sources of packets to servers in FNAT, all of the service's family.
+    pub local_addresses: Arc<[Addr]>,
 }
 
 /// A virtual service: its name, its settings, its real servers.

@@ -60,6 +60,8 @@ reasons! {
         TableFull = "table_full",
         /// Another conn expects its replies from the same server under the same addresses and ports.
         ReplyTupleTaken = "reply_tuple_taken",
+        /// The service has no local address, or all their ports towards the chosen server are in use.
+        NoLocalPort = "no_local_port",
         /// The TTL does not allow another hop.
         TtlExceeded = "ttl_exceeded",
         /// The kernel has no route to where the packet must go, or one that leaves by an interface that is not ours.

@@ -17,6 +17,11 @@ impl Change {
         Change(self.0 + u32::from(!old) + u32::from(new))
     }
 
+    /// Something else changed as well.
+    pub fn and(self, other: Change) -> Change {
+        Change(self.0 + other.0)
+    }
+
     /// An IPv4 address changed.
     pub fn address_v4(self, old: [u8; 4], new: [u8; 4]) -> Change {
         self.word(

@@ -1,12 +1,13 @@
 //! Keeps the steering program in step with the machine, whose addresses and MACs come and go, and with the engine, whose
 //! services do.
 
+use std::ops::RangeInclusive;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{Builder, JoinHandle};
 use std::time::Duration;
 
-use lb_model::{Addr, FlowKey, InterfaceId, NextHops};
+use lb_model::{Addr, InterfaceId, NextHops, Replies};
 use lb_netlink::Kernel;
 use lb_runtime::Snapshot;
 use lb_xsk::{Control, Rules};
@@ -30,9 +31,10 @@ impl Follower {
         mut control: Control,
         engine: Arc<Engine>,
     ) -> Result<Follower, LiveError> {
+        let ports = engine.local_ports().clone();
         let mut seen = kernel.next_hops().load_full();
         let mut followed = engine.snapshot();
-        control.set_rules(&rules(&followed, &seen))?;
+        control.set_rules(&rules(&followed, &seen, &ports))?;
         kernel.watch(&servers(&followed));
         let stopping = Arc::new(AtomicBool::new(false));
         let stop = Arc::clone(&stopping);
@@ -44,7 +46,7 @@ impl Follower {
                     kernel.watch(&servers(&snapshot));
                 }
                 if !Arc::ptr_eq(&snapshot, &followed) || !Arc::ptr_eq(&now, &seen) {
-                    follow(&mut control, &rules(&snapshot, &now), &seen, &now);
+                    follow(&mut control, &rules(&snapshot, &now, &ports), &seen, &now);
                     (followed, seen) = (snapshot, now);
                 }
             }
@@ -60,22 +62,31 @@ impl Follower {
     }
 }
 
-/// What goes to the workers: packets to services, and from servers whose replies come through us.
-fn rules(snapshot: &Snapshot, next_hops: &NextHops) -> Rules {
+/// What goes to the workers: packets to services and to local addresses' ports, and from servers whose replies come
+/// through us. What answers a VIP in place of a client is such a reply, too, and none to this machine.
+fn rules(snapshot: &Snapshot, next_hops: &NextHops, local_ports: &RangeInclusive<u16>) -> Rules {
     let mut rules = Rules {
         locals: next_hops.locals().collect(),
         ..Rules::default()
     };
     for service in snapshot.services() {
+        for lip in service.settings().local_addresses.iter() {
+            rules.local_addresses.insert(*lip, local_ports.clone());
+        }
         let Some(key) = service.key() else { continue };
         rules.services.insert(key);
-        let replying = service.dests().iter().filter(|dest| {
-            let mode = &snapshot.modes()[usize::from(dest.mode())];
-            mode.reply(&FlowKey::UNKNOWN, dest.rip()).is_some()
-        });
-        rules
-            .servers
-            .extend(replying.map(|dest| (dest.rip(), key.protocol)));
+        for dest in service.dests().iter() {
+            match snapshot.modes()[usize::from(dest.mode())].replies() {
+                Replies::Direct | Replies::ToLocalAddress => {}
+                Replies::ToClient => {
+                    rules.servers.insert((dest.rip(), key.protocol));
+                }
+                Replies::ByAgent => {
+                    rules.servers.insert((dest.rip(), key.protocol));
+                    rules.locals.remove(&key.vip.addr);
+                }
+            }
+        }
     }
     rules
 }

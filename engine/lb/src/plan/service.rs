@@ -35,6 +35,7 @@ impl Planner<'_> {
             self.persistence(&format!("{path}.persistence"), service.id, persistence);
         }
         let mode = self.mode(&format!("{path}.mode"), &service.mode);
+        self.local_addresses(path, service);
         let mut first_of: HashMap<Endpoint, usize> = HashMap::new();
         let mut servers = Vec::new();
         for (position, server) in service.servers.iter().enumerate() {
@@ -55,6 +56,7 @@ impl Planner<'_> {
                 scheduler_flags: service.scheduler_flags,
                 persistence: service.persistence,
                 one_packet: service.one_packet,
+                local_addresses: Some(service.local_addresses.clone()),
             };
             (spec, servers)
         })
@@ -203,7 +205,7 @@ impl Planner<'_> {
 }
 
 /// Whether packets can go to `addr` from another link.
-fn is_host(addr: Addr) -> bool {
+pub(super) fn is_host(addr: Addr) -> bool {
     let addr = IpAddr::from(addr);
     let good_on_one_link = match addr {
         IpAddr::V4(v4) => v4.is_broadcast(),

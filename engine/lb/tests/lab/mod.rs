@@ -24,6 +24,9 @@ pub const VIP6: Ipv6Addr = Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 0x100);
 /// Our own addresses towards the servers.
 pub const DIP: Ipv4Addr = Ipv4Addr::new(10, 1, 0, 1);
 pub const DIP6: Ipv6Addr = Ipv6Addr::new(0x2001, 0xdb8, 1, 0, 0, 0, 0, 1);
+/// Sources of packets to the servers in FNAT.
+pub const LIP: Ipv4Addr = Ipv4Addr::new(10, 1, 0, 2);
+pub const LIP6: Ipv6Addr = Ipv6Addr::new(0x2001, 0xdb8, 1, 0, 0, 0, 0, 2);
 pub const ETH0: InterfaceId = InterfaceId(0);
 pub const ETH1: InterfaceId = InterfaceId(1);
 pub const ETH0_MAC: Mac = Mac([2, 0, 0, 0, 0, 0xd0]);
@@ -95,6 +98,10 @@ impl Lab {
             ..Config::default()
         };
         config.engine.capacity = capacity;
+        Lab::with_config(config, registry)
+    }
+
+    pub fn with_config(config: Config, registry: Registry) -> Lab {
         let engine = Engine::with_registry(&config, registry).expect("a valid configuration");
         engine.set_next_hops(Lab::next_hops());
         let worker = engine.worker(MemoryPort::new(512));

@@ -36,6 +36,16 @@ fn ten_thousand_connections_through_one_armed_dr_in_ipv6() {
     ten_thousand_connections(Topology::OneArmed, Mode::Dr, Family::V6);
 }
 
+#[test]
+fn ten_thousand_connections_through_two_armed_fnat() {
+    ten_thousand_connections(Topology::TwoArmed, Mode::Fnat, Family::V4);
+}
+
+#[test]
+fn ten_thousand_connections_through_one_armed_fnat_in_ipv6() {
+    ten_thousand_connections(Topology::OneArmed, Mode::Fnat, Family::V6);
+}
+
 fn ten_thousand_connections(topology: Topology, mode: Mode, family: Family) {
     if !available() {
         return;

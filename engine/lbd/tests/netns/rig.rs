@@ -15,6 +15,8 @@ pub enum Mode {
     Dr,
     /// To the server's address and another port; the servers answer through the balancer.
     Nat,
+    /// As NAT, but from an address of the balancer's: the servers answer that, wherever their routes lead.
+    Fnat,
 }
 
 impl Mode {
@@ -22,6 +24,7 @@ impl Mode {
         match self {
             Mode::Dr => "dr",
             Mode::Nat => "nat",
+            Mode::Fnat => "fnat",
         }
     }
 
@@ -30,6 +33,7 @@ impl Mode {
         match self {
             Mode::Dr => Replies::Direct,
             Mode::Nat => Replies::ThroughBalancer,
+            Mode::Fnat => Replies::ToBalancer,
         }
     }
 
@@ -37,7 +41,7 @@ impl Mode {
     fn server_port(self, port: u16) -> u16 {
         match self {
             Mode::Dr => port,
-            Mode::Nat => port + 8000,
+            Mode::Nat | Mode::Fnat => port + 8000,
         }
     }
 }

@@ -30,6 +30,11 @@ fn a_hundred_megabytes_down_and_up_through_one_armed_dr() {
     a_hundred_megabytes(Topology::OneArmed, Mode::Dr);
 }
 
+#[test]
+fn a_hundred_megabytes_down_and_up_through_two_armed_fnat() {
+    a_hundred_megabytes(Topology::TwoArmed, Mode::Fnat);
+}
+
 fn a_hundred_megabytes(topology: Topology, mode: Mode) {
     if !available() {
         return;

@@ -28,6 +28,11 @@ fn datagrams_are_answered_through_one_armed_dr() {
     datagrams_are_answered(Topology::OneArmed, Mode::Dr);
 }
 
+#[test]
+fn datagrams_are_answered_through_two_armed_fnat() {
+    datagrams_are_answered(Topology::TwoArmed, Mode::Fnat);
+}
+
 fn datagrams_are_answered(topology: Topology, mode: Mode) {
     if !available() {
         return;

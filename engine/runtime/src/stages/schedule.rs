@@ -2,14 +2,14 @@
 //! `ip_vs_schedule`).
 //!
 //! Ends: [`PuntReason::NotOurs`], [`PuntReason::NoConn`], [`DropReason::NoDest`], [`DropReason::TableFull`],
-//! [`DropReason::ReplyTupleTaken`].
+//! [`DropReason::ReplyTupleTaken`], [`DropReason::NoLocalPort`].
 
 use std::sync::Arc;
 
 use lb_conn::{Asked, Refused, TemplateId, TemplateKey};
 use lb_model::{
     Conn, Dest, Direction, DropReason, Endpoint, Hit, Packet, Persistence, Port, Protocol,
-    PuntReason, Request, ServiceId, ServiceKey, Time, Verdict, VirtualService,
+    PuntReason, Replies, Request, ServiceId, ServiceKey, Time, Verdict, VirtualService,
 };
 use lb_wire::TcpFlags;
 
@@ -72,12 +72,27 @@ fn open<P>(
     } = choice?;
     let mode = dest.mode();
     let rip = Endpoint::new(dest.rip().addr, port);
-    let reply = snapshot.modes()[usize::from(mode)].reply(&packet.flow, rip);
+    let replies = snapshot.modes()[usize::from(mode)].replies();
+    let vip = [packet.flow.destination.addr];
+    let locals = match replies {
+        Replies::Direct | Replies::ToClient => None,
+        Replies::ToLocalAddress => packet
+            .service
+            .map(|at| &*snapshot.services()[at as usize].settings().local_addresses),
+        Replies::ByAgent => Some(&vip[..]),
+    };
+    let lease = |locals| {
+        let (ports, turn) = (worker.conns.ports_mut(), dest.next_turn());
+        let leased = ports.lease(locals, turn, rip, packet.flow.protocol, now);
+        leased.ok_or(Verdict::Drop(DropReason::NoLocalPort))
+    };
+    let local = locals.map(lease).transpose()?;
     let conn = Conn {
         flow: packet.flow,
         dest,
         rip,
-        reply,
+        local,
+        replies,
         mode,
     };
     let opened = if one_packet {

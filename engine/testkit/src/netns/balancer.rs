@@ -141,6 +141,12 @@ impl Lab {
             service.protocol,
             service.mode
         )?;
+        if service.mode == "fnat" {
+            let lip = service.family.local_address(self.plan.topology);
+            let back = self.interfaces().last().unwrap_or(&"eth0");
+            writeln!(config, "local_addresses = [\"{lip}\"]")?;
+            writeln!(config, "local_interface = \"{back}\"")?;
+        }
         if !service.more.is_empty() {
             writeln!(config, "{}", service.more)?;
         }
