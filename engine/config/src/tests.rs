@@ -349,6 +349,10 @@ fn the_shape_of_tables_and_lists_is_checked() {
             "error: service: [service], allowed: [[service]] for each one",
         ),
         (
+            "[engine]\ninterfaces = []\n[control]\nsocket = \"s\"",
+            "error: control.socket: \"s\", allowed: an absolute path",
+        ),
+        (
             "service = [3]\n[engine]\ninterfaces = [\"a\"]",
             "error: service[0]: 3, allowed: a table",
         ),

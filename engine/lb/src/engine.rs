@@ -68,6 +68,21 @@ impl Engine {
         outcome
     }
 
+    /// One of many edits: workers may see it from now on, and do once it is [published](Engine::publish).
+    pub fn amend<T>(&self, edit: impl FnOnce(&mut ServiceTable) -> T) -> T {
+        edit(&mut self.table.lock())
+    }
+
+    /// Shows workers the services as they are.
+    pub fn publish(&self) {
+        self.edit(|_| ());
+    }
+
+    /// Looks at the services as they are.
+    pub fn look<T>(&self, look: impl FnOnce(&ServiceTable) -> T) -> T {
+        look(&self.table.lock())
+    }
+
     /// Replaces the next hops of the workers made by [`worker`](Engine::worker).
     pub fn set_next_hops(&self, next_hops: NextHops) {
         self.next_hops.store(Arc::new(next_hops));
@@ -112,6 +127,11 @@ impl Engine {
         );
         self.workers.lock().push(worker.shared_counters());
         worker
+    }
+
+    /// For how many conns each worker has room.
+    pub fn capacity(&self) -> u32 {
+        self.capacity
     }
 
     /// The services in force.

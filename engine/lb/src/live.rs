@@ -111,7 +111,7 @@ impl Balancer {
     }
 
     /// The engine, to look at its counters or apply another configuration.
-    pub fn engine(&self) -> &Engine {
+    pub fn engine(&self) -> &Arc<Engine> {
         &self.engine
     }
 

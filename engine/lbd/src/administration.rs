@@ -4,7 +4,8 @@ use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use lb::{
-    Addr, Asked, ConnState, ConnTable, Dest, Endpoint, Engine, Port, Thresholds, Time, Worker,
+    Addr, Asked, ConnState, ConnView, Dest, Endpoint, Engine, Port, Template, Thresholds, Time,
+    Worker,
 };
 use lb_ipvsadm::{
     ConnRow, Daemon, Family, Forwarding, Ipvs, Mask, Next, Persistence, Refusal, Role, ServerRow,
@@ -14,19 +15,106 @@ use lb_ipvsadm::{
 /// The port that the kernel gives to a template that must not be found any more (`ip_vs_check_template`).
 const FORGOTTEN: u16 = 0xffff;
 
-/// An engine and its one worker, for the time of a command.
-pub struct Administration<'a, P> {
-    pub engine: &'a Engine,
+/// An engine and the conns of its workers, for the time of a command.
+pub struct Administration<'a> {
+    engine: &'a Engine,
+    conns: &'a dyn Conns,
+    /// Whether something was edited that workers do not see yet: a restore is published once, not for each of its rules.
+    unpublished: bool,
+}
+
+/// The conns and templates of all workers.
+pub trait Conns {
+    /// Hands all to `each`, until that says stop.
+    fn each(&self, each: &mut dyn FnMut(&ConnRow<'_>) -> Next);
+    /// For how many conns there is room.
+    fn capacity(&self) -> u64;
+}
+
+/// The conns of one worker, which stands still.
+pub struct ConnsOf<'a, P> {
     pub worker: &'a Worker<P>,
     pub now: Time,
 }
 
-impl<P: Port> Administration<'_, P> {
+impl<P: Port> Conns for ConnsOf<'_, P> {
+    fn each(&self, each: &mut dyn FnMut(&ConnRow<'_>) -> Next) {
+        let table = self.worker.conns();
+        let templates = table.templates().iter();
+        let templates = templates.map(|template| template_row(template, self.now));
+        let conns = table.iter(self.now).map(|view| conn_row(&view));
+        for row in templates.chain(conns) {
+            if each(&row) == Next::Stop {
+                return;
+            }
+        }
+    }
+
+    fn capacity(&self) -> u64 {
+        self.worker.conns().capacity() as u64
+    }
+}
+
+fn template_row(template: &Template, now: Time) -> ConnRow<'static> {
+    let (transport, virtual_service) = match template.key.asked {
+        Asked::Service(key) => (Some(key.protocol.into()), key.vip.into()),
+        Asked::Mark(mark) => (None, SocketAddr::new(IpAddr::from(mark.to_be_bytes()), 0)),
+    };
+    let rip = template.dest.rip();
+    let (asked_port, port) = match (template.forgotten, virtual_service.port()) {
+        (true, _) => (FORGOTTEN, FORGOTTEN),
+        (false, 0) => (0, 0),
+        (false, asked) => (asked, rip.port),
+    };
+    ConnRow {
+        transport,
+        expires_s: whole_seconds(template.expires_in(now)),
+        state: ConnState::None,
+        client: Endpoint::new(template.key.client, 0).into(),
+        virtual_service: SocketAddr::new(virtual_service.ip(), asked_port),
+        server: Endpoint::new(rip.addr, port).into(),
+        engine: None,
+    }
+}
+
+fn conn_row(view: &ConnView<'_>) -> ConnRow<'static> {
+    let flow = view.conn.flow;
+    ConnRow {
+        transport: Some(flow.protocol.into()),
+        expires_s: whole_seconds(view.expires_in),
+        state: view.state,
+        client: flow.source.into(),
+        virtual_service: flow.destination.into(),
+        server: view.conn.rip.into(),
+        engine: None,
+    }
+}
+
+impl<'a> Administration<'a> {
+    pub fn new(engine: &'a Engine, conns: &'a dyn Conns) -> Administration<'a> {
+        Administration {
+            engine,
+            conns,
+            unpublished: false,
+        }
+    }
+}
+
+impl Drop for Administration<'_> {
+    fn drop(&mut self) {
+        if self.unpublished {
+            self.engine.publish();
+        }
+    }
+}
+
+impl Administration<'_> {
     fn edit(
-        &self,
+        &mut self,
         edit: impl FnOnce(&mut lb::ServiceTable) -> Result<(), lb::Refusal>,
     ) -> Result<(), Refusal> {
-        self.engine.edit(edit).map_err(|refusal| match refusal {
+        self.unpublished = true;
+        self.engine.amend(edit).map_err(|refusal| match refusal {
             lb::Refusal::ServiceExists => Refusal::ServiceExists,
             lb::Refusal::NoSuchService => Refusal::NoSuchService,
             lb::Refusal::ServerExists => Refusal::ServerExists,
@@ -40,13 +128,9 @@ impl<P: Port> Administration<'_, P> {
             }
         })
     }
-
-    fn conn_table(&self) -> &ConnTable {
-        self.worker.conns()
-    }
 }
 
-impl<P: Port> Ipvs for Administration<'_, P> {
+impl Ipvs for Administration<'_> {
     fn add_service(&mut self, id: &ServiceId, settings: &ServiceSettings) -> Result<(), Refusal> {
         let spec = service_spec(id, settings)?;
         self.edit(|table| table.add_service(&spec))
@@ -63,8 +147,10 @@ impl<P: Port> Ipvs for Administration<'_, P> {
     }
 
     fn flush(&mut self) -> Result<(), Refusal> {
-        self.engine.edit(lb::ServiceTable::clear);
-        Ok(())
+        self.edit(|table| {
+            table.clear();
+            Ok(())
+        })
     }
 
     fn add_server(&mut self, id: &ServiceId, server: &ServerSettings) -> Result<(), Refusal> {
@@ -112,7 +198,7 @@ impl<P: Port> Ipvs for Administration<'_, P> {
     }
 
     fn services(&mut self) -> Result<Vec<ServiceRow>, Refusal> {
-        Ok(self.engine.edit(|table| {
+        Ok(self.engine.look(|table| {
             let rows = table.services().iter().rev();
             rows.map(|service| service_row(table, service)).collect()
         }))
@@ -126,55 +212,16 @@ impl<P: Port> Ipvs for Administration<'_, P> {
     }
 
     fn conns(&mut self, each: &mut dyn FnMut(&ConnRow<'_>) -> Next) -> Result<(), Refusal> {
-        let table = self.conn_table();
-        for template in table.templates().iter() {
-            let (transport, virtual_service) = match template.key.asked {
-                Asked::Service(key) => (Some(key.protocol.into()), key.vip.into()),
-                Asked::Mark(mark) => (None, SocketAddr::new(IpAddr::from(mark.to_be_bytes()), 0)),
-            };
-            let rip = template.dest.rip();
-            let (asked_port, port) = match (template.forgotten, virtual_service.port()) {
-                (true, _) => (FORGOTTEN, FORGOTTEN),
-                (false, 0) => (0, 0),
-                (false, asked) => (asked, rip.port),
-            };
-            let row = ConnRow {
-                transport,
-                expires_s: whole_seconds(template.expires_in(self.now)),
-                state: ConnState::None,
-                client: Endpoint::new(template.key.client, 0).into(),
-                virtual_service: SocketAddr::new(virtual_service.ip(), asked_port),
-                server: Endpoint::new(rip.addr, port).into(),
-                engine: None,
-            };
-            if each(&row) == Next::Stop {
-                return Ok(());
-            }
-        }
-        for view in table.iter(self.now) {
-            let flow = view.conn.flow;
-            let row = ConnRow {
-                transport: Some(flow.protocol.into()),
-                expires_s: whole_seconds(view.expires_in),
-                state: view.state,
-                client: flow.source.into(),
-                virtual_service: flow.destination.into(),
-                server: view.conn.rip.into(),
-                engine: None,
-            };
-            if each(&row) == Next::Stop {
-                return Ok(());
-            }
-        }
+        self.conns.each(each);
         Ok(())
     }
 
     fn table_size(&mut self) -> Result<u64, Refusal> {
-        Ok(self.conn_table().capacity() as u64)
+        Ok(self.conns.capacity())
     }
 
     fn timeouts(&mut self) -> Result<Timeouts, Refusal> {
-        let timeouts = self.engine.edit(|table| table.timeouts().clone());
+        let timeouts = self.engine.look(|table| table.timeouts().clone());
         Ok(Timeouts {
             tcp_s: whole_seconds(timeouts.of(ConnState::Established)),
             tcp_fin_s: whole_seconds(timeouts.of(ConnState::FinWait)),
@@ -183,7 +230,7 @@ impl<P: Port> Ipvs for Administration<'_, P> {
     }
 
     fn set_timeouts(&mut self, timeouts: &Timeouts) -> Result<(), Refusal> {
-        self.engine.edit(|table| {
+        self.edit(|table| {
             let set = [
                 (ConnState::Established, timeouts.tcp_s),
                 (ConnState::FinWait, timeouts.tcp_fin_s),
@@ -196,8 +243,8 @@ impl<P: Port> Ipvs for Administration<'_, P> {
                 },
             );
             table.set_timeouts(new);
-        });
-        Ok(())
+            Ok(())
+        })
     }
 
     fn start_daemon(&mut self, _: &Daemon) -> Result<(), Refusal> {

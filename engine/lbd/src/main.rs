@@ -2,6 +2,7 @@
 
 mod administration;
 mod arguments;
+mod control;
 mod logging;
 mod replay;
 mod rights;

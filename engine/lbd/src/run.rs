@@ -1,20 +1,29 @@
 //! `lbd run`: start, wait for a signal, stop.
 
 use std::panic;
+use std::sync::Arc;
 
 use anyhow::{Context, bail};
-use lb::live::Balancer;
+use lb::live::{Balancer, LiveError};
+use lb::{Config, Engine};
 use lb_config::Settings;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::mpsc;
 
+use crate::control::{self, ControlSocket, Office};
 use crate::rights;
+
+/// Requests that are at work at the same time, where they may have to wait; more of them queue.
+const CONTROL_THREADS: usize = 16;
 
 /// Balances until told to end; an error if it could not start, or did not end as it should.
 pub fn run(settings: &Settings) -> anyhow::Result<()> {
-    rights::require()?;
+    if !settings.balancer.engine.interfaces.is_empty() {
+        rights::require()?;
+    }
     tokio::runtime::Builder::new_current_thread()
         .enable_all()
+        .max_blocking_threads(CONTROL_THREADS)
         .build()
         .context("cannot start the event loop")?
         .block_on(balance(settings))
@@ -24,36 +33,68 @@ async fn balance(settings: &Settings) -> anyhow::Result<()> {
     // Before anything is started: a signal that comes meanwhile is to end it properly too.
     let mut signals = Signals::new().context("cannot listen for signals")?;
     let mut panics = panics();
-    let config = &settings.balancer;
-    let balancer = Balancer::start(config)?;
-    tracing::info!(
-        "balancing {} on {}",
-        counted(config.services.len(), "service"),
-        config.engine.interfaces.join(", ")
-    );
+    let socket = control::socket_path(settings.control.socket.as_deref());
+    let socket = ControlSocket::bind(&socket)?;
+    let running = Running::start(&settings.balancer)?;
+    let office = Arc::new(Office::new(Arc::clone(running.engine())));
     let ended = tokio::select! {
         name = signals.end() => {
             tracing::info!("{name}: ending");
             Ok(())
         }
         Some(()) = panics.recv() => Err(anyhow::anyhow!("ended by a defect in lbd, see above")),
+        () = control::serve(&socket.listener, office) => Err(anyhow::anyhow!("the control socket ended")),
     };
-    let report = balancer.stop();
-    let counters = report.counters.nonzero();
-    let counters: Vec<String> = counters
-        .map(|(counter, value)| format!("{counter} {value}"))
-        .collect();
-    tracing::info!("counters: {}", counters.join(", "));
-    if report.frames_conserved() {
-        tracing::info!("frames conserved");
-    } else {
-        let frames = &report.frames;
-        tracing::error!("frames lost or left behind, per worker: {frames:?}");
-        if ended.is_ok() {
-            bail!("ended without being able to account for all frames");
+    let accounted = running.stop();
+    ended.and(accounted)
+}
+
+/// What is running: a balancer, or just its tables if there are no interfaces.
+enum Running {
+    Balancer(Balancer),
+    Tables(Arc<Engine>),
+}
+
+impl Running {
+    fn start(config: &Config) -> anyhow::Result<Running> {
+        let services = counted(config.services.len(), "service");
+        if config.engine.interfaces.is_empty() {
+            let engine = Engine::new(config).map_err(LiveError::Config)?;
+            tracing::info!("no interfaces: keeping {services}, balancing nothing");
+            return Ok(Running::Tables(Arc::new(engine)));
+        }
+        let balancer = Balancer::start(config)?;
+        let interfaces = config.engine.interfaces.join(", ");
+        tracing::info!("balancing {services} on {interfaces}");
+        Ok(Running::Balancer(balancer))
+    }
+
+    fn engine(&self) -> &Arc<Engine> {
+        match self {
+            Running::Balancer(balancer) => balancer.engine(),
+            Running::Tables(engine) => engine,
         }
     }
-    ended
+
+    /// Ends it; an error if frames were lost.
+    fn stop(self) -> anyhow::Result<()> {
+        let Running::Balancer(balancer) = self else {
+            return Ok(());
+        };
+        let report = balancer.stop();
+        let counters = report.counters.nonzero();
+        let counters: Vec<String> = counters
+            .map(|(counter, value)| format!("{counter} {value}"))
+            .collect();
+        tracing::info!("counters: {}", counters.join(", "));
+        if report.frames_conserved() {
+            tracing::info!("frames conserved");
+            return Ok(());
+        }
+        let frames = &report.frames;
+        tracing::error!("frames lost or left behind, per worker: {frames:?}");
+        bail!("ended without being able to account for all frames")
+    }
 }
 
 /// The signals that we know.

@@ -99,6 +99,7 @@ fn a_hang_up_is_noted_and_an_interrupt_ends_it_well() {
     let file = scratch.write("lbd.toml", GOOD).expect("a file");
     let mut command = Command::new(env!("CARGO_BIN_EXE_lbd"));
     command.args(["run", "-c"]).arg(file);
+    command.env("LBD_SOCKET", scratch.path().join("socket"));
     let mut process = namespace.spawn(command).expect("lbd starts");
     process
         .wait_for("balancing 0 services on eth0", LIMIT)
@@ -127,6 +128,7 @@ fn an_interface_that_is_not_there_is_named() {
     let file = scratch.write("lbd.toml", GOOD).expect("a file");
     let mut command = Command::new(env!("CARGO_BIN_EXE_lbd"));
     command.args(["run", "-c"]).arg(file);
+    command.env("LBD_SOCKET", scratch.path().join("socket"));
     let (code, _, stderr) = ended(&namespace.output(command).expect("lbd starts"));
     assert_eq!(code, Some(1), "{stderr}");
     assert!(

@@ -3,6 +3,8 @@
 mod memory_port;
 pub mod netns;
 mod packet;
+mod program;
 
 pub use memory_port::MemoryPort;
 pub use packet::{PacketBuilder, pkt};
+pub use program::program;

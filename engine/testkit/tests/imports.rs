@@ -36,7 +36,12 @@ const ALLOWED: &[(&str, &[&str])] = &[
         ],
     ),
     ("lb-config", &["lb"]),
-    ("lbd", &["lb", "lb-config", "lb-capture", "lb-ipvsadm"]),
+    ("lb-control", &[]),
+    (
+        "lbd",
+        &["lb", "lb-config", "lb-capture", "lb-control", "lb-ipvsadm"],
+    ),
+    ("lbctl", &["lb-control", "lb-ipvsadm"]),
     ("lbrs", &["lb-bpf", "lb-model", "lb-netlink"]),
     ("lb-testkit", &["lb-wire", "lb-model"]),
     // Stages are measured one by one, next to bare sockets, so the benches see every layer.

@@ -128,6 +128,7 @@ fn start_lbd(namespace: &Namespace, mode: &str, flows: u32) -> anyhow::Result<Ru
     let mut command = on_cpu(BALANCER_CPU, lbd()?);
     command.args(["run", "--config"]).arg(config);
     command.env("NO_COLOR", "1");
+    command.env("LBD_SOCKET", scratch.path().join("socket"));
     let mut process = namespace.spawn(command)?;
     process.wait_for(LBD_READY, LIMIT)?;
     Ok(Running::Lbd {

@@ -11,7 +11,7 @@ use lb_ipvsadm::{NoNames, Streams};
 
 use super::explain::Explanation;
 use super::port::ReplayPort;
-use crate::administration::Administration;
+use crate::administration::{Administration, ConnsOf};
 
 /// How finely time passes where nothing happens but conns that end. The kernel's own tick is 1 to 10 ms, and its timers
 /// are late by more.
@@ -104,17 +104,18 @@ impl OfflineBalancer {
         self.turn();
         let words: Vec<&str> = words.iter().map(AsRef::as_ref).collect();
         let (mut output, mut errors) = (Vec::new(), Vec::new());
-        let mut administration = Administration {
-            engine: &self.engine,
+        let conns = ConnsOf {
             worker: &self.worker,
             now,
         };
+        let mut administration = Administration::new(&self.engine, &conns);
         let mut streams = Streams {
             input: &mut io::empty(),
             output: &mut output,
             errors: &mut errors,
         };
         let code = lb_ipvsadm::run(&words, &mut administration, &NoNames, &mut streams)?;
+        drop(administration);
         // Each edit is seen for itself, as by a kernel.
         self.turn();
         Ok(Answer {

@@ -86,6 +86,7 @@ impl Balancer {
         let mut lbd = Command::new(program);
         lbd.args(["run", "--config"])
             .arg(config)
+            .env("LBD_SOCKET", scratch.path().join("lbd.sock"))
             .env("NO_COLOR", "1");
         let mut process = lab.balancer.spawn(lbd)?;
         process.wait_for(READY, LIMIT)?;

@@ -1,0 +1,21 @@
+//! What `lbd` and its control programs say to each other over the control socket: HTTP/1.1 with JSON, so that
+//! `curl --unix-socket` and `jq` take part as well as `lbctl` does.
+//!
+//! Every path begins with [`VERSION`]. Within a version fields may be added and none is renamed, removed or given
+//! another meaning; `GET /openapi.json` describes it all. What is refused comes with a status of 400 or above and a
+//! [`Problem`].
+
+mod ipvsadm;
+mod problem;
+
+pub use ipvsadm::{IpvsadmLine, IpvsadmRequest};
+pub use problem::Problem;
+
+/// Where `lbd` listens if nobody says otherwise.
+pub const DEFAULT_SOCKET: &str = "/run/lbd.sock";
+
+/// The environment variable that says otherwise.
+pub const SOCKET_VARIABLE: &str = "LBD_SOCKET";
+
+/// The first part of every path.
+pub const VERSION: &str = "/v1";

@@ -1,0 +1,46 @@
+//! Answers that come as they are made: one JSON object a line.
+
+use std::io;
+use std::time::Duration;
+
+use axum::body::Body;
+use axum::response::{IntoResponse, Response};
+use futures_util::StreamExt;
+use futures_util::stream::poll_fn;
+use hyper::header::CONTENT_TYPE;
+use serde::Serialize;
+use tokio::runtime::Handle;
+use tokio::sync::mpsc;
+use tokio::time::timeout;
+
+/// How long a client may take to read what fills the buffers between us; then it is stuck.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// Pieces of an answer that may wait for the client.
+const WAITING: usize = 4;
+
+/// The writing end of an answer; for a thread that may block.
+pub struct Lines(mpsc::Sender<Vec<u8>>);
+
+impl Lines {
+    /// One line; an error if the client has gone away or is stuck.
+    pub fn line(&self, line: &impl Serialize) -> io::Result<()> {
+        let mut bytes = serde_json::to_vec(line)?;
+        bytes.push(b'\n');
+        let sent = Handle::current().block_on(timeout(PATIENCE, self.0.send(bytes)));
+        match sent {
+            Ok(Ok(())) => Ok(()),
+            Ok(Err(_)) => Err(io::ErrorKind::BrokenPipe.into()),
+            Err(_) => Err(io::ErrorKind::TimedOut.into()),
+        }
+    }
+}
+
+/// An answer that `write` writes, on a thread where it may block.
+pub fn answer(write: impl FnOnce(&Lines) + Send + 'static) -> Response {
+    let (sender, mut receiver) = mpsc::channel(WAITING);
+    tokio::task::spawn_blocking(move || write(&Lines(sender)));
+    let pieces = poll_fn(move |context| receiver.poll_recv(context));
+    let body = Body::from_stream(pieces.map(Ok::<_, io::Error>));
+    ([(CONTENT_TYPE, "application/x-ndjson")], body).into_response()
+}
