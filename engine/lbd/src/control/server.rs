@@ -8,6 +8,7 @@ use axum::middleware::{self, Next};
 use axum::response::Response;
 use axum::{Extension, Router};
 use hyper::StatusCode;
+use hyper::body::Body;
 use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
@@ -80,6 +81,12 @@ async fn converse(stream: UnixStream, router: Router) {
 }
 
 async fn limit(request: Request, next: Next) -> Result<Response, Refused> {
+    if request.body().size_hint().lower() > BODY_LIMIT as u64 {
+        return Err(Refused::new(
+            StatusCode::PAYLOAD_TOO_LARGE,
+            format!("the request's body is too long, allowed: {BODY_LIMIT} bytes"),
+        ));
+    }
     timeout(REQUEST_LIMIT, next.run(request))
         .await
         .map_err(|_| {
