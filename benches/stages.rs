@@ -7,8 +7,8 @@ use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_mai
 use lb_benches::{client, inbound, next_hops};
 use lb_conn::{ConnTable, Hash, LocalPorts, Timeouts};
 use lb_model::{
-    Conn, Dest, Direction, Endpoint, FlowKey, Frame, Headers, InterfaceId, Mode, Packet, Protocol,
-    Replies, Time, Work,
+    Conn, Dest, Direction, Endpoint, FlowKey, Frame, Headers, HopCache, InterfaceId, Mode, Packet,
+    Protocol, Replies, Time, Work,
 };
 use lb_wire::TcpFlags;
 
@@ -111,7 +111,7 @@ fn found(table: &ConnTable, keys: &[FlowKey; BATCH]) -> usize {
 fn rewrite(c: &mut Criterion) {
     let dest = dest();
     let conn = conn(0, &dest);
-    let next_hops = next_hops();
+    let mut hops = HopCache::new(Arc::new(next_hops()));
     let mut group = c.benchmark_group("rewrite");
     group.throughput(Throughput::Elements(BATCH as u64));
     for mode in lb_modes() {
@@ -130,7 +130,7 @@ fn rewrite(c: &mut Criterion) {
                     direction: Direction::Inbound,
                 };
                 let mut group: Vec<Work<'_>> = packets.iter_mut().map(work).collect();
-                mode.rewrite(black_box(&mut group), &next_hops);
+                mode.rewrite(black_box(&mut group), &mut hops);
             });
         });
     }

@@ -18,7 +18,7 @@
 //! Ports can be mapped. The server needs no VIP and no route of its own; it does not see the client but for what is told
 //! it of the client on the way.
 
-use lb_model::{Conn, Direction, Endpoint, Mode, NextHops, Replies, Work};
+use lb_model::{Conn, Direction, Endpoint, HopCache, Mode, Replies, Work};
 
 use crate::translate::replace_both;
 
@@ -45,7 +45,7 @@ impl Mode for FullNat {
         }
     }
 
-    fn rewrite(&self, group: &mut [Work<'_>], _next_hops: &NextHops) {
+    fn rewrite(&self, group: &mut [Work<'_>], _hops: &mut HopCache) {
         for Work {
             packet,
             conn,

@@ -16,14 +16,14 @@ use lb_model::Mode;
 pub use dr::DirectRouting;
 pub use fnat::FullNat;
 pub use nat::Nat;
-pub use tun::Tunnel;
+pub use tun::Tunnelling;
 
 /// Every mode of this crate; a mode's position is its number in conns and services.
 pub fn builtin() -> Vec<Arc<dyn Mode>> {
     vec![
         Arc::new(DirectRouting),
         Arc::new(Nat),
-        Arc::new(Tunnel),
+        Arc::new(Tunnelling),
         Arc::new(FullNat),
     ]
 }

@@ -15,7 +15,7 @@
 //!
 //! Ports can be mapped. The server needs no VIP, but must route its replies through us.
 
-use lb_model::{Conn, Direction, Endpoint, Mode, NextHops, Replies, Work};
+use lb_model::{Conn, Direction, Endpoint, HopCache, Mode, Replies, Work};
 
 use crate::translate::{replace_destination, replace_source};
 
@@ -42,7 +42,7 @@ impl Mode for Nat {
         }
     }
 
-    fn rewrite(&self, group: &mut [Work<'_>], _next_hops: &NextHops) {
+    fn rewrite(&self, group: &mut [Work<'_>], _hops: &mut HopCache) {
         for Work {
             packet,
             conn,

@@ -12,6 +12,7 @@ mod network;
 mod schema;
 mod section;
 mod service;
+mod tunnel;
 
 use std::fmt;
 use std::fs::File;

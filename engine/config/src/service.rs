@@ -13,6 +13,7 @@ use super::fault::Faults;
 use super::mark::MARK;
 use super::schema::{NAME, number};
 use super::section::{Kind, Section};
+use super::tunnel;
 
 const ENDPOINT: Kind<Endpoint> = Kind {
     allowed: "ADDRESS:PORT, like \"10.0.0.100:80\" or \"[2001:db8::1]:443\"",
@@ -212,7 +213,9 @@ fn server(mut section: Section<'_>, port: u16, faults: &mut Faults<'_>) -> Optio
     let mode = section.value("mode", &MODE, faults);
     let upper = section.value("upper_threshold", &CONNS, faults);
     let lower = section.value("lower_threshold", &CONNS, faults);
+    let tunnel = section.table("tunnel", faults);
     section.end(faults);
+    let tunnel = tunnel.and_then(|section| tunnel::read(section, faults));
     let (addr, own_port) = rip?;
     Some(ServerConfig {
         rip: Endpoint::new(addr, own_port.unwrap_or(port)),
@@ -222,5 +225,6 @@ fn server(mut section: Section<'_>, port: u16, faults: &mut Faults<'_>) -> Optio
             upper: upper.unwrap_or(0),
             lower: lower.unwrap_or(0),
         },
+        tunnel: tunnel.unwrap_or_default(),
     })
 }

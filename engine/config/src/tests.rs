@@ -411,3 +411,76 @@ proptest! {
         }
     }
 }
+
+/// The configuration with a tunnelled service of one server, whose table ends with these lines.
+fn tunnelled(lines: &str) -> String {
+    format!(
+        "{GOOD}\n[[service]]\nvip = \"10.0.0.101:80\"\nprotocol = \"tcp\"\nscheduler = \"rr\"\nmode = \"tun\"\n\
+         [[service.server]]\nrip = \"10.1.0.11:80\"\n{lines}\n"
+    )
+}
+
+#[test]
+fn a_server_says_what_its_packets_are_wrapped_in() {
+    use lb::{Tunnel, TunnelChecksum};
+    let gue = |checksum| Tunnel::Gue {
+        port: 6080,
+        checksum,
+    };
+    let cases = [
+        ("", Tunnel::Ipip),
+        (r#"tunnel = { type = "ipip" }"#, Tunnel::Ipip),
+        (
+            r#"tunnel = { type = "gue", port = 6080 }"#,
+            gue(TunnelChecksum::Absent),
+        ),
+        (
+            r#"tunnel = { type = "gue", port = 6080, checksum = "remcsum" }"#,
+            gue(TunnelChecksum::Remote),
+        ),
+        (
+            "[service.server.tunnel]\ntype = \"gre\"\nchecksum = \"csum\"",
+            Tunnel::Gre {
+                checksum: TunnelChecksum::Present,
+            },
+        ),
+    ];
+    for (lines, tunnel) in cases {
+        let config = parse("lbd.toml".into(), tunnelled(lines)).expect("good");
+        assert_eq!(
+            config.balancer.services[2].servers[0].tunnel, tunnel,
+            "{lines}"
+        );
+    }
+}
+
+#[test]
+fn a_tunnel_that_cannot_be_is_drawn_where_it_stands() {
+    let cases = [
+        (r#"tunnel = "gue""#, "service[2].server[0].tunnel"),
+        (
+            r#"tunnel = { type = "gue" }"#,
+            "service[2].server[0].tunnel.port",
+        ),
+        (
+            r#"tunnel = { type = "gue", port = 0 }"#,
+            "the server's UDP port for GUE, 1..=65535",
+        ),
+        (
+            r#"tunnel = { type = "gre", port = 6080 }"#,
+            "service[2].server[0].tunnel.port",
+        ),
+        (
+            r#"tunnel = { type = "gre", checksum = "remcsum" }"#,
+            "\"none\" or \"csum\"",
+        ),
+        (
+            r#"tunnel = { type = "vxlan" }"#,
+            "\"ipip\", \"gue\" or \"gre\"",
+        ),
+    ];
+    for (lines, said) in cases {
+        let drawn = drawn(&tunnelled(lines));
+        assert!(drawn.contains(said), "{lines}\n{drawn}");
+    }
+}

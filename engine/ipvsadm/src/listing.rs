@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 
 use crate::address::shown;
 use crate::order::{arrange_services, sort_servers, sort_services};
-use crate::server::{Forwarding, Tunnel};
+use crate::server::{Forwarding, Tunnel, checksum_short};
 use crate::{
     ConnRow, Daemon, Names, ServerRow, ServiceId, ServiceRow, Timeouts, Traffic, Transport,
 };
@@ -349,9 +349,9 @@ fn tunnel_info(forwarding: Forwarding) -> String {
     match forwarding {
         Forwarding::Tunnel(Tunnel::Ipip) => "ipip".to_owned(),
         Forwarding::Tunnel(Tunnel::Gue { port, checksum }) => {
-            format!("gue:{port}:{}", checksum.short())
+            format!("gue:{port}:{}", checksum_short(checksum))
         }
-        Forwarding::Tunnel(Tunnel::Gre { checksum }) => format!("gre:{}", checksum.short()),
+        Forwarding::Tunnel(Tunnel::Gre { checksum }) => format!("gre:{}", checksum_short(checksum)),
         _ => "n/a".to_owned(),
     }
 }

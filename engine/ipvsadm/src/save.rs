@@ -4,7 +4,7 @@ use std::io::{self, Write};
 
 use crate::listing::named;
 use crate::order::{arrange_services, sort_servers, sort_services};
-use crate::server::{Forwarding, Tunnel};
+use crate::server::{Forwarding, Tunnel, checksum_switch};
 use crate::{Names, Save, SchedulerFlags, ServerRow, ServiceId, ServiceRow};
 
 /// All services, the one added last first, as rules.
@@ -113,12 +113,14 @@ fn server_rule(
     if let Forwarding::Tunnel(tunnel) = settings.forwarding {
         match tunnel {
             Tunnel::Ipip => write!(out, " --tun-type ipip")?,
-            Tunnel::Gre { checksum } => write!(out, " --tun-type gre {}", checksum.switch())?,
+            Tunnel::Gre { checksum } => {
+                write!(out, " --tun-type gre {}", checksum_switch(checksum))?
+            }
             Tunnel::Gue { port, checksum } => {
                 write!(
                     out,
                     " --tun-type gue --tun-port {port} {}",
-                    checksum.switch()
+                    checksum_switch(checksum)
                 )?;
             }
         }

@@ -2,6 +2,8 @@
 
 use std::net::SocketAddr;
 
+pub use lb_model::{Tunnel, TunnelChecksum};
+
 /// All that `-a` and `-e` set; `-e` replaces all of it.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct ServerSettings {
@@ -61,52 +63,20 @@ impl Forwarding {
     }
 }
 
-/// What a tunnelled packet is wrapped in.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Tunnel {
-    /// An IP header alone.
-    Ipip,
-    /// Generic UDP encapsulation.
-    Gue {
-        /// The server's UDP port for it.
-        port: u16,
-        /// Of the UDP header.
-        checksum: TunnelChecksum,
-    },
-    /// Generic routing encapsulation.
-    Gre {
-        /// Of the GRE header.
-        checksum: TunnelChecksum,
-    },
-}
-
-/// Whether the encapsulation carries a checksum of its own.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum TunnelChecksum {
-    /// `--tun-nocsum`, the default.
-    Absent,
-    /// `--tun-csum`.
-    Present,
-    /// `--tun-remcsum`: the receiver computes the inner one.
-    Remote,
-}
-
-impl TunnelChecksum {
-    /// The option that asks for it.
-    pub const fn switch(self) -> &'static str {
-        match self {
-            TunnelChecksum::Absent => "--tun-nocsum",
-            TunnelChecksum::Present => "--tun-csum",
-            TunnelChecksum::Remote => "--tun-remcsum",
-        }
+/// The option that asks for a checksum of the encapsulation's own.
+pub(crate) const fn checksum_switch(checksum: TunnelChecksum) -> &'static str {
+    match checksum {
+        TunnelChecksum::Absent => "--tun-nocsum",
+        TunnelChecksum::Present => "--tun-csum",
+        TunnelChecksum::Remote => "--tun-remcsum",
     }
+}
 
-    /// As `--tun-info` prints it.
-    pub const fn short(self) -> &'static str {
-        match self {
-            TunnelChecksum::Absent => "-c",
-            TunnelChecksum::Present => "+c",
-            TunnelChecksum::Remote => "r+c",
-        }
+/// A checksum as `--tun-info` prints it.
+pub(crate) const fn checksum_short(checksum: TunnelChecksum) -> &'static str {
+    match checksum {
+        TunnelChecksum::Absent => "-c",
+        TunnelChecksum::Present => "+c",
+        TunnelChecksum::Remote => "r+c",
     }
 }

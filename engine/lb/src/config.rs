@@ -10,7 +10,7 @@ use crate::NetworkConfig;
 use lb_conn::Timeouts;
 use lb_model::{
     Addr, Endpoint, IpvsSettings, MarkRule, Persistence, Protocol, SchedulerFlags, ServiceId,
-    ServiceKey, Thresholds,
+    ServiceKey, Thresholds, Tunnel,
 };
 
 /// Everything a balancer is told.
@@ -152,6 +152,8 @@ pub struct ServerConfig {
     pub mode: Option<String>,
     /// `upper_threshold` and `lower_threshold`.
     pub thresholds: Thresholds,
+    /// What its packets are wrapped in, in mode `tun`.
+    pub tunnel: Tunnel,
 }
 
 impl ServerConfig {
@@ -162,6 +164,7 @@ impl ServerConfig {
             weight,
             mode: None,
             thresholds: Thresholds::default(),
+            tunnel: Tunnel::default(),
         }
     }
 }

@@ -23,10 +23,10 @@ pub use service_table::{Refusal, ServerSpec, ServiceSpec, ServiceTable};
 pub use lb_conn::{Asked, ConnTable, ConnView, LocalPorts, Template, Timeouts};
 pub use lb_model::{
     Addr, Batch, Conn, ConnState, Dest, Dests, Direction, DropReason, Endpoint, FlowKey, Frame,
-    FrameCensus, Hop, Interface, InterfaceId, IpvsSettings, Mac, Mark, MarkRule, Mode, NextHops,
-    Packet, Persistence, Port, Prefix, Prepared, Protocol, PuntReason, Replies, Request,
+    FrameCensus, Hop, HopCache, Interface, InterfaceId, IpvsSettings, Mac, Mark, MarkRule, Mode,
+    NextHops, Packet, Persistence, Port, Prefix, Prepared, Protocol, PuntReason, Replies, Request,
     Resolution, Scheduler, SchedulerFlags, SchedulerKind, ServiceId, ServiceKey, ServiceSettings,
-    Thresholds, Time, Verdict, VirtualService, Work,
+    Thresholds, Time, Tunnel, TunnelChecksum, Verdict, VirtualService, Work,
 };
 pub use lb_runtime::{Counter, Counters, Observed, Observer, Resolver, Turn, Worker};
 pub use lb_schedulers::SchedulerOptions;

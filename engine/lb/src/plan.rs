@@ -93,7 +93,7 @@ impl Planner<'_> {
 mod tests {
     use super::*;
     use crate::{EngineConfig, ServiceConfig};
-    use lb_model::Protocol;
+    use lb_model::{Protocol, Tunnel};
 
     fn service(vip: &str, mode: &str, servers: &[(&str, u32)]) -> ServiceConfig {
         let service = ServiceConfig::new(vip.parse().expect("valid"), Protocol::Tcp, "rr", mode);
@@ -155,6 +155,9 @@ mod tests {
             ..Config::default()
         };
         config.services[2].scheduler = "wrrr".into();
+        config.services[4].servers[0].tunnel = Tunnel::Gre {
+            checksum: Default::default(),
+        };
         assert_eq!(
             errors(&config),
             [
@@ -173,6 +176,7 @@ mod tests {
                 "service[3].server[1].rip: [fe80::1]:80, allowed: the unicast address of a host",
                 "service[3].server[2].rip: [ff02::1]:80, allowed: the unicast address of a host",
                 "service[4].server[0].rip: [2001:db8::11]:80, allowed: IPv4 addresses, like the service's: mode dr cannot change the family",
+                "service[4].server[0].tunnel: gre, allowed in mode tun: mode dr does not tunnel",
             ]
         );
     }

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use lb_conn::Timeouts;
 use lb_model::{
     Addr, Dest, Dests, Endpoint, IpvsSettings, MarkRule, Persistence, SchedulerFlags, ServiceId,
-    ServiceSettings, Thresholds, VirtualService,
+    ServiceSettings, Thresholds, Tunnel, VirtualService,
 };
 use lb_runtime::Snapshot;
 use lb_schedulers::SchedulerOptions;
@@ -45,6 +45,8 @@ pub struct ServerSpec {
     pub weight: u16,
     /// ipvsadm's `-x` and `-y`.
     pub thresholds: Thresholds,
+    /// What its packets are wrapped in, if its mode tunnels.
+    pub tunnel: Tunnel,
 }
 
 /// Why an edit was refused; nothing has changed.
@@ -203,6 +205,7 @@ impl ServiceTable {
             None => Arc::new(Dest::new(spec.rip, spec.weight)),
         };
         dest.set_mode(mode);
+        dest.set_tunnel(spec.tunnel);
         dest.added_again(spec.weight, spec.thresholds);
         let list = [dest]
             .into_iter()
@@ -222,6 +225,7 @@ impl ServiceTable {
             .find(|dest| dest.rip() == spec.rip)
             .ok_or(Refusal::NoSuchServer)?;
         dest.set_mode(mode);
+        dest.set_tunnel(spec.tunnel);
         dest.set_weight(spec.weight);
         dest.set_thresholds(spec.thresholds);
         let list = dests.to_vec();
@@ -313,6 +317,7 @@ impl ServiceTable {
         self.mode_of(spec) == Ok(dest.mode())
             && dest.weight() == u32::from(spec.weight)
             && dest.thresholds() == spec.thresholds
+            && dest.tunnel() == spec.tunnel
     }
 
     /// Other switches and mark rules.

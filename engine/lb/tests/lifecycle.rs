@@ -7,7 +7,7 @@ use std::time::Duration;
 use lab::*;
 use lb::{
     Addr, IpvsSettings, Mark, MarkRule, Persistence, Prefix, Protocol, SchedulerFlags, ServerSpec,
-    ServiceId, ServiceKey, ServiceSpec, Thresholds,
+    ServiceId, ServiceKey, ServiceSpec, Thresholds, Tunnel,
 };
 use lb_testkit::{PacketBuilder, pkt};
 use lb_wire::TcpFlags;
@@ -34,6 +34,7 @@ fn server(number: u8, port: u16, weight: u16) -> ServerSpec {
         mode: "dr".into(),
         weight,
         thresholds: Thresholds::default(),
+        tunnel: Tunnel::default(),
     }
 }
 

@@ -318,15 +318,17 @@ fn server_spec(server: &ServerSettings) -> Result<lb::ServerSpec, Refusal> {
         mode: match server.forwarding {
             Forwarding::Direct => "dr",
             Forwarding::Nat => "nat",
-            Forwarding::Tunnel(Tunnel::Ipip) => "tun",
-            Forwarding::Tunnel(Tunnel::Gue { .. }) => "tun gue",
-            Forwarding::Tunnel(Tunnel::Gre { .. }) => "tun gre",
+            Forwarding::Tunnel(_) => "tun",
             Forwarding::FullNat => "fnat",
             Forwarding::Enat => "enat",
         }
         .to_owned(),
         weight,
         thresholds,
+        tunnel: match server.forwarding {
+            Forwarding::Tunnel(tunnel) => tunnel,
+            _ => Tunnel::default(),
+        },
     })
 }
 
@@ -390,7 +392,7 @@ fn server_row(table: &lb::ServiceTable, dest: &Dest) -> ServerRow {
             address: dest.rip().into(),
             forwarding: match table.mode_name(dest) {
                 "nat" => Forwarding::Nat,
-                "tun" => Forwarding::Tunnel(Tunnel::Ipip),
+                "tun" => Forwarding::Tunnel(dest.tunnel()),
                 "fnat" => Forwarding::FullNat,
                 "enat" => Forwarding::Enat,
                 _ => Forwarding::Direct,

@@ -5,7 +5,7 @@ use std::ops::Deref;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, Ordering};
 
-use crate::{Endpoint, SchedulerKind};
+use crate::{Endpoint, SchedulerKind, Tunnel};
 
 /// A real server in one service: RIP:rport with its weight, its thresholds and its conns, shared by all workers.
 ///
@@ -26,6 +26,7 @@ pub struct Dest {
     leased: AtomicU32,
     turn: AtomicU32,
     mode: AtomicU8,
+    tunnel: AtomicU32,
     removed: AtomicBool,
 }
 
@@ -54,6 +55,7 @@ impl Dest {
             leased: AtomicU32::new(0),
             turn: AtomicU32::new(0),
             mode: AtomicU8::new(0),
+            tunnel: AtomicU32::new(Tunnel::Ipip.to_word()),
             removed: AtomicBool::new(false),
         }
     }
@@ -74,6 +76,17 @@ impl Dest {
     /// Changes the mode that new conns to it get.
     pub fn set_mode(&self, mode: u8) {
         self.mode.store(mode, Ordering::Relaxed);
+    }
+
+    /// What its packets are wrapped in, if they are tunnelled.
+    #[inline]
+    pub fn tunnel(&self) -> Tunnel {
+        Tunnel::from_word(self.tunnel.load(Ordering::Relaxed))
+    }
+
+    /// Changes what its packets are wrapped in, those of conns it has too.
+    pub fn set_tunnel(&self, tunnel: Tunnel) {
+        self.tunnel.store(tunnel.to_word(), Ordering::Relaxed);
     }
 
     /// Whether it is one of its service's servers, and not removed with conns left.

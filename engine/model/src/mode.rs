@@ -1,6 +1,6 @@
 //! What a forwarding mode is: which address changes, in which direction.
 
-use crate::{Conn, Direction, Endpoint, NextHops, Packet};
+use crate::{Conn, Direction, Endpoint, HopCache, Packet};
 
 /// A forwarding mode: DR, NAT, FNAT, ENAT, TUN.
 ///
@@ -30,10 +30,20 @@ pub trait Mode: Send + Sync {
         }
     }
 
+    /// Whether it wraps packets in what the server's [`Dest::tunnel`](crate::Dest::tunnel) says.
+    fn tunnels(&self) -> bool {
+        false
+    }
+
+    /// By how many bytes this mode makes the conn's packets longer in this direction.
+    fn overhead(&self, _conn: &Conn, _direction: Direction) -> usize {
+        0
+    }
+
     /// Rewrites packets of this mode's conns and sets where each is routed to
-    /// ([`Packet::route_to`]). A packet that cannot be rewritten gets a verdict instead. `next_hops` is for modes that
+    /// ([`Packet::route_to`]). A packet that cannot be rewritten gets a verdict instead. `hops` is for modes that
     /// send under an address of ours.
-    fn rewrite(&self, group: &mut [Work<'_>], next_hops: &NextHops);
+    fn rewrite(&self, group: &mut [Work<'_>], hops: &mut HopCache);
 }
 
 /// Which way the replies of a conn's server take, and so where they are looked for.

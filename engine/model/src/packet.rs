@@ -13,7 +13,7 @@ pub const BATCH: usize = 64;
 pub struct Headers {
     /// The IP header.
     pub l3: u16,
-    /// What follows it: the TCP or UDP header, or once encapsulated the inner IP header.
+    /// What follows it: the TCP or UDP header, or once encapsulated what follows the outer IP header.
     pub l4: u16,
     /// The end of the IP packet; what follows in the frame is Ethernet padding.
     pub end: u16,

@@ -6,7 +6,6 @@
 
 mod counters;
 mod held;
-mod hop_cache;
 mod snapshot;
 mod stages;
 mod worker;

@@ -6,12 +6,12 @@ use std::time::Duration;
 use arc_swap::{ArcSwap, Cache};
 use lb_conn::ConnTable;
 use lb_model::{
-    Addr, Batch, Conn, InterfaceId, Mode, NextHops, Packet, Port, Scheduler, Time, VirtualService,
+    Addr, Batch, Conn, HopCache, InterfaceId, Mode, NextHops, Packet, Port, Scheduler, Time,
+    VirtualService,
 };
 
 use crate::counters::{Counter, Counters, SharedCounters};
 use crate::held::Held;
-use crate::hop_cache::HopCache;
 use crate::snapshot::Snapshot;
 use crate::stages;
 
@@ -55,7 +55,6 @@ pub struct Worker<P> {
     pub(crate) snapshot: Arc<Snapshot>,
     /// One for each of the snapshot's services.
     pub(crate) schedulers: Vec<Box<dyn Scheduler>>,
-    pub(crate) next_hops: Arc<NextHops>,
     pub(crate) hops: HopCache,
     pub(crate) resolver: Resolver,
     observer: Option<Observer>,
@@ -82,8 +81,7 @@ impl<P: Port> Worker<P> {
             // The first turn takes over what is published.
             schedulers: Vec::new(),
             snapshot: Arc::default(),
-            next_hops: next_hops.load_full(),
-            hops: HopCache::new(),
+            hops: HopCache::new(next_hops.load_full()),
             resolver,
             observer: None,
             latest_snapshot: Cache::new(snapshots),
@@ -201,9 +199,8 @@ impl<P: Port> Worker<P> {
             }
         }
         let next_hops = self.latest_next_hops.load();
-        if !Arc::ptr_eq(next_hops, &self.next_hops) {
-            self.next_hops = Arc::clone(next_hops);
-            self.hops.clear();
+        if !Arc::ptr_eq(next_hops, self.hops.next_hops()) {
+            self.hops.replace(Arc::clone(next_hops));
         }
     }
 }

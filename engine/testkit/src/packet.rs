@@ -146,13 +146,18 @@ impl PacketBuilder {
     }
 
     /// Another packet in place of a TCP or UDP segment, without its Ethernet header.
-    pub fn carrying(mut self, inner: &PacketBuilder) -> Self {
+    pub fn carrying(self, inner: &PacketBuilder) -> Self {
         let protocol = if inner.source.is_ipv4() {
             PROTOCOL_IPV4
         } else {
             PROTOCOL_IPV6
         };
-        self.inner = Some((protocol, inner.packet()));
+        self.carrying_bytes(protocol, inner.packet())
+    }
+
+    /// These bytes of this IP protocol in place of a TCP or UDP segment.
+    pub fn carrying_bytes(mut self, protocol: u8, bytes: Vec<u8>) -> Self {
+        self.inner = Some((protocol, bytes));
         self
     }
 

@@ -9,6 +9,7 @@ mod ipv4;
 mod ipv6;
 mod parse;
 mod tcp;
+mod tunnel;
 mod udp;
 
 pub use ethernet::{ETHERTYPE_IPV4, ETHERTYPE_IPV6, EthernetHeader};
@@ -16,6 +17,7 @@ pub use ipv4::Ipv4Header;
 pub use ipv6::Ipv6Header;
 pub use parse::{IpHeader, Parsed, Refused, parse};
 pub use tcp::{TcpFlags, TcpHeader};
+pub use tunnel::{GreHeader, GueHeader};
 pub use udp::UdpHeader;
 
 /// IP protocol number of an IPv4 packet within another packet.
@@ -26,3 +28,5 @@ pub const PROTOCOL_TCP: u8 = 6;
 pub const PROTOCOL_UDP: u8 = 17;
 /// IP protocol number of an IPv6 packet within another packet.
 pub const PROTOCOL_IPV6: u8 = 41;
+/// IP protocol number of GRE.
+pub const PROTOCOL_GRE: u8 = 47;

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::net::IpAddr;
 use std::time::Duration;
 
-use lb_model::{Addr, Endpoint, Mode, Persistence, Protocol, ServiceId};
+use lb_model::{Addr, Endpoint, Mode, Persistence, Protocol, ServiceId, Tunnel};
 use lb_schedulers::SchedulerOptions;
 
 use super::Planner;
@@ -160,11 +160,19 @@ impl Planner<'_> {
                 ),
             );
         }
+        if server.tunnel != Tunnel::default() && mode.is_some_and(|mode| !mode.tunnels()) {
+            let problem = format!(
+                "{}, allowed in mode tun: mode {name} does not tunnel",
+                server.tunnel
+            );
+            self.error(format!("{path}.tunnel"), problem);
+        }
         Some(ServerSpec {
             rip: server.rip,
             mode: name.clone(),
             weight: weight?,
             thresholds,
+            tunnel: server.tunnel,
         })
     }
 

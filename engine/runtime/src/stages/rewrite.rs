@@ -5,7 +5,7 @@
 use arrayvec::ArrayVec;
 use lb_conn::ConnTable;
 use lb_model::{
-    BATCH, Batch, DropReason, Mode, NextHops, Packet, Port, Resolution, Time, Verdict, Work,
+    BATCH, Batch, DropReason, HopCache, Mode, Packet, Port, Resolution, Time, Verdict, Work,
 };
 use lb_wire::{EthernetHeader, Ipv4Header, Ipv6Header, TcpFlags, checksum};
 
@@ -15,12 +15,12 @@ pub fn run<P: Port>(worker: &mut Worker<P>, now: Time) {
     let modes_in_use = follow(&mut worker.batch, &mut worker.conns, now);
     for (id, mode) in worker.snapshot.modes().iter().enumerate() {
         if modes_in_use & 1 << id != 0 {
-            let (conns, next_hops) = (&worker.conns, &worker.next_hops);
-            rewrite(&mut worker.batch, conns, id as u8, &**mode, next_hops);
+            let (conns, hops) = (&worker.conns, &mut worker.hops);
+            rewrite(&mut worker.batch, conns, id as u8, &**mode, hops);
         }
     }
     for packet in worker.batch.open_mut() {
-        let way = worker.hops.resolve(packet.route_to, &worker.next_hops);
+        let way = worker.hops.resolve(packet.route_to);
         route(packet, way);
     }
 }
@@ -81,7 +81,7 @@ pub fn complete_checksum(packet: &mut Packet) {
     }
 }
 
-fn rewrite(batch: &mut Batch, conns: &ConnTable, id: u8, mode: &dyn Mode, next_hops: &NextHops) {
+fn rewrite(batch: &mut Batch, conns: &ConnTable, id: u8, mode: &dyn Mode, hops: &mut HopCache) {
     let mut group: ArrayVec<Work<'_>, BATCH> = batch
         .open_mut()
         .filter_map(|packet| {
@@ -94,7 +94,7 @@ fn rewrite(batch: &mut Batch, conns: &ConnTable, id: u8, mode: &dyn Mode, next_h
             })
         })
         .collect();
-    mode.rewrite(&mut group, next_hops);
+    mode.rewrite(&mut group, hops);
 }
 
 /// Gives the packet its Ethernet header and its verdict; also for a packet that has waited for its next hop.

@@ -22,7 +22,7 @@ pub fn run<P: Port>(worker: &mut Worker<P>, now: Time) {
 
 /// Packets that waited for their next hop and need not wait longer; before any packet that came after them.
 pub fn released<P: Port>(worker: &mut Worker<P>, now: Time) {
-    for packet in worker.held.release(now, &worker.next_hops) {
+    for packet in worker.held.release(now, worker.hops.next_hops()) {
         end(worker, packet, now);
     }
 }
@@ -68,8 +68,7 @@ fn end<P: Port>(worker: &mut Worker<P>, mut packet: Packet, now: Time) {
 }
 
 fn hold<P: Port>(worker: &mut Worker<P>, packet: Packet, now: Time) {
-    let Resolution::Unresolved { egress, next_hop } = worker.next_hops.resolve(packet.route_to)
-    else {
+    let Resolution::Unresolved { egress, next_hop } = worker.hops.resolve(packet.route_to) else {
         return drop_frame(worker, packet.frame, DropReason::NoRoute);
     };
     match worker.held.hold(

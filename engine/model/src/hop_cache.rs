@@ -1,0 +1,136 @@
+//! The next hops that a worker used last: one address in place of a route lookup and a neighbour lookup.
+
+use std::sync::Arc;
+
+use crate::{Addr, Hop, NextHops, Resolution};
+
+/// Servers are few; of clients, those that are active at a time.
+const HOPS: usize = 1024;
+
+/// Sources are asked for on the way to servers alone.
+const SOURCES: usize = 64;
+
+/// [`NextHops`], and the answers that they gave last.
+pub struct HopCache {
+    next_hops: Arc<NextHops>,
+    hops: Slots<Hop>,
+    sources: Slots<Addr>,
+}
+
+impl HopCache {
+    /// Knows nothing yet but what `next_hops` will answer.
+    pub fn new(next_hops: Arc<NextHops>) -> HopCache {
+        HopCache {
+            next_hops,
+            hops: Slots::new(HOPS),
+            sources: Slots::new(SOURCES),
+        }
+    }
+
+    /// The next hops are others now.
+    pub fn replace(&mut self, next_hops: Arc<NextHops>) {
+        self.next_hops = next_hops;
+        self.hops.clear();
+        self.sources.clear();
+    }
+
+    /// The next hops that it answers for.
+    pub fn next_hops(&self) -> &Arc<NextHops> {
+        &self.next_hops
+    }
+
+    /// The way to `addr`, as [`NextHops::resolve`] has it.
+    #[inline]
+    pub fn resolve(&mut self, addr: Addr) -> Resolution {
+        if let Some(hop) = self.hops.get(addr) {
+            return Resolution::Reachable(hop);
+        }
+        let resolution = self.next_hops.resolve(addr);
+        if let Resolution::Reachable(hop) = resolution {
+            self.hops.set(addr, hop);
+        }
+        resolution
+    }
+
+    /// The address that a packet of ours to `addr` comes from, as [`NextHops::source_for`] has it.
+    #[inline]
+    pub fn source_for(&mut self, addr: Addr) -> Option<Addr> {
+        if let Some(source) = self.sources.get(addr) {
+            return Some(source);
+        }
+        let source = self.next_hops.source_for(addr)?;
+        self.sources.set(addr, source);
+        Some(source)
+    }
+}
+
+/// Values by address, each in the one slot where its address may stand.
+struct Slots<V> {
+    slots: Box<[Option<(Addr, V)>]>,
+}
+
+impl<V: Copy> Slots<V> {
+    fn new(count: usize) -> Slots<V> {
+        Slots {
+            slots: vec![None; count].into_boxed_slice(),
+        }
+    }
+
+    fn clear(&mut self) {
+        self.slots.fill(None);
+    }
+
+    #[inline]
+    fn get(&self, addr: Addr) -> Option<V> {
+        let (known, value) = self.slots[self.place(addr)].as_ref()?;
+        (*known == addr).then_some(*value)
+    }
+
+    fn set(&mut self, addr: Addr, value: V) {
+        let place = self.place(addr);
+        self.slots[place] = Some((addr, value));
+    }
+
+    /// Hosts of a network differ in their last bits, and networks in those before.
+    #[inline]
+    fn place(&self, addr: Addr) -> usize {
+        let bits = u128::from_be_bytes(*addr.octets());
+        let folded = bits ^ (bits >> 16) ^ (bits >> 64);
+        folded as usize % self.slots.len()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{Interface, InterfaceId, Mac, Prefix};
+
+    #[test]
+    fn it_answers_as_the_next_hops_do_until_it_is_given_others() {
+        let interface = Interface {
+            name: "a".into(),
+            mac: Mac::default(),
+            mtu: 1500,
+            addresses: vec![Addr::v4([10, 0, 0, 9]), Addr::v4([10, 0, 99, 9])],
+        };
+        let id = InterfaceId(0);
+        let mut hops = NextHops::new(vec![interface]);
+        hops.set_route(Prefix::new(Addr::v4([10, 0, 0, 0]), 8), Some(id), None);
+        let addresses =
+            (0..3000u32).map(|n| Addr::from(std::net::Ipv4Addr::from(0x0a00_0000 + n * 7)));
+        let addresses: Vec<Addr> = addresses.collect();
+        for (n, addr) in (0..).zip(&addresses).filter(|(n, _)| n % 3 > 0) {
+            hops.set_neighbour(id, *addr, Mac([2, 0, 0, 0, 0, n as u8]));
+        }
+        let mut cache = HopCache::new(Arc::new(hops.clone()));
+        for _ in 0..2 {
+            for addr in &addresses {
+                assert_eq!(cache.resolve(*addr), hops.resolve(*addr));
+                assert_eq!(cache.source_for(*addr), hops.source_for(*addr));
+            }
+        }
+        cache.replace(Arc::default());
+        assert_eq!(cache.resolve(addresses[1]), Resolution::Unreachable);
+        assert_eq!(cache.source_for(addresses[1]), None);
+    }
+}
