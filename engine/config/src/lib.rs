@@ -1,4 +1,4 @@
-//! The configuration file: TOML in, a checked [`lb::Config`] out, or every mistake drawn where it stands.
+//! The configuration file: TOML in, a checked [`lb::Config`] out, or every mistake drawn where it stands; and back.
 //!
 //! `schema` says which keys there are, `section` takes them out of a table, and what they mean together is
 //! checked by [`lb::Engine`], whose answers `locate` leads back to the line in the file.
@@ -13,6 +13,7 @@ mod schema;
 mod section;
 mod service;
 mod tunnel;
+mod write;
 
 use std::fmt;
 use std::fs::File;
@@ -24,6 +25,7 @@ use lb::Config;
 use toml::de::DeTable;
 
 use fault::{Fault, Faults};
+pub use write::write;
 
 /// Nobody writes that much; a device named by mistake never ends.
 const LARGEST_FILE: u64 = 64 << 20;

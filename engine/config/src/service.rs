@@ -214,6 +214,7 @@ fn server(mut section: Section<'_>, port: u16, faults: &mut Faults<'_>) -> Optio
     let upper = section.value("upper_threshold", &CONNS, faults);
     let lower = section.value("lower_threshold", &CONNS, faults);
     let tunnel = section.table("tunnel", faults);
+    let drained = section.value("drained", &SWITCH, faults);
     section.end(faults);
     let tunnel = tunnel.and_then(|section| tunnel::read(section, faults));
     let (addr, own_port) = rip?;
@@ -226,5 +227,6 @@ fn server(mut section: Section<'_>, port: u16, faults: &mut Faults<'_>) -> Optio
             lower: lower.unwrap_or(0),
         },
         tunnel: tunnel.unwrap_or_default(),
+        drained: drained.unwrap_or_default(),
     })
 }

@@ -29,6 +29,29 @@ pub fn read(mut section: Section<'_>, faults: &mut Faults<'_>) -> Option<Tunnel>
     tunnel
 }
 
+/// The tunnel as it is written; `None` for the one that need not be.
+pub fn written(tunnel: Tunnel) -> Option<String> {
+    let fields = match tunnel {
+        Tunnel::Ipip => return None,
+        Tunnel::Gue { port, checksum } => {
+            format!(
+                "type = \"gue\", port = {port}, checksum = {}",
+                name(checksum)
+            )
+        }
+        Tunnel::Gre { checksum } => format!("type = \"gre\", checksum = {}", name(checksum)),
+    };
+    Some(format!("{{ {fields} }}"))
+}
+
+fn name(checksum: TunnelChecksum) -> &'static str {
+    match checksum {
+        TunnelChecksum::Absent => "\"none\"",
+        TunnelChecksum::Present => "\"csum\"",
+        TunnelChecksum::Remote => "\"remcsum\"",
+    }
+}
+
 #[derive(Clone, Copy)]
 enum Type {
     Ipip,

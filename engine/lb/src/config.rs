@@ -79,6 +79,15 @@ pub enum Workers {
     Count(u16),
 }
 
+impl fmt::Display for Workers {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Workers::Auto => f.write_str("auto"),
+            Workers::Count(count) => count.fmt(f),
+        }
+    }
+}
+
 /// `[[service]]`: a virtual service.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ServiceConfig {
@@ -154,6 +163,9 @@ pub struct ServerConfig {
     pub thresholds: Thresholds,
     /// What its packets are wrapped in, in mode `tun`.
     pub tunnel: Tunnel,
+    /// Whether it is to be [drained](crate::ServiceTable::drain): it keeps its weight for later and gets no new conns.
+    /// `false` does not end a drain that somebody has begun.
+    pub drained: bool,
 }
 
 impl ServerConfig {
@@ -165,6 +177,7 @@ impl ServerConfig {
             mode: None,
             thresholds: Thresholds::default(),
             tunnel: Tunnel::default(),
+            drained: false,
         }
     }
 }

@@ -12,7 +12,7 @@ use lb_runtime::{Counters, Resolver, SharedCounters, Snapshot, Worker};
 use parking_lot::Mutex;
 
 use crate::plan::plan;
-use crate::{Config, ConfigError, Registry, ServiceTable};
+use crate::{Config, ConfigError, Difference, Registry, ServiceConfig, ServiceTable};
 
 /// A checked configuration, and the workers that follow it.
 pub struct Engine {
@@ -25,6 +25,8 @@ pub struct Engine {
     next_hops: Arc<ArcSwap<NextHops>>,
     /// Of all workers that were ever made.
     workers: Mutex<Vec<Arc<SharedCounters>>>,
+    /// What was applied last: the part of it that nobody can edit is still in force.
+    applied: Mutex<Config>,
 }
 
 impl Engine {
@@ -43,21 +45,58 @@ impl Engine {
             snapshots: Arc::default(),
             next_hops: Arc::default(),
             workers: Mutex::default(),
+            applied: Mutex::new(Config {
+                engine: config.engine.clone(),
+                ..Config::default()
+            }),
         };
         engine.apply(config)?;
         Ok(engine)
     }
 
-    /// Puts other services into force, whole or not at all. Conns stay with their servers; interfaces, workers and
-    /// capacity stay as they were.
-    pub fn apply(&self, config: &Config) -> Result<(), Vec<ConfigError>> {
+    /// Puts another configuration into force, whole or not at all; what has changed. Conns stay with their servers,
+    /// and what stays as it is is not touched. Another `[engine]` is refused: it takes a restart.
+    pub fn apply(&self, config: &Config) -> Result<Difference, Vec<ConfigError>> {
         let plan = plan(config, &self.registry)?;
-        let replaced = self.edit(|table| {
+        let mut applied = self.applied.lock();
+        self.edit(|table| {
+            let difference = difference(table, &applied, config);
+            if !difference.restart.is_empty() {
+                return Err(difference.restart);
+            }
             table.set_settings(config.ipvs, config.marks.clone());
             table.set_timeouts(config.timeouts.clone());
-            table.replace(&plan)
-        });
-        replaced.map_err(|refusal| vec![ConfigError::new("service", refusal.to_string())])
+            table
+                .replace(&plan)
+                .map_err(|refusal| vec![ConfigError::new("service", refusal.to_string())])?;
+            let servers = |s: &'_ ServiceConfig| {
+                let id = s.id;
+                let drained = s.servers.iter().filter(|server| server.drained);
+                drained
+                    .map(move |server| (id, server.rip))
+                    .collect::<Vec<_>>()
+            };
+            for (id, rip) in config.services.iter().flat_map(servers) {
+                table.drain_server(id, rip);
+            }
+            *applied = config.clone();
+            Ok(difference)
+        })
+    }
+
+    /// What [`apply`](Engine::apply) would change; all that is wrong with `config` otherwise.
+    pub fn difference(&self, config: &Config) -> Result<Difference, Vec<ConfigError>> {
+        plan(config, &self.registry)?;
+        let applied = self.applied.lock();
+        let table = self.table.lock();
+        Ok(difference(&table, &applied, config))
+    }
+
+    /// The configuration in force, edits included: applied to an engine that is like this one at its start, it makes
+    /// it as this one is now.
+    pub fn config(&self) -> Config {
+        let applied = self.applied.lock();
+        running(&self.table.lock(), &applied)
     }
 
     /// Edits services and servers one by one, as ipvsadm does; workers see all of the edit or nothing.
@@ -168,6 +207,26 @@ impl Engine {
         }
         sum
     }
+}
+
+/// What is in force: `table`, and what nobody can edit of what was applied last.
+fn running(table: &ServiceTable, applied: &Config) -> Config {
+    Config {
+        engine: applied.engine.clone(),
+        services: table.configs(&applied.services),
+        ipvs: *table.settings(),
+        timeouts: table.timeouts().clone(),
+        marks: table.marks().to_vec(),
+        network: applied.network.clone(),
+    }
+}
+
+fn difference(table: &ServiceTable, applied: &Config, wanted: &Config) -> Difference {
+    let conns = |id, rip| {
+        let dest = table.server(id, rip);
+        dest.map_or(0, |dest| dest.total())
+    };
+    Difference::between(&running(table, applied), wanted, conns)
 }
 
 /// What worker `number` of `workers` may lease of `ports`: neighbouring ports, the shares as even as can be.

@@ -6,6 +6,7 @@
 //! per queue.
 
 mod config;
+mod difference;
 mod engine;
 #[cfg(feature = "live")]
 pub mod live;
@@ -15,10 +16,13 @@ mod registry;
 mod service_table;
 
 pub use config::{Config, ConfigError, EngineConfig, ServerConfig, ServiceConfig, Workers};
+pub use difference::{Change, Difference, ServerDifference, ServiceDifference, SettingDifference};
 pub use engine::Engine;
 pub use network::{InterfaceConfig, NeighbourConfig, NetworkConfig, RouteConfig};
 pub use registry::Registry;
-pub use service_table::{Refusal, ServerSpec, ServiceSpec, ServiceTable};
+pub use service_table::{
+    Drain, ParseServerAddressError, Refusal, ServerAddress, ServerSpec, ServiceSpec, ServiceTable,
+};
 
 pub use lb_conn::{Asked, ConnTable, ConnView, LocalPorts, Template, Timeouts};
 pub use lb_model::{

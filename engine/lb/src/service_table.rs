@@ -1,6 +1,9 @@
 //! The virtual server table: what ipvsadm edits, with the kernel's rules for what an edit means
 //! (`net/netfilter/ipvs/ip_vs_ctl.c`).
 
+mod drain;
+mod whole;
+
 use std::fmt;
 use std::sync::Arc;
 
@@ -13,6 +16,8 @@ use lb_runtime::Snapshot;
 use lb_schedulers::SchedulerOptions;
 
 use crate::Registry;
+use drain::Drains;
+pub use drain::{Drain, ParseServerAddressError, ServerAddress};
 
 /// Removed servers without conns that are remembered; the kernel remembers all, for two minutes.
 const IDLE_TRASH: usize = 256;
@@ -100,6 +105,7 @@ pub struct ServiceTable {
     marks: Vec<MarkRule>,
     settings: IpvsSettings,
     timeouts: Timeouts,
+    drains: Drains,
 }
 
 impl ServiceTable {
@@ -112,6 +118,7 @@ impl ServiceTable {
             marks: Vec::new(),
             settings: IpvsSettings::default(),
             timeouts: Timeouts::default(),
+            drains: Drains::default(),
         }
     }
 
@@ -164,6 +171,7 @@ impl ServiceTable {
     /// Removes a service (ipvsadm `-D`); conns of its servers remain, as after the removal of each.
     pub fn delete_service(&mut self, id: ServiceId) -> Result<(), Refusal> {
         let service = self.services.remove(self.position(id)?);
+        self.drains.forget_service(id);
         for dest in service.dests().iter() {
             self.discard(id, dest);
         }
@@ -172,6 +180,7 @@ impl ServiceTable {
 
     /// Removes all services (ipvsadm `-C`).
     pub fn clear(&mut self) {
+        self.drains = Drains::default();
         for service in std::mem::take(&mut self.services) {
             for dest in service.dests().iter() {
                 self.discard(service.id(), dest);
@@ -215,7 +224,7 @@ impl ServiceTable {
         Ok(())
     }
 
-    /// Replaces a server's settings (ipvsadm `-e`).
+    /// Replaces a server's settings (ipvsadm `-e`). Who gives a weight ends a [drain](ServiceTable::drain).
     pub fn edit_server(&mut self, id: ServiceId, spec: &ServerSpec) -> Result<(), Refusal> {
         let at = self.position(id)?;
         let mode = self.mode_of(spec)?;
@@ -229,6 +238,7 @@ impl ServiceTable {
         dest.set_weight(spec.weight);
         dest.set_thresholds(spec.thresholds);
         let list = dests.to_vec();
+        self.drains.end(id, spec.rip);
         self.renew_dests(at, list);
         Ok(())
     }
@@ -243,6 +253,7 @@ impl ServiceTable {
             .position(|dest| dest.rip() == rip)
             .ok_or(Refusal::NoSuchServer)?;
         let dest = list.remove(place);
+        self.drains.end(id, rip);
         self.discard(id, &dest);
         self.renew_dests(at, list);
         Ok(())
@@ -273,51 +284,20 @@ impl ServiceTable {
         Ok(())
     }
 
-    /// Makes these the services and servers, each with its servers in the order of adding: what is there already and
-    /// stays as it is is not touched.
-    pub fn replace(&mut self, wanted: &[(ServiceSpec, Vec<ServerSpec>)]) -> Result<(), Refusal> {
-        let unwanted = |id| !wanted.iter().any(|(spec, _)| spec.id == id);
-        let gone: Vec<ServiceId> = self
-            .services
-            .iter()
-            .map(VirtualService::id)
-            .filter(|id| unwanted(*id))
-            .collect();
-        for id in gone {
-            self.delete_service(id)?;
-        }
-        for (service, servers) in wanted {
-            match self.position(service.id) {
-                Ok(_) => self.edit_service(service)?,
-                Err(_) => self.add_service(service)?,
-            }
-            self.replace_servers(service.id, servers)?;
-        }
-        Ok(())
+    /// The server of this address in the service of this name.
+    pub(crate) fn server(&self, id: ServiceId, rip: Endpoint) -> Option<&Arc<Dest>> {
+        let service = &self.services[self.position(id).ok()?];
+        service.dests().iter().find(|dest| dest.rip() == rip)
     }
 
-    fn replace_servers(&mut self, id: ServiceId, wanted: &[ServerSpec]) -> Result<(), Refusal> {
-        let running = self.services[self.position(id)?].dests().to_vec();
-        for dest in &running {
-            if !wanted.iter().any(|spec| spec.rip == dest.rip()) {
-                self.delete_server(id, dest.rip())?;
-            }
-        }
-        for spec in wanted {
-            match running.iter().find(|dest| dest.rip() == spec.rip) {
-                None => self.add_server(id, spec)?,
-                Some(dest) if self.is_as_wanted(dest, spec) => {}
-                Some(_) => self.edit_server(id, spec)?,
-            }
-        }
-        Ok(())
+    /// The switches.
+    pub fn settings(&self) -> &IpvsSettings {
+        &self.settings
     }
 
-    fn is_as_wanted(&self, dest: &Dest, spec: &ServerSpec) -> bool {
-        self.mode_of(spec) == Ok(dest.mode())
-            && dest.weight() == u32::from(spec.weight)
-            && dest.thresholds() == spec.thresholds
-            && dest.tunnel() == spec.tunnel
+    /// The mark rules.
+    pub fn marks(&self) -> &[MarkRule] {
+        &self.marks
     }
 
     /// Other switches and mark rules.

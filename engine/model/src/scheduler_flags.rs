@@ -38,6 +38,11 @@ impl SchedulerFlags {
         SchedulerFlags(self.0 | other.0)
     }
 
+    /// These but for those.
+    pub const fn without(self, other: SchedulerFlags) -> SchedulerFlags {
+        SchedulerFlags(self.0 & !other.0)
+    }
+
     /// The flags by name, comma-separated, as ipvsadm lists them: of `sh` and `mh` it knows no third.
     pub fn shown(self, scheduler: &str) -> String {
         let owner = SchedulerFlags::NAMES

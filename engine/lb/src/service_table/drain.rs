@@ -1,0 +1,216 @@
+//! Servers that are being emptied: no new conns until somebody ends the drain, and the weight is not forgotten.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::net::IpAddr;
+use std::str::FromStr;
+
+use lb_model::{Addr, Endpoint, ServiceId};
+
+use super::{Refusal, ServiceTable};
+
+/// Which server is meant: a host with all its ports, or one port of it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct ServerAddress {
+    /// RIP.
+    pub addr: Addr,
+    /// rport; `None`: any.
+    pub port: Option<u16>,
+}
+
+impl ServerAddress {
+    /// Whether `rip` is meant.
+    pub fn names(&self, rip: Endpoint) -> bool {
+        self.addr == rip.addr && self.port.is_none_or(|port| port == rip.port)
+    }
+}
+
+/// The text was no server's address.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct ParseServerAddressError;
+
+impl fmt::Display for ParseServerAddressError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(
+            "allowed: ADDRESS or ADDRESS:PORT, like 10.0.0.11, 10.0.0.11:80 or [2001:db8::1]:80",
+        )
+    }
+}
+
+impl std::error::Error for ParseServerAddressError {}
+
+impl FromStr for ServerAddress {
+    type Err = ParseServerAddressError;
+
+    fn from_str(text: &str) -> Result<ServerAddress, ParseServerAddressError> {
+        if let Ok(Endpoint { addr, port }) = text.parse() {
+            let port = Some(port);
+            return Ok(ServerAddress { addr, port });
+        }
+        let addr: IpAddr = text.parse().map_err(|_| ParseServerAddressError)?;
+        Ok(ServerAddress {
+            addr: addr.into(),
+            port: None,
+        })
+    }
+}
+
+impl fmt::Display for ServerAddress {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.port {
+            Some(port) => Endpoint::new(self.addr, port).fmt(f),
+            None => self.addr.fmt(f),
+        }
+    }
+}
+
+/// A server being drained, in one of its services.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Drain {
+    /// The service.
+    pub service: ServiceId,
+    /// The server.
+    pub rip: Endpoint,
+    /// The weight that it has again afterwards.
+    pub weight: u16,
+    /// Its conns in an active state.
+    pub active: u32,
+    /// All its other conns.
+    pub inactive: u32,
+    /// Clients that persistence still leads to it.
+    pub persistent: u32,
+}
+
+/// The weights to be restored.
+#[derive(Debug, Default)]
+pub(crate) struct Drains(BTreeMap<(ServiceId, Endpoint), u16>);
+
+impl Drains {
+    /// The weight that a server being drained has again afterwards.
+    pub(crate) fn weight_of(&self, service: ServiceId, rip: Endpoint) -> Option<u16> {
+        self.0.get(&(service, rip)).copied()
+    }
+
+    pub(crate) fn begin(&mut self, service: ServiceId, rip: Endpoint, weight: u16) {
+        self.0.insert((service, rip), weight);
+    }
+
+    /// The weight to be restored, if the server was being drained.
+    pub(crate) fn end(&mut self, service: ServiceId, rip: Endpoint) -> Option<u16> {
+        self.0.remove(&(service, rip))
+    }
+
+    pub(crate) fn forget_service(&mut self, service: ServiceId) {
+        self.0.retain(|(of, _), _| *of != service);
+    }
+
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (ServiceId, Endpoint, u16)> {
+        self.0
+            .iter()
+            .map(|((service, rip), weight)| (*service, *rip, *weight))
+    }
+}
+
+impl ServiceTable {
+    /// Takes new conns from a server in all services that have it, until the drain is [ended](ServiceTable::undrain);
+    /// what is being drained now.
+    pub fn drain(&mut self, server: &ServerAddress) -> Result<Vec<Drain>, Refusal> {
+        let named = self.named(server)?;
+        for (id, rip) in &named {
+            self.drain_server(*id, *rip);
+        }
+        let drains = self.drains().into_iter();
+        Ok(drains.filter(|drain| server.names(drain.rip)).collect())
+    }
+
+    /// Gives a server its weight back in all services where it is being drained; where that was.
+    pub fn undrain(&mut self, server: &ServerAddress) -> Result<Vec<Drain>, Refusal> {
+        self.named(server)?;
+        let drains = self.drains().into_iter();
+        let ended: Vec<Drain> = drains.filter(|drain| server.names(drain.rip)).collect();
+        for drain in &ended {
+            self.drains.end(drain.service, drain.rip);
+            self.set_weight(drain.service, drain.rip, drain.weight);
+        }
+        Ok(ended)
+    }
+
+    /// All drains, with the conns that are left.
+    pub fn drains(&self) -> Vec<Drain> {
+        let drains = self.drains.iter();
+        drains
+            .filter_map(|(service, rip, weight)| {
+                let dest = self.server(service, rip)?;
+                Some(Drain {
+                    service,
+                    rip,
+                    weight,
+                    active: dest.active(),
+                    inactive: dest.inactive(),
+                    persistent: dest.persistent(),
+                })
+            })
+            .collect()
+    }
+
+    pub(crate) fn drain_server(&mut self, id: ServiceId, rip: Endpoint) {
+        if let Some(dest) = self.server(id, rip)
+            && self.drains.weight_of(id, rip).is_none()
+        {
+            // Weights came in as 16 bits.
+            let weight = u16::try_from(dest.weight()).unwrap_or(u16::MAX);
+            self.drains.begin(id, rip, weight);
+            self.set_weight(id, rip, 0);
+        }
+    }
+
+    fn named(&self, server: &ServerAddress) -> Result<Vec<(ServiceId, Endpoint)>, Refusal> {
+        let all = self.services.iter().flat_map(|service| {
+            let dests = service.dests().iter();
+            dests.map(|dest| (service.id(), dest.rip()))
+        });
+        let named: Vec<_> = all.filter(|(_, rip)| server.names(*rip)).collect();
+        if named.is_empty() {
+            return Err(Refusal::NoSuchServer);
+        }
+        Ok(named)
+    }
+
+    fn set_weight(&mut self, id: ServiceId, rip: Endpoint, weight: u16) {
+        let (Some(dest), Ok(at)) = (self.server(id, rip), self.position(id)) else {
+            return;
+        };
+        dest.set_weight(weight);
+        let list = self.services[at].dests().to_vec();
+        self.renew_dests(at, list);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_server_is_named_with_or_without_its_port() {
+        for (text, names, spares) in [
+            ("10.0.0.11", "10.0.0.11:80", "10.0.0.12:80"),
+            ("10.0.0.11:80", "10.0.0.11:80", "10.0.0.11:81"),
+            ("2001:db8::1", "[2001:db8::1]:80", "[2001:db8::2]:80"),
+            ("[2001:db8::1]:80", "[2001:db8::1]:80", "[2001:db8::1]:81"),
+        ] {
+            let address: ServerAddress = text.parse().expect("valid");
+            assert_eq!(address.to_string(), text);
+            assert!(address.names(names.parse().expect("valid")), "{text}");
+            assert!(!address.names(spares.parse().expect("valid")), "{text}");
+        }
+        for text in [
+            "",
+            "server",
+            "10.0.0.11:",
+            "10.0.0.11:70000",
+            "[2001:db8::1]",
+        ] {
+            assert_eq!(text.parse::<ServerAddress>(), Err(ParseServerAddressError));
+        }
+    }
+}
