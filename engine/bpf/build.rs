@@ -7,7 +7,15 @@ use std::process::{Command, Stdio};
 
 use libbpf_cargo::SkeletonBuilder;
 
-const PROGRAMS: [&str; 5] = ["steer", "generate", "count", "redirect", "decap"];
+const PROGRAMS: [&str; 7] = [
+    "steer",
+    "generate",
+    "count",
+    "redirect",
+    "decap",
+    "toa",
+    "listeners",
+];
 
 fn main() {
     println!("cargo:rerun-if-changed=include");

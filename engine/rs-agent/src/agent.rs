@@ -6,7 +6,7 @@ use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail};
-use lb_bpf::agent::{Attached, Hook, Pins, Programs, Tunnel, TunnelSettings};
+use lb_bpf::agent::{Attached, Hook, Pins, Programs, Toa, ToaSettings, Tunnel, TunnelSettings};
 use lb_netlink::Link;
 use nix::sys::signal::{SigSet, Signal};
 use nix::sys::signalfd::SignalFd;
@@ -138,6 +138,9 @@ impl<'p> Agent<'p> {
         for served in &mut served {
             served.attach(&links)?;
         }
+        if let Some(toa) = &plan.toa {
+            attach_toa(self.place, toa)?;
+        }
         self.served = served;
         Ok(())
     }
@@ -230,6 +233,26 @@ fn load_tunnel(pins: &Pins, plan: &TunPlan) -> anyhow::Result<Served> {
         attached: BTreeSet::new(),
         complaint: None,
     })
+}
+
+fn attach_toa(place: &Place, settings: &ToaSettings) -> anyhow::Result<()> {
+    let cgroup = place.cgroup()?;
+    let programs = Toa::load(&place.pins(Role::Toa), settings)?;
+    let how = programs.attach_to_sockets(cgroup.as_fd())?;
+    tracing::info!("toa: {} the sockets of all programs", described(how));
+    match Toa::include_listeners(programs.pins()) {
+        Ok(listeners) if listeners.refused == 0 => {
+            tracing::info!("toa: {} servers listen already", listeners.set);
+        }
+        Ok(listeners) => tracing::warn!(
+            "toa: {} servers that listen already have to be started again: before Linux 6.12 they cannot be told",
+            listeners.refused
+        ),
+        Err(error) => {
+            tracing::warn!("toa: servers that listen already have to be started again: {error}")
+        }
+    }
+    Ok(())
 }
 
 fn require_interfaces(names: &[String], links: &[Link]) -> anyhow::Result<()> {

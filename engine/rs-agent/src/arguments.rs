@@ -4,7 +4,7 @@ use std::net::IpAddr;
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
-use lb_bpf::agent::Prefix;
+use lb_bpf::agent::{Prefix, ToaSettings};
 use lb_model::Addr;
 
 use crate::plan::{DrPlan, GUE_PORT, Plan, Role, TunPlan};
@@ -29,6 +29,8 @@ pub struct Arguments {
 
 #[derive(Subcommand)]
 enum Command {
+    /// FNAT: let unmodified programs see the client's address in accept() and getpeername()
+    Toa(ToaArguments),
     /// TUN: take packets to VIPs out of IPIP, GRE and GUE, without a tunnel device
     Tun(TunArguments),
     /// DR: hold VIPs on loopback without answering ARP for them
@@ -48,6 +50,20 @@ enum Command {
         /// Which; all if none is named
         roles: Vec<Role>,
     },
+}
+
+#[derive(Args)]
+struct ToaArguments {
+    /// Believe these alone: addresses or prefixes that the balancers connect from (LIPs) [default: anybody]
+    #[arg(long, value_name = "PREFIX", value_delimiter = ',')]
+    from: Vec<Prefix>,
+
+    /// Serve the programs in all network namespaces, also of containers, not only those in this one
+    #[arg(long)]
+    every_namespace: bool,
+
+    #[command(flatten)]
+    once: Once,
 }
 
 #[derive(Args)]
@@ -126,6 +142,16 @@ impl Arguments {
     /// The directory, if one was named, and what to do.
     pub fn task(self) -> (Option<PathBuf>, Task) {
         let task = match self.command {
+            Command::Toa(toa) => Task::Attach {
+                once: toa.once.once,
+                plan: Plan {
+                    toa: Some(ToaSettings {
+                        from: toa.from,
+                        every_namespace: toa.every_namespace,
+                    }),
+                    ..Plan::default()
+                },
+            },
             Command::Tun(tun) => Task::Attach {
                 once: tun.once.once,
                 plan: Plan {

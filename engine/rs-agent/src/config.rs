@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use std::path::Path;
 
 use anyhow::{Context, bail};
-use lb_bpf::agent::Prefix;
+use lb_bpf::agent::{Prefix, ToaSettings};
 use lb_model::Addr;
 use serde::{Deserialize, Deserializer, de};
 
@@ -28,6 +28,7 @@ pub fn load(path: &Path) -> anyhow::Result<Plan> {
 fn parse(text: &str) -> anyhow::Result<Plan> {
     let file: File = toml::from_str(text)?;
     let plan = Plan {
+        toa: file.toa.map(Toa::plan),
         tun: file.tun.map(Tun::plan),
         dr: file.dr.map(Dr::plan),
     };
@@ -40,8 +41,18 @@ fn parse(text: &str) -> anyhow::Result<Plan> {
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct File {
+    toa: Option<Toa>,
     tun: Option<Tun>,
     dr: Option<Dr>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Toa {
+    #[serde(default)]
+    from: Vec<Source>,
+    #[serde(default)]
+    every_namespace: bool,
 }
 
 #[derive(Deserialize)]
@@ -72,11 +83,20 @@ fn yes() -> bool {
     true
 }
 
+impl Toa {
+    fn plan(self) -> ToaSettings {
+        ToaSettings {
+            from: prefixes(self.from),
+            every_namespace: self.every_namespace,
+        }
+    }
+}
+
 impl Tun {
     fn plan(self) -> TunPlan {
         TunPlan {
             vips: self.vips.0,
-            from: self.from.into_iter().map(|source| source.0).collect(),
+            from: prefixes(self.from),
             gue_ports: self.gue_ports,
             interfaces: self.interfaces,
             hold_vips: self.hold_vips,
@@ -103,6 +123,10 @@ impl<'de> Deserialize<'de> for Vips {
     }
 }
 
+fn prefixes(sources: Vec<Source>) -> Vec<Prefix> {
+    sources.into_iter().map(|source| source.0).collect()
+}
+
 /// Somebody who is believed.
 struct Source(Prefix);
 
@@ -120,14 +144,14 @@ mod tests {
     #[test]
     fn a_file_may_have_all_roles() {
         let plan = parse(
-            "[tun]\nvips = [\"10.0.0.100\", \"2001:db8::100\"]\nfrom = [\"10.1.0.0/24\"]\ngue_ports = [6080, 7080]\n\
+            "[toa]\n[tun]\nvips = [\"10.0.0.100\", \"2001:db8::100\"]\nfrom = [\"10.1.0.0/24\"]\ngue_ports = [6080, 7080]\n\
              [dr]\nvips = [\"10.0.0.101\"]\n",
         )
         .expect("a configuration");
         let tun = plan.tun.as_ref().expect("the role");
         assert_eq!(tun.gue_ports, [6080, 7080]);
         assert!(tun.hold_vips);
-        assert_eq!(plan.roles().len(), 2);
+        assert_eq!(plan.roles().len(), 3);
     }
 
     #[test]

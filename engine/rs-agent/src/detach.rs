@@ -2,6 +2,8 @@
 
 use std::path::Path;
 
+use lb_bpf::agent::Toa;
+
 use crate::place::Place;
 use crate::plan::Role;
 use crate::presence::Presence;
@@ -41,6 +43,14 @@ pub fn detach_role(place: &Place, role: Role) -> anyhow::Result<bool> {
     // Nothing is to come in any more for an address that goes.
     let pins = place.pins(role);
     let pinned = pins.exist();
+    if role == Role::Toa
+        && pinned
+        && let Err(error) = Toa::release_listeners(&pins)
+    {
+        anstream::eprintln!(
+            "toa: the kernel keeps the SYNs of running servers for nothing: {error}"
+        );
+    }
     pins.remove()?;
     if held {
         presence.hold(role, &[])?;

@@ -90,6 +90,28 @@ impl Place {
         let _ = fs::remove_dir(self.namespace_folder());
     }
 
+    /// The control group that all programs are in that we see.
+    pub fn cgroup(&self) -> anyhow::Result<File> {
+        let mounts =
+            fs::read_to_string("/proc/self/mountinfo").context("cannot read the mounts")?;
+        let path = match cgroup_mount(&mounts) {
+            Some(path) => PathBuf::from(path),
+            None => {
+                let path = self.root.join("cgroup");
+                fs::create_dir_all(&path)
+                    .and_then(|()| Ok(mount("lbrs", &path, "cgroup2", MountFlags::empty(), None)?))
+                    .with_context(|| {
+                        format!(
+                            "no cgroup2 is mounted, and none can be on {}",
+                            path.display()
+                        )
+                    })?;
+                path
+            }
+        };
+        File::open(&path).with_context(|| format!("cannot open {}", path.display()))
+    }
+
     /// The file of this name for this network namespace.
     pub fn file(&self, name: &str) -> PathBuf {
         self.root.join(format!("{}.{name}", self.cookie))
@@ -146,6 +168,16 @@ fn open_to_lock(path: &Path) -> anyhow::Result<File> {
         .with_context(|| format!("cannot open {}", path.display()))
 }
 
+/// Where a cgroup2 is mounted, out of `/proc/self/mountinfo` (proc(5)): mount id, parent, device, root, mount point,
+/// options, optional fields, a dash, type.
+fn cgroup_mount(mounts: &str) -> Option<&str> {
+    mounts.lines().find_map(|line| {
+        let (mount, filesystem) = line.split_once(" - ")?;
+        let point = mount.split(' ').nth(4)?;
+        filesystem.starts_with("cgroup2 ").then_some(point)
+    })
+}
+
 fn enter_mount_namespace_of_process_1() -> io::Result<()> {
     let [ours, theirs] = ["/proc/self/ns/mnt", "/proc/1/ns/mnt"].map(fs::metadata);
     let (ours, theirs) = (ours?, theirs?);
@@ -155,4 +187,19 @@ fn enter_mount_namespace_of_process_1() -> io::Result<()> {
     let namespace = File::open("/proc/1/ns/mnt")?;
     setns(&namespace, CloneFlags::CLONE_NEWNS)?;
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_cgroup2_is_found_also_beside_the_old_ones() {
+        let hybrid = "31 24 0:27 / /sys/fs/cgroup rw shared:9 - tmpfs tmpfs rw\n\
+                      41 31 0:38 / /sys/fs/cgroup/unified rw,relatime - cgroup2 cgroup2 rw\n";
+        assert_eq!(cgroup_mount(hybrid), Some("/sys/fs/cgroup/unified"));
+        let none = "31 24 0:27 / /sys/fs/cgroup rw - cgroup cgroup rw,memory\n";
+        assert_eq!(cgroup_mount(none), None);
+        assert_eq!(cgroup_mount("garbage\n - \n"), None);
+    }
 }

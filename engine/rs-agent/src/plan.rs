@@ -2,12 +2,14 @@
 
 use std::fmt;
 
-use lb_bpf::agent::{Counter, Prefix, Tunnel};
+use lb_bpf::agent::{Counter, Prefix, Toa, ToaSettings, Tunnel};
 use lb_model::Addr;
 
 /// What a real server can be helped with.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, clap::ValueEnum)]
 pub enum Role {
+    /// The client's address for programs behind FNAT
+    Toa,
     /// Decapsulation
     Tun,
     /// VIPs held silently
@@ -16,11 +18,12 @@ pub enum Role {
 
 impl Role {
     /// All of them, in the order in which they are attached.
-    pub const ALL: [Role; 2] = [Role::Tun, Role::Dr];
+    pub const ALL: [Role; 3] = [Role::Toa, Role::Tun, Role::Dr];
 
     /// As it is written on the command line, in files and in messages.
     pub fn name(self) -> &'static str {
         match self {
+            Role::Toa => "toa",
             Role::Tun => "tun",
             Role::Dr => "dr",
         }
@@ -29,6 +32,7 @@ impl Role {
     /// What its programs count.
     pub fn counters(self) -> &'static [Counter] {
         match self {
+            Role::Toa => Toa::COUNTERS,
             Role::Tun => Tunnel::COUNTERS,
             Role::Dr => &[],
         }
@@ -37,6 +41,10 @@ impl Role {
     /// The first kernel that has what it needs, and what that is.
     pub fn kernel(self) -> ((u32, u32), &'static str) {
         match self {
+            Role::Toa => (
+                (5, 15),
+                "events of TCP sockets that tell the network namespace",
+            ),
             Role::Tun => (
                 (6, 6),
                 "tcx, eBPF programs on interfaces that are held by links",
@@ -49,6 +57,11 @@ impl Role {
     pub fn has_programs(self) -> bool {
         self != Role::Dr
     }
+
+    /// Whether its programs are told VIPs.
+    pub fn knows_vips(self) -> bool {
+        self == Role::Tun
+    }
 }
 
 impl fmt::Display for Role {
@@ -60,6 +73,8 @@ impl fmt::Display for Role {
 /// The roles that shall be played, and how.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Plan {
+    /// The client's address for programs behind FNAT.
+    pub toa: Option<ToaSettings>,
     /// Decapsulation.
     pub tun: Option<TunPlan>,
     /// VIPs held silently.
@@ -70,6 +85,7 @@ impl Plan {
     /// The roles in it.
     pub fn roles(&self) -> Vec<Role> {
         let has = |role: &Role| match role {
+            Role::Toa => self.toa.is_some(),
             Role::Tun => self.tun.is_some(),
             Role::Dr => self.dr.is_some(),
         };
@@ -79,6 +95,7 @@ impl Plan {
     /// The VIPs that a role wants on this machine's loopback.
     pub fn vips(&self, role: Role) -> &[Addr] {
         match role {
+            Role::Toa => &[],
             Role::Tun => (self.tun.iter())
                 .find(|tun| tun.hold_vips)
                 .map_or(&[], |tun| &tun.vips),

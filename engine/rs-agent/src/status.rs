@@ -87,7 +87,14 @@ impl RoleStatus {
             if self.attached { "yes" } else { "no" }.to_owned(),
             self.keeper
                 .map_or("-".to_owned(), |process| process.to_string()),
-            listed(self.interfaces.clone(), "-"),
+            listed(
+                self.interfaces.clone(),
+                if self.attached && self.role == "toa" {
+                    "sockets"
+                } else {
+                    "-"
+                },
+            ),
             listed(vips.into_iter().collect(), "-"),
             listed(self.from.clone(), everybody),
         ]
@@ -115,7 +122,9 @@ fn read_role(place: &Place, role: Role) -> anyhow::Result<RoleStatus> {
     let hooks = pins.hooks()?;
     status.interfaces = interfaces_of(&hooks, &lb_netlink::links()?);
     status.hooks = hooks.iter().map(Hook::to_string).collect();
-    status.vips = pins.vips()?.into_iter().map(IpAddr::from).collect();
+    if role.knows_vips() {
+        status.vips = pins.vips()?.into_iter().map(IpAddr::from).collect();
+    }
     status.from = pins.trusted()?.iter().map(ToString::to_string).collect();
     for (name, value) in pins.counters(role.counters())? {
         status.counters.insert(name.to_owned(), value.into());

@@ -8,18 +8,12 @@ use std::path::PathBuf;
 #[non_exhaustive]
 pub enum AgentError {
     /// The kernel's verifier or the loader refused a program.
-    #[error("the program `{program}` does not load: {reason}")]
+    #[error(
+        "the program `{program}` does not load: {reason} (if it is because of pinned maps of another version: `lbrs detach`)"
+    )]
     Load {
         /// Its name.
         program: &'static str,
-        /// The loader's words.
-        reason: String,
-    },
-    /// The pinned maps are of another version, or another size was asked for than they have.
-    #[error("{}: the pinned maps do not fit: {reason}; `lbrs detach` removes them", .pins.display())]
-    Maps {
-        /// Where they are.
-        pins: PathBuf,
         /// The loader's words.
         reason: String,
     },
@@ -50,6 +44,13 @@ pub enum AgentError {
 }
 
 impl AgentError {
+    pub(crate) fn load(program: &'static str, error: &libbpf_rs::Error) -> AgentError {
+        AgentError::Load {
+            program,
+            reason: format!("{error:#}"),
+        }
+    }
+
     pub(crate) fn map<E: fmt::Display>(map: &str) -> impl FnOnce(E) -> AgentError {
         let map = map.to_owned();
         move |error| AgentError::Map {

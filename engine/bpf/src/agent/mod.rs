@@ -5,16 +5,20 @@
 //! the maps that are there and puts them in place of the old ones.
 
 mod error;
+mod listeners;
 mod maps;
 mod pins;
 mod prefix;
+mod toa;
 mod tunnel;
 
 use std::io;
 
 pub use error::AgentError;
+pub use listeners::Listeners;
 pub use pins::{Attached, Hook, Pins, Programs};
 pub use prefix::{ParsePrefixError, Prefix};
+pub use toa::{Toa, ToaSettings};
 pub use tunnel::{Tunnel, TunnelSettings};
 
 /// What a counter of a role's program is called, and what it counts.

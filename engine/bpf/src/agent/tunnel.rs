@@ -74,10 +74,8 @@ impl Tunnel {
     pub fn load(pins: &Pins, settings: &TunnelSettings) -> Result<Programs, AgentError> {
         pins.make()?;
         let mut storage = MaybeUninit::uninit();
-        let loaded = load(pins, settings, &mut storage).map_err(|error| AgentError::Load {
-            program: "decap",
-            reason: format!("{error:#}"),
-        })?;
+        let loaded = load(pins, settings, &mut storage);
+        let loaded = loaded.map_err(|error| AgentError::load("decap", &error))?;
         let map = |name, map: libbpf_rs::Result<MapHandle>| map.map_err(AgentError::map(name));
         let ports = settings.gue_ports.iter().map(|port| u32::from(*port));
         let ports = ports.map(u32::to_ne_bytes);
