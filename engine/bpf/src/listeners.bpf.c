@@ -76,11 +76,12 @@ static __always_inline bool look_at_packets(struct tcp_sock *socket)
 SEC("iter/tcp")
 int existing(struct bpf_iter__tcp *ctx)
 {
+	struct sock_common *common = ctx->sk_common;
 	struct tcp_sock *socket;
 
-	if (!ctx->sk_common || ctx->sk_common->skc_state != BPF_TCP_LISTEN)
+	if (!common || common->skc_state != BPF_TCP_LISTEN)
 		return 0;
-	socket = bpf_skc_to_tcp_sock(ctx->sk_common);
+	socket = bpf_skc_to_tcp_sock(common);
 	if (!socket)
 		return 0;
 	if (save_syns(socket) && look_at_packets(socket))

@@ -26,6 +26,9 @@ pub struct PacketBuilder {
     source_port: u16,
     destination_port: u16,
     flags: u8,
+    sequence: u32,
+    acknowledgement: u32,
+    tcp_options: Vec<u8>,
     payload: Vec<u8>,
     checksum: Checksum,
     /// In place of a segment: a whole IP packet, and its protocol number.
@@ -57,6 +60,9 @@ pub fn pkt() -> PacketBuilder {
         source_port: 0,
         destination_port: 0,
         flags: TcpFlags::ACK.0,
+        sequence: 1,
+        acknowledgement: 1,
+        tcp_options: Vec::new(),
         payload: Vec::new(),
         checksum: Checksum::Full,
         inner: None,
@@ -201,6 +207,22 @@ impl PacketBuilder {
         self.flags(TcpFlags::RST)
     }
 
+    /// TCP sequence and acknowledgement numbers; both are 1 otherwise.
+    pub fn numbers(mut self, sequence: u32, acknowledgement: u32) -> Self {
+        (self.sequence, self.acknowledgement) = (sequence, acknowledgement);
+        self
+    }
+
+    /// TCP options; a multiple of four bytes, at most 40.
+    pub fn tcp_options(mut self, options: &[u8]) -> Self {
+        assert!(
+            options.len().is_multiple_of(4) && options.len() <= 40,
+            "TCP options come in words, up to ten"
+        );
+        self.tcp_options = options.to_vec();
+        self
+    }
+
     /// What the segment carries.
     pub fn payload(mut self, payload: &[u8]) -> Self {
         self.payload = payload.to_vec();
@@ -296,24 +318,11 @@ impl PacketBuilder {
         segment.extend(self.destination_port.to_be_bytes());
         let checksum_at = match self.protocol {
             Protocol::Tcp => {
-                segment.extend([
-                    0,
-                    0,
-                    0,
-                    1,
-                    0,
-                    0,
-                    0,
-                    1,
-                    5 << 4,
-                    self.flags,
-                    0xfa,
-                    0xf0,
-                    0,
-                    0,
-                    0,
-                    0,
-                ]);
+                segment.extend(self.sequence.to_be_bytes());
+                segment.extend(self.acknowledgement.to_be_bytes());
+                let words = 5 + self.tcp_options.len() as u8 / 4;
+                segment.extend([words << 4, self.flags, 0xfa, 0xf0, 0, 0, 0, 0]);
+                segment.extend(&self.tcp_options);
                 16
             }
             Protocol::Udp => {

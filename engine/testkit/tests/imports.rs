@@ -76,7 +76,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
 ];
 
 /// Imports in tests, examples and benches that are not allowed otherwise.
-const ALLOWED_IN_TESTS: &[&str] = &["lb-testkit", "lb-schedulers", "lb-modes", "lb"];
+const ALLOWED_IN_TESTS: &[&str] = &["lb-testkit", "lb-schedulers", "lb-modes", "lb", "lb-wire"];
 
 #[test]
 fn crates_import_only_what_lies_below_them() {
