@@ -197,25 +197,26 @@ static __always_inline void on_established(struct bpf_sock_ops *ctx)
 	} else if (from_packet(ctx, &client) || from_syn(ctx, &client)) {
 		keep(ctx, &client);
 		look_at_packets(ctx, false);
-	} else if (has_data(ctx)) {
-		count(COUNTER_WITHOUT);
-		look_at_packets(ctx, false);
 	} else {
-		look_at_packets(ctx, true);
+		count(COUNTER_WITHOUT);
+		look_at_packets(ctx, !has_data(ctx));
 	}
 }
 
+/* Packets that the kernel expects exactly as they come, so without our option, do not get here. */
 static __always_inline void on_packet(struct bpf_sock_ops *ctx)
 {
 	struct client client = {};
 
-	if (from_packet(ctx, &client)) {
-		keep(ctx, &client);
+	if (ctx->bytes_received) {
 		look_at_packets(ctx, false);
-	} else if (has_data(ctx)) {
-		count(COUNTER_WITHOUT);
-		look_at_packets(ctx, false);
+		return;
 	}
+	if (from_packet(ctx, &client))
+		keep(ctx, &client);
+	else if (!has_data(ctx))
+		return;
+	look_at_packets(ctx, false);
 }
 
 SEC("sockops")

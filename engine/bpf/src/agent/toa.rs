@@ -41,7 +41,7 @@ impl Toa {
         ("restored", "connections whose programs see the client"),
         (
             "without_option",
-            "connections from a listed balancer whose first data came without the option",
+            "connections from a listed balancer whose handshake was without the option: it may come with the first data",
         ),
         (
             "untrusted",
