@@ -82,6 +82,8 @@ fn try_replace(
                 udp.checksum = change.apply_udp(udp.checksum);
             }
         }
+        // Not parsed, and so never here.
+        Protocol::Sctp => return None,
     }
     Some(())
 }

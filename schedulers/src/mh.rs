@@ -150,7 +150,7 @@ mod tests {
     use super::*;
     use crate::testing::{Service, dests};
 
-    fn shares(weights: &[u16]) -> Vec<usize> {
+    fn shares(weights: &[u32]) -> Vec<usize> {
         let servers = servers(&dests(weights)).expect("a share");
         let share = |at: usize| servers.iter().filter(|s| **s as usize == at).count();
         (0..weights.len()).map(share).collect()

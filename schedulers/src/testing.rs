@@ -11,7 +11,7 @@ use lb_model::{
 use crate::SchedulerOptions;
 
 /// Servers 10.1.0.1:80, 10.1.0.2:80, ... in list order.
-pub fn dests(weights: &[u16]) -> Vec<Arc<Dest>> {
+pub fn dests(weights: &[u32]) -> Vec<Arc<Dest>> {
     let rip = |i: u32| Endpoint::new(lb_model::Addr::v4((0x0a01_0000 | i).to_be_bytes()), 80);
     (1..)
         .zip(weights)
@@ -41,11 +41,11 @@ pub struct Service {
 }
 
 impl Service {
-    pub fn of(scheduler: &str, weights: &[u16]) -> Service {
+    pub fn of(scheduler: &str, weights: &[u32]) -> Service {
         Service::with(scheduler, weights, &SchedulerOptions::default())
     }
 
-    pub fn with(scheduler: &str, weights: &[u16], options: &SchedulerOptions) -> Service {
+    pub fn with(scheduler: &str, weights: &[u32], options: &SchedulerOptions) -> Service {
         let builtin = crate::builtin().into_iter();
         let (_, make) = builtin
             .into_iter()
@@ -212,7 +212,7 @@ impl<'a> Replay<'a> {
     }
 }
 
-fn server(words: &[&str]) -> (Endpoint, u16, Thresholds) {
+fn server(words: &[&str]) -> (Endpoint, u32, Thresholds) {
     let number = |at: usize| words.get(at).map_or(0, |n| n.parse().expect("a number"));
     let thresholds = Thresholds {
         upper: number(3),

@@ -338,7 +338,7 @@ impl ConnTable {
             return Err(Refused::Full);
         };
         let state = match conn.flow.protocol {
-            Protocol::Tcp => ConnState::None,
+            Protocol::Tcp | Protocol::Sctp => ConnState::None,
             Protocol::Udp => ConnState::Udp,
         };
         let timeout = self.timeouts.of(state);

@@ -47,15 +47,18 @@ impl From<Protocol> for Transport {
         match protocol {
             Protocol::Tcp => Transport::Tcp,
             Protocol::Udp => Transport::Udp,
+            Protocol::Sctp => Transport::Sctp,
         }
     }
 }
 
-impl TryFrom<Transport> for Protocol {
-    type Error = Transport;
-
-    fn try_from(transport: Transport) -> Result<Protocol, Transport> {
-        Protocol::from_number(transport.number()).ok_or(transport)
+impl From<Transport> for Protocol {
+    fn from(transport: Transport) -> Protocol {
+        match transport {
+            Transport::Tcp => Protocol::Tcp,
+            Transport::Udp => Protocol::Udp,
+            Transport::Sctp => Protocol::Sctp,
+        }
     }
 }
 

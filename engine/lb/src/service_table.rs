@@ -33,6 +33,8 @@ pub struct ServiceSpec {
     pub scheduler_flags: SchedulerFlags,
     /// ipvsadm's `-p` and `-M`.
     pub persistence: Option<Persistence>,
+    /// ipvsadm's `--pe`; see [`ServiceSettings::persistence_engine`].
+    pub persistence_engine: Option<String>,
     /// ipvsadm's `-o`.
     pub one_packet: bool,
     /// LIPs; `None`: those that it has.
@@ -47,7 +49,7 @@ pub struct ServerSpec {
     /// Its mode's name.
     pub mode: String,
     /// Its weight.
-    pub weight: u16,
+    pub weight: u32,
     /// ipvsadm's `-x` and `-y`.
     pub thresholds: Thresholds,
     /// What its packets are wrapped in, if its mode tunnels.
@@ -351,6 +353,7 @@ impl ServiceTable {
             scheduler,
             scheduler_flags: spec.scheduler_flags,
             persistence: spec.persistence,
+            persistence_engine: spec.persistence_engine.clone(),
             one_packet: spec.one_packet,
             local_addresses: match (&spec.local_addresses, before) {
                 (Some(list), _) => list.as_slice().into(),

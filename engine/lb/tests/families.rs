@@ -68,6 +68,7 @@ fn segment(packet: PacketBuilder, protocol: Protocol, from: u16, to: u16) -> Pac
     match protocol {
         Protocol::Tcp => packet.tcp(from, to),
         Protocol::Udp => packet.udp(from, to),
+        Protocol::Sctp => unreachable!("no packets of it are made"),
     }
 }
 

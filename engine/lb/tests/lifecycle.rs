@@ -23,12 +23,13 @@ fn spec(id: ServiceId) -> ServiceSpec {
         scheduler: "rr".into(),
         scheduler_flags: SchedulerFlags::default(),
         persistence: None,
+        persistence_engine: None,
         one_packet: false,
         local_addresses: None,
     }
 }
 
-fn server(number: u8, port: u16, weight: u16) -> ServerSpec {
+fn server(number: u8, port: u16, weight: u32) -> ServerSpec {
     ServerSpec {
         rip: lb::Endpoint::new(rip(number).into(), port),
         mode: "dr".into(),

@@ -193,6 +193,7 @@ fn what_was_edited_can_be_had_again() {
         }
         .into();
         let spec = lb::ServiceSpec {
+            persistence_engine: None,
             id,
             scheduler: "sh".into(),
             scheduler_flags: lb::SchedulerFlags::SECOND,

@@ -12,6 +12,11 @@ use lb_ipvsadm::{
     ServerSettings, ServiceId, ServiceRow, ServiceSettings, Timeouts, Traffic, Transport, Tunnel,
 };
 
+use crate::sync_daemons::SyncDaemons;
+
+/// The one that Linux has.
+const PERSISTENCE_ENGINE: &str = "sip";
+
 /// The port that the kernel gives to a template that must not be found any more (`ip_vs_check_template`).
 const FORGOTTEN: u16 = 0xffff;
 
@@ -19,6 +24,7 @@ const FORGOTTEN: u16 = 0xffff;
 pub struct Administration<'a> {
     engine: &'a Engine,
     conns: &'a dyn Conns,
+    sync_daemons: &'a SyncDaemons,
     /// Whether something was edited that workers do not see yet: a restore is published once, not for each of its rules.
     unpublished: bool,
 }
@@ -91,10 +97,15 @@ fn conn_row(view: &ConnView<'_>) -> ConnRow<'static> {
 }
 
 impl<'a> Administration<'a> {
-    pub fn new(engine: &'a Engine, conns: &'a dyn Conns) -> Administration<'a> {
+    pub fn new(
+        engine: &'a Engine,
+        conns: &'a dyn Conns,
+        sync_daemons: &'a SyncDaemons,
+    ) -> Administration<'a> {
         Administration {
             engine,
             conns,
+            sync_daemons,
             unpublished: false,
         }
     }
@@ -109,6 +120,16 @@ impl Drop for Administration<'_> {
 }
 
 impl Administration<'_> {
+    /// The name of a service that exists: that is asked before anything about its servers.
+    fn known(&self, id: &ServiceId) -> Result<lb::ServiceId, Refusal> {
+        let id = service_id(id);
+        let known = self.engine.look(|table| {
+            let mut services = table.services().iter();
+            services.any(|service| service.id() == id)
+        });
+        known.then_some(id).ok_or(Refusal::NoSuchService)
+    }
+
     fn edit(
         &mut self,
         edit: impl FnOnce(&mut lb::ServiceTable) -> Result<(), lb::Refusal>,
@@ -133,6 +154,7 @@ impl Administration<'_> {
 impl Ipvs for Administration<'_> {
     fn add_service(&mut self, id: &ServiceId, settings: &ServiceSettings) -> Result<(), Refusal> {
         let spec = service_spec(id, settings)?;
+        warn_of_what_is_only_kept(id, settings);
         self.edit(|table| table.add_service(&spec))
     }
 
@@ -142,7 +164,7 @@ impl Ipvs for Administration<'_> {
     }
 
     fn delete_service(&mut self, id: &ServiceId) -> Result<(), Refusal> {
-        let id = service_id(id)?;
+        let id = service_id(id);
         self.edit(|table| table.delete_service(id))
     }
 
@@ -154,7 +176,7 @@ impl Ipvs for Administration<'_> {
     }
 
     fn add_server(&mut self, id: &ServiceId, server: &ServerSettings) -> Result<(), Refusal> {
-        let id = service_id(id)?;
+        let id = self.known(id)?;
         let spec = server_spec(server)?;
         if !is_unicast(server.address.ip()) {
             return Err(Refusal::Invalid);
@@ -163,13 +185,13 @@ impl Ipvs for Administration<'_> {
     }
 
     fn edit_server(&mut self, id: &ServiceId, server: &ServerSettings) -> Result<(), Refusal> {
-        let id = service_id(id)?;
+        let id = self.known(id)?;
         let spec = server_spec(server)?;
         self.edit(|table| table.edit_server(id, &spec))
     }
 
     fn delete_server(&mut self, id: &ServiceId, server: SocketAddr) -> Result<(), Refusal> {
-        let id = service_id(id)?;
+        let id = service_id(id);
         self.edit(|table| table.delete_server(id, server.into()))
     }
 
@@ -179,7 +201,7 @@ impl Ipvs for Administration<'_> {
         address: IpAddr,
         _interface: Option<&str>,
     ) -> Result<(), Refusal> {
-        let id = service_id(id)?;
+        let id = service_id(id);
         if !is_unicast(address) {
             return Err(Refusal::Invalid);
         }
@@ -187,14 +209,13 @@ impl Ipvs for Administration<'_> {
     }
 
     fn delete_local_address(&mut self, id: &ServiceId, address: IpAddr) -> Result<(), Refusal> {
-        let id = service_id(id)?;
+        let id = service_id(id);
         self.edit(|table| table.delete_local_address(id, address.into()))
     }
 
-    fn zero(&mut self, _: Option<&ServiceId>) -> Result<(), Refusal> {
-        Err(Refusal::Other(
-            "this version does not count traffic per service".to_owned(),
-        ))
+    /// What it does not count, it lists as 0 anyway.
+    fn zero(&mut self, id: Option<&ServiceId>) -> Result<(), Refusal> {
+        id.map_or(Ok(()), |id| self.known(id).map(drop))
     }
 
     fn services(&mut self) -> Result<Vec<ServiceRow>, Refusal> {
@@ -247,18 +268,31 @@ impl Ipvs for Administration<'_> {
         })
     }
 
-    fn start_daemon(&mut self, _: &Daemon) -> Result<(), Refusal> {
-        Err(Refusal::Other(
-            "this version does not synchronise conns".to_owned(),
-        ))
+    fn start_daemon(&mut self, daemon: &Daemon) -> Result<(), Refusal> {
+        self.sync_daemons.start(daemon)
     }
 
-    fn stop_daemon(&mut self, _: Role, _: u8) -> Result<(), Refusal> {
-        Err(Refusal::NoDaemon)
+    fn stop_daemon(&mut self, role: Role, _: u8) -> Result<(), Refusal> {
+        self.sync_daemons.stop(role)
     }
 
     fn daemons(&mut self) -> Result<Vec<Daemon>, Refusal> {
-        Ok(Vec::new())
+        Ok(self.sync_daemons.list())
+    }
+}
+
+fn warn_of_what_is_only_kept(id: &ServiceId, settings: &ServiceSettings) {
+    if let ServiceId::Address {
+        transport: Transport::Sctp,
+        vip,
+    } = id
+    {
+        tracing::warn!("sctp {vip}: kept and listed, but this version leaves SCTP to the kernel");
+    }
+    if let Some(engine) = &settings.engine {
+        tracing::warn!(
+            "persistence engine {engine}: kept and listed, but clients are told apart by their addresses"
+        );
     }
 }
 
@@ -266,30 +300,30 @@ fn whole_seconds(duration: Duration) -> u32 {
     u32::try_from(duration.as_secs()).unwrap_or(u32::MAX)
 }
 
-fn service_id(id: &ServiceId) -> Result<lb::ServiceId, Refusal> {
-    Ok(match *id {
+fn service_id(id: &ServiceId) -> lb::ServiceId {
+    match *id {
         ServiceId::Mark { mark, family } => lb::ServiceId::Mark(lb::Mark {
             mark,
             v6: family == Family::V6,
         }),
-        ServiceId::Address { transport, vip } => {
-            let protocol = lb::Protocol::try_from(transport)
-                .map_err(|_| Refusal::Other("SCTP is not balanced".to_owned()))?;
-            lb::ServiceKey {
-                vip: vip.into(),
-                protocol,
-            }
-            .into()
+        ServiceId::Address { transport, vip } => lb::ServiceKey {
+            vip: vip.into(),
+            protocol: transport.into(),
         }
-    })
+        .into(),
+    }
 }
 
 fn service_spec(id: &ServiceId, settings: &ServiceSettings) -> Result<lb::ServiceSpec, Refusal> {
-    if settings.engine.is_some() {
+    let engine = settings.engine.clone();
+    if engine
+        .as_ref()
+        .is_some_and(|engine| engine != PERSISTENCE_ENGINE)
+    {
         return Err(Refusal::NoScheduler);
     }
     Ok(lb::ServiceSpec {
-        id: service_id(id)?,
+        id: service_id(id),
         scheduler: settings.scheduler.clone(),
         scheduler_flags: settings.flags,
         persistence: settings.persistence.map(|persistence| lb::Persistence {
@@ -299,6 +333,7 @@ fn service_spec(id: &ServiceId, settings: &ServiceSettings) -> Result<lb::Servic
                 Mask::V6(len) => Addr::v6([0xff; 16]).masked(len),
             },
         }),
+        persistence_engine: engine,
         one_packet: settings.one_packet,
         local_addresses: None,
     })
@@ -309,7 +344,6 @@ fn server_spec(server: &ServerSettings) -> Result<lb::ServerSpec, Refusal> {
         upper: server.upper_threshold,
         lower: server.lower_threshold,
     };
-    let weight = u16::try_from(server.weight).map_err(|_| Refusal::OutOfRange)?;
     if thresholds.lower > thresholds.upper {
         return Err(Refusal::OutOfRange);
     }
@@ -323,7 +357,7 @@ fn server_spec(server: &ServerSettings) -> Result<lb::ServerSpec, Refusal> {
             Forwarding::Enat => "enat",
         }
         .to_owned(),
-        weight,
+        weight: server.weight,
         thresholds,
         tunnel: match server.forwarding {
             Forwarding::Tunnel(tunnel) => tunnel,
@@ -335,7 +369,9 @@ fn server_spec(server: &ServerSettings) -> Result<lb::ServerSpec, Refusal> {
 fn is_unicast(addr: IpAddr) -> bool {
     match addr {
         IpAddr::V4(addr) => !(addr.is_multicast() || addr.is_broadcast() || addr.is_unspecified()),
-        IpAddr::V6(addr) => !(addr.is_multicast() || addr.is_unspecified()),
+        IpAddr::V6(addr) => {
+            !(addr.is_multicast() || addr.is_unspecified() || addr.to_ipv4_mapped().is_some())
+        }
     }
 }
 
@@ -367,7 +403,7 @@ fn service_row(table: &lb::ServiceTable, service: &lb::VirtualService) -> Servic
                     _ => Mask::V6(prefix_len(persistence.netmask)),
                 },
             }),
-            engine: None,
+            engine: settings.persistence_engine.clone(),
             one_packet: settings.one_packet,
         },
         totals: Traffic::default(),

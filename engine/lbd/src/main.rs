@@ -7,6 +7,7 @@ mod logging;
 mod replay;
 mod rights;
 mod run;
+mod sync_daemons;
 
 use std::path::Path;
 use std::process::ExitCode;

@@ -41,11 +41,11 @@ pub struct Thresholds {
 
 impl Dest {
     /// A server without conns and without thresholds.
-    pub fn new(rip: Endpoint, weight: u16) -> Dest {
+    pub fn new(rip: Endpoint, weight: u32) -> Dest {
         Dest {
             rip,
-            weight: AtomicU32::new(weight.into()),
-            last_weight: AtomicU32::new(weight.into()),
+            weight: AtomicU32::new(weight),
+            last_weight: AtomicU32::new(weight),
             upper: AtomicU32::new(0),
             lower: AtomicU32::new(0),
             overloaded: AtomicBool::new(false),
@@ -105,7 +105,7 @@ impl Dest {
         self.rip
     }
 
-    /// Its weight, 0 to 65535; 0 quiesces it: no new conns, old ones live on.
+    /// Its weight; 0 quiesces it: no new conns, old ones live on.
     #[inline]
     pub fn weight(&self) -> u32 {
         self.weight.load(Ordering::Relaxed)
@@ -137,10 +137,10 @@ impl Dest {
     }
 
     /// Changes the weight, from the next scheduling decision on.
-    pub fn set_weight(&self, weight: u16) {
-        self.weight.store(weight.into(), Ordering::Relaxed);
+    pub fn set_weight(&self, weight: u32) {
+        self.weight.store(weight, Ordering::Relaxed);
         if weight != 0 {
-            self.last_weight.store(weight.into(), Ordering::Relaxed);
+            self.last_weight.store(weight, Ordering::Relaxed);
         }
     }
 
@@ -155,8 +155,8 @@ impl Dest {
 
     /// A removed server is added again and takes up the conns it still has. Unlike an edit, this forgets the weight
     /// from before it was quiesced.
-    pub fn added_again(&self, weight: u16, thresholds: Thresholds) {
-        self.last_weight.store(weight.into(), Ordering::Relaxed);
+    pub fn added_again(&self, weight: u32, thresholds: Thresholds) {
+        self.last_weight.store(weight, Ordering::Relaxed);
         self.set_weight(weight);
         self.set_thresholds(thresholds);
         self.removed.store(false, Ordering::Relaxed);

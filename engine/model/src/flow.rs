@@ -5,7 +5,7 @@ use std::str::FromStr;
 
 use crate::{Addr, Endpoint};
 
-/// A transport protocol that lbd balances.
+/// A transport protocol of virtual services.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]
 #[repr(u8)]
 pub enum Protocol {
@@ -13,10 +13,12 @@ pub enum Protocol {
     Tcp = 6,
     /// RFC 768, protocol number 17.
     Udp = 17,
+    /// RFC 9260, protocol number 132: its services are kept and listed, and its packets left to the kernel.
+    Sctp = 132,
 }
 
 impl Protocol {
-    /// The protocol for an IP protocol number.
+    /// The protocol for the number in an IP header, if it is one that is balanced.
     pub const fn from_number(number: u8) -> Option<Protocol> {
         match number {
             6 => Some(Protocol::Tcp),
@@ -31,6 +33,7 @@ impl fmt::Display for Protocol {
         f.pad(match self {
             Protocol::Tcp => "tcp",
             Protocol::Udp => "udp",
+            Protocol::Sctp => "sctp",
         })
     }
 }

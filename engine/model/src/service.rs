@@ -110,6 +110,9 @@ pub struct ServiceSettings {
     pub scheduler_flags: SchedulerFlags,
     /// Whether and how clients stay with their server.
     pub persistence: Option<Persistence>,
+    /// ipvsadm's `--pe`, which is kept and listed; clients are told apart by their addresses all the same, as the kernel
+    /// does where a packet does not say what its engine looks for.
+    pub persistence_engine: Option<String>,
     /// Whether each UDP datagram is scheduled for itself (ipvsadm `-o`).
     pub one_packet: bool,
     /// LIPs: the sources of packets to servers in FNAT, all of the service's family.

@@ -330,6 +330,7 @@ impl PacketBuilder {
                 segment.extend([0, 0]);
                 6
             }
+            Protocol::Sctp => unreachable!("there is no method that makes such a packet"),
         };
         segment.extend(&self.payload);
 

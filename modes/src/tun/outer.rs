@@ -37,6 +37,8 @@ impl Inner<'_> {
         let checksum = match packet.flow.protocol {
             Protocol::Tcp => TcpHeader::at(frame, l4)?.checksum,
             Protocol::Udp => UdpHeader::at(frame, l4)?.checksum,
+            // Not parsed, and so never here.
+            Protocol::Sctp => return None,
         };
         let bytes = frame.get(l3..end)?;
         let flow = &packet.flow;

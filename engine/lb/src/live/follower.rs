@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{Builder, JoinHandle};
 use std::time::Duration;
 
-use lb_model::{Addr, InterfaceId, NextHops, Replies};
+use lb_model::{Addr, InterfaceId, NextHops, Protocol, Replies};
 use lb_netlink::Kernel;
 use lb_runtime::Snapshot;
 use lb_xsk::{Control, Rules};
@@ -74,6 +74,9 @@ fn rules(snapshot: &Snapshot, next_hops: &NextHops, local_ports: &RangeInclusive
             rules.local_addresses.insert(*lip, local_ports.clone());
         }
         let Some(key) = service.key() else { continue };
+        if key.protocol == Protocol::Sctp {
+            continue;
+        }
         rules.services.insert(key);
         for dest in service.dests().iter() {
             match snapshot.modes()[usize::from(dest.mode())].replies() {

@@ -55,6 +55,7 @@ impl Planner<'_> {
                 scheduler: service.scheduler.clone(),
                 scheduler_flags: service.scheduler_flags,
                 persistence: service.persistence,
+                persistence_engine: None,
                 one_packet: service.one_packet,
                 local_addresses: Some(service.local_addresses.clone()),
             };
@@ -143,7 +144,7 @@ impl Planner<'_> {
             name,
             mode.as_deref(),
         );
-        let weight = u16::try_from(server.weight).ok();
+        let weight = Some(server.weight).filter(|weight| *weight <= MAX_WEIGHT);
         if weight.is_none() {
             self.error(
                 format!("{path}.weight"),

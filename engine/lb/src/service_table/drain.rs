@@ -72,7 +72,7 @@ pub struct Drain {
     /// The server.
     pub rip: Endpoint,
     /// The weight that it has again afterwards.
-    pub weight: u16,
+    pub weight: u32,
     /// Its conns in an active state.
     pub active: u32,
     /// All its other conns.
@@ -83,20 +83,20 @@ pub struct Drain {
 
 /// The weights to be restored.
 #[derive(Debug, Default)]
-pub(crate) struct Drains(BTreeMap<(ServiceId, Endpoint), u16>);
+pub(crate) struct Drains(BTreeMap<(ServiceId, Endpoint), u32>);
 
 impl Drains {
     /// The weight that a server being drained has again afterwards.
-    pub(crate) fn weight_of(&self, service: ServiceId, rip: Endpoint) -> Option<u16> {
+    pub(crate) fn weight_of(&self, service: ServiceId, rip: Endpoint) -> Option<u32> {
         self.0.get(&(service, rip)).copied()
     }
 
-    pub(crate) fn begin(&mut self, service: ServiceId, rip: Endpoint, weight: u16) {
+    pub(crate) fn begin(&mut self, service: ServiceId, rip: Endpoint, weight: u32) {
         self.0.insert((service, rip), weight);
     }
 
     /// The weight to be restored, if the server was being drained.
-    pub(crate) fn end(&mut self, service: ServiceId, rip: Endpoint) -> Option<u16> {
+    pub(crate) fn end(&mut self, service: ServiceId, rip: Endpoint) -> Option<u32> {
         self.0.remove(&(service, rip))
     }
 
@@ -104,7 +104,7 @@ impl Drains {
         self.0.retain(|(of, _), _| *of != service);
     }
 
-    pub(crate) fn iter(&self) -> impl Iterator<Item = (ServiceId, Endpoint, u16)> {
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (ServiceId, Endpoint, u32)> {
         self.0
             .iter()
             .map(|((service, rip), weight)| (*service, *rip, *weight))
@@ -157,8 +157,7 @@ impl ServiceTable {
         if let Some(dest) = self.server(id, rip)
             && self.drains.weight_of(id, rip).is_none()
         {
-            // Weights came in as 16 bits.
-            let weight = u16::try_from(dest.weight()).unwrap_or(u16::MAX);
+            let weight = dest.weight();
             self.drains.begin(id, rip, weight);
             self.set_weight(id, rip, 0);
         }
@@ -176,7 +175,7 @@ impl ServiceTable {
         Ok(named)
     }
 
-    fn set_weight(&mut self, id: ServiceId, rip: Endpoint, weight: u16) {
+    fn set_weight(&mut self, id: ServiceId, rip: Endpoint, weight: u32) {
         let (Some(dest), Ok(at)) = (self.server(id, rip), self.position(id)) else {
             return;
         };

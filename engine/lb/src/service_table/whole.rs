@@ -59,7 +59,7 @@ impl ServiceTable {
         let drained = self.drains.weight_of(id, dest.rip());
         let weight = drained.map_or(dest.weight(), u32::from);
         self.mode_of(spec) == Ok(dest.mode())
-            && weight == u32::from(spec.weight)
+            && weight == spec.weight
             && dest.thresholds() == spec.thresholds
             && dest.tunnel() == spec.tunnel
     }

@@ -53,7 +53,7 @@ fn run(office: &Office, request: &IpvsadmRequest, lines: &Lines) -> io::Result<(
         errors: &mut Part(&answer, Of::Errors),
     };
     let conns = NoConns(&office.engine);
-    let mut administration = Administration::new(&office.engine, &conns);
+    let mut administration = Administration::new(&office.engine, &conns, &office.sync_daemons);
     let code = lb_ipvsadm::run(&words, &mut administration, &office.names, &mut streams)?;
     // The command is in force before it is said to have been done.
     drop(administration);

@@ -7,11 +7,14 @@ use std::sync::Arc;
 use lb::Engine;
 use lb_ipvsadm::ServiceNames;
 
+use crate::sync_daemons::SyncDaemons;
+
 /// What requests are answered from.
 pub struct Office {
     pub engine: Arc<Engine>,
     /// Names of ports, where ipvsadm takes and prints them.
     pub names: ServiceNames,
+    pub sync_daemons: SyncDaemons,
 }
 
 impl Office {
@@ -21,6 +24,7 @@ impl Office {
         Office {
             engine,
             names: ServiceNames::from_text(&services),
+            sync_daemons: SyncDaemons::default(),
         }
     }
 }

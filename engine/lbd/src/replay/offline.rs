@@ -12,6 +12,7 @@ use lb_ipvsadm::{NoNames, Streams};
 use super::explain::Explanation;
 use super::port::ReplayPort;
 use crate::administration::{Administration, ConnsOf};
+use crate::sync_daemons::SyncDaemons;
 
 /// How finely time passes where nothing happens but conns that end. The kernel's own tick is 1 to 10 ms, and its timers
 /// are late by more.
@@ -20,6 +21,7 @@ const STEP: Duration = Duration::from_millis(20);
 /// An engine with one worker and a virtual clock.
 pub struct OfflineBalancer {
     engine: Engine,
+    sync_daemons: SyncDaemons,
     worker: Worker<ReplayPort>,
     /// The interfaces' own addresses, where they are known.
     macs: Vec<Option<Mac>>,
@@ -60,6 +62,7 @@ impl OfflineBalancer {
         Ok(OfflineBalancer {
             macs: config.engine.interfaces.iter().map(mac_of).collect(),
             engine,
+            sync_daemons: SyncDaemons::default(),
             worker,
             decided,
             clock: None,
@@ -108,7 +111,7 @@ impl OfflineBalancer {
             worker: &self.worker,
             now,
         };
-        let mut administration = Administration::new(&self.engine, &conns);
+        let mut administration = Administration::new(&self.engine, &conns, &self.sync_daemons);
         let mut streams = Streams {
             input: &mut io::empty(),
             output: &mut output,
