@@ -27,6 +27,11 @@ const REUSE_MODE: Kind<u8> = Kind {
     },
 };
 
+const MESSAGES: Kind<u32> = Kind {
+    allowed: "a number from 0",
+    parse: number,
+};
+
 const SECONDS: Kind<Duration> = Kind {
     allowed: "seconds, from 1",
     parse: seconds,
@@ -50,6 +55,8 @@ pub fn read(mut section: Section<'_>, faults: &mut Faults<'_>) -> IpvsSettings {
         &mut settings.expire_quiescent_template,
     );
     set("sloppy_tcp", &mut settings.sloppy_tcp);
+    set("pmtu_disc", &mut settings.pmtu_disc);
+    set("nat_icmp_send", &mut settings.nat_icmp_send);
     let mut set = |key, expiration: &mut Duration| {
         if let Some(value) = section.value(key, &SECONDS, faults) {
             *expiration = value;
@@ -57,6 +64,13 @@ pub fn read(mut section: Section<'_>, faults: &mut Faults<'_>) -> IpvsSettings {
     };
     set("lblc_expiration", &mut settings.lblc_expiration);
     set("lblcr_expiration", &mut settings.lblcr_expiration);
+    let mut set = |key, messages: &mut u32| {
+        if let Some(value) = section.value(key, &MESSAGES, faults) {
+            *messages = value;
+        }
+    };
+    set("icmp_msgs_per_sec", &mut settings.icmp_msgs_per_sec);
+    set("icmp_msgs_burst", &mut settings.icmp_msgs_burst);
     if let Some(mode) = section.value("conn_reuse_mode", &REUSE_MODE, faults) {
         settings.conn_reuse_mode = mode;
     }

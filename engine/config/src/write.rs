@@ -103,6 +103,10 @@ impl File {
             expire_nodest_conn,
             expire_quiescent_template,
             sloppy_tcp,
+            pmtu_disc,
+            nat_icmp_send,
+            icmp_msgs_per_sec,
+            icmp_msgs_burst,
             lblc_expiration,
             lblcr_expiration,
         } = *ipvs;
@@ -112,8 +116,20 @@ impl File {
             ("expire_nodest_conn", expire_nodest_conn),
             ("expire_quiescent_template", expire_quiescent_template),
             ("sloppy_tcp", sloppy_tcp),
+            ("nat_icmp_send", nat_icmp_send),
         ] {
             self.key_unless(0, key, u8::from(on));
+        }
+        self.key_unless(1, "pmtu_disc", u8::from(pmtu_disc));
+        for (key, messages, usual) in [
+            (
+                "icmp_msgs_per_sec",
+                icmp_msgs_per_sec,
+                usual.icmp_msgs_per_sec,
+            ),
+            ("icmp_msgs_burst", icmp_msgs_burst, usual.icmp_msgs_burst),
+        ] {
+            self.key_unless(usual, key, messages);
         }
         for (key, expiration, usual) in [
             ("lblc_expiration", lblc_expiration, usual.lblc_expiration),
@@ -413,6 +429,8 @@ mod tests {
             services.dedup_by_key(|service| service.id);
             let mut balancer = Config { services, marks, ..Config::default() };
             balancer.ipvs.sloppy_tcp = sloppy_tcp;
+            balancer.ipvs.pmtu_disc = sloppy_tcp;
+            balancer.ipvs.icmp_msgs_burst = u32::from(conn_reuse_mode);
             balancer.ipvs.conn_reuse_mode = conn_reuse_mode;
             balancer.ipvs.lblc_expiration = lblc_expiration;
             for ((_, state), timeout) in SETTABLE.into_iter().zip(timeouts) {

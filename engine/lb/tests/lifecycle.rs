@@ -68,8 +68,9 @@ fn tcp(cport: u16) -> PacketBuilder {
 /// Sends a packet and says to which server it went.
 fn sent_to(lab: &mut Lab, packet: &PacketBuilder) -> Option<u8> {
     lab.inbound(packet);
-    let (_, frame) = lab.port().take_sent()?;
-    Some(frame[5] - 11)
+    let (egress, frame) = lab.port().take_sent()?;
+    // To the other side is an answer to the client.
+    (egress == ETH1).then(|| frame[5] - 11)
 }
 
 fn close(lab: &mut Lab, cport: u16) {

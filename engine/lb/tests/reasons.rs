@@ -29,6 +29,16 @@ fn forwarded(cport: u16) -> PacketBuilder {
         .ttl(63)
 }
 
+/// What a client is told about a packet: an ICMP error of this kind and code.
+fn told(error: (u8, u8, u32), packet: &PacketBuilder) -> PacketBuilder {
+    let to_client = pkt().ethernet(ETH0_MAC, CLIENT_MAC).ipv4(VIP, CIP);
+    // All of it no longer than 576 bytes.
+    to_client
+        .tos(0xc0)
+        .id(0, false)
+        .icmp_error(error, packet, 548)
+}
+
 #[test]
 fn malformed() {
     let mut lab = tcp_lab();
@@ -47,8 +57,9 @@ fn no_dest() {
     for service in [service("nat", Protocol::Tcp), quiesced] {
         let mut lab = Lab::new(vec![service]);
         lab.inbound(&syn(4000));
+        lab.expect_tx(ETH0, &told((3, 3, 0), &syn(4000)));
         lab.expect_nothing_sent();
-        lab.expect_counters(&["drop.no_dest"]);
+        lab.expect_counters(&["drop.no_dest", "icmp.sent", "tx"]);
     }
 }
 
@@ -119,10 +130,14 @@ fn no_local_port() {
 #[test]
 fn ttl_exceeded() {
     let mut lab = tcp_lab();
-    lab.inbound(&syn(4000).ttl(1));
-    lab.inbound(&syn(4000).ttl(0));
+    for ttl in [1, 0] {
+        lab.inbound(&syn(4000).ttl(ttl));
+        lab.expect_tx(ETH0, &told((11, 0, 0), &syn(4000).ttl(ttl)));
+    }
     lab.expect_nothing_sent();
-    lab.expect_counters(&["conn.open", "drop.ttl_exceeded", "drop.ttl_exceeded"]);
+    let mut moved = ["drop.ttl_exceeded", "icmp.sent", "tx"].repeat(2);
+    moved.push("conn.open");
+    lab.expect_counters(&moved);
     lab.inbound(&syn(4000).ttl(2));
     lab.expect_tx(ETH1, &forwarded(4000).ttl(1));
     lab.expect_counters(&["tx"]);
@@ -185,8 +200,82 @@ fn too_big() {
     lab.inbound(&full(1460));
     lab.expect_tx(ETH1, &forwarded(4000).payload(&[0; 1460]));
     lab.inbound(&full(1461));
+    // IPVS counts the hop before it looks at the size.
+    lab.expect_tx(ETH0, &told((3, 4, 1500), &full(1461).ttl(63)));
     lab.expect_nothing_sent();
-    lab.expect_counters(&["conn.open", "tx", "drop.too_big"]);
+    lab.expect_counters(&["conn.open", "tx", "drop.too_big", "icmp.sent", "tx"]);
+}
+
+#[test]
+fn bad_option() {
+    let mut lab = tcp_lab();
+    let odd = syn(4000).options(&[1, 7, 0, 0]);
+    lab.inbound(&odd);
+    lab.expect_tx(ETH0, &told((12, 0, 21 << 24), &odd));
+    lab.expect_nothing_sent();
+    lab.expect_counters(&["drop.bad_option", "icmp.sent", "tx"]);
+    let not_ours = odd.tcp(4000, 22);
+    lab.inbound(&not_ours);
+    lab.expect_punted(ETH0, &not_ours);
+    lab.expect_counters(&["punt.not_ours"]);
+}
+
+#[test]
+fn source_route() {
+    let mut lab = tcp_lab();
+    for kind in [131, 137] {
+        lab.inbound(&syn(4000).options(&[kind, 7, 4, 10, 1, 0, 12, 0]));
+        lab.expect_counters(&["drop.source_route"]);
+    }
+    lab.expect_nothing_sent();
+}
+
+#[test]
+fn unknown_reply() {
+    let mut lab = tcp_lab();
+    lab.config.ipvs.nat_icmp_send = true;
+    lab.engine.apply(&lab.config).expect("valid");
+    let from = |port| {
+        let from_server = pkt().ethernet(rip_mac(0), ETH1_MAC).ipv4(rip(0), CIP);
+        from_server.tcp(port, 4000)
+    };
+    lab.outbound(&from(8080));
+    let answer = pkt().ethernet(ETH1_MAC, rip_mac(0)).ipv4(DIP, rip(0));
+    let quoted = from(8080).ttl(63);
+    let answer = answer.tos(0xc0).id(0, false);
+    lab.expect_tx(ETH1, &answer.icmp_error((3, 3, 0), &quoted, 548));
+    lab.expect_counters(&["drop.unknown_reply", "icmp.sent", "tx"]);
+    for other in [from(22), from(8080).rst()] {
+        lab.outbound(&other);
+        lab.expect_punted(ETH1, &other);
+        lab.expect_counters(&["punt.not_ours"]);
+    }
+}
+
+#[test]
+fn errors_are_limited_and_counted_and_never_answer_errors() {
+    let mut lab = tcp_lab();
+    lab.config.ipvs.icmp_msgs_burst = 2;
+    lab.config.ipvs.icmp_msgs_per_sec = 1;
+    lab.engine.apply(&lab.config).expect("valid");
+    for _ in 0..3 {
+        lab.inbound(&syn(4000).ttl(1));
+    }
+    let mut moved = vec!["conn.open", "icmp.limited"];
+    moved.extend(["drop.ttl_exceeded"].repeat(3));
+    moved.extend(["icmp.sent", "tx"].repeat(2));
+    lab.expect_counters(&moved);
+    lab.pass_time(1);
+    // To many, and from nobody: nobody is told.
+    for source in ["224.0.0.1", "0.0.0.0", "127.0.0.1"] {
+        let source = source.parse().expect("valid");
+        lab.inbound(&syn(4000).ipv4(source, VIP).ttl(1));
+        lab.expect_counters(&["conn.open", "drop.ttl_exceeded"]);
+    }
+    let reply = pkt().ipv4(VIP, CIP).tcp(80, 4000).syn_ack();
+    let error = pkt().ipv4(CIP, VIP).ttl(1);
+    lab.inbound(&error.icmp_error((3, 3, 0), &reply, 28));
+    lab.expect_counters(&["drop.ttl_exceeded"]);
 }
 
 #[test]

@@ -272,8 +272,13 @@ fn the_outer_headers_count_towards_the_mtu() {
             assert_eq!(sent, expected.bytes());
             assert_eq!(sent.len(), 14 + 1500, "{tunnel:?}");
             lab.inbound(&of_len(room + 1));
+            let answer = pkt().ethernet(ETH0_MAC, CLIENT_MAC).ipv4(VIP, CIP);
+            let answer = answer.tos(0xc0).id(0, false);
+            let quoted = of_len(room + 1).ttl(63);
+            let error = (3, 4, room as u32);
+            lab.expect_tx(ETH0, &answer.icmp_error(error, &quoted, 548));
             lab.expect_nothing_sent();
-            lab.expect_counters(&["conn.open", "tx", "drop.too_big"]);
+            lab.expect_counters(&["conn.open", "tx", "drop.too_big", "icmp.sent", "tx"]);
         }
     }
 }

@@ -40,7 +40,7 @@ pub use hop_cache::HopCache;
 pub use mark_rule::MarkRule;
 pub use mode::{Mode, Replies, Work};
 pub use next_hop::{Hop, Interface, InterfaceId, Mac, NextHops, Prefix, Resolution};
-pub use packet::{BATCH, Batch, Headers, Packet};
+pub use packet::{BATCH, Batch, Headers, Packet, Related};
 pub use port::{FrameCensus, Port};
 pub use scheduler::{Request, Scheduler, SchedulerKind};
 pub use scheduler_flags::SchedulerFlags;

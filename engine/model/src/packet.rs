@@ -21,6 +21,17 @@ pub struct Headers {
     pub tcp_flags: u8,
 }
 
+/// What an ICMP error is about: a packet of a conn, as far as the error quotes it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Related {
+    /// The quoted IP header.
+    pub l3: u16,
+    /// The quoted TCP or UDP header, of which there are the ports, at least.
+    pub l4: u16,
+    /// The quoted IP header of the tunnel that carried the packet: the error is about that.
+    pub tunnel: Option<u16>,
+}
+
 /// One packet on its way through the stages.
 #[derive(Debug)]
 pub struct Packet {
@@ -30,8 +41,11 @@ pub struct Packet {
     pub ingress: InterfaceId,
     /// `parse`: where its headers are.
     pub headers: Headers,
-    /// `parse`: its addresses and ports as received.
+    /// `parse`: its addresses and ports as received; of an ICMP error those that a packet of the same direction would
+    /// have.
     pub flow: FlowKey,
+    /// `parse`: what it is about, if it is an ICMP error.
+    pub related: Option<Related>,
     /// `classify`: the virtual service it is addressed to, by position in the snapshot.
     pub service: Option<u32>,
     /// `lookup` or `schedule`: its conn.
@@ -42,6 +56,10 @@ pub struct Packet {
     pub superseded: Option<ConnId>,
     /// `rewrite`: the address whose route it takes.
     pub route_to: Addr,
+    /// `rewrite`: whether an outer header leaves "don't fragment" out, whatever the packet itself says.
+    pub ignore_df: bool,
+    /// What its sender is told beside the reason for which it was dropped: an MTU, or the place of what is wrong.
+    pub detail: u32,
     /// How it ends; no later stage touches a packet that has one.
     pub verdict: Option<Verdict>,
 }
@@ -54,11 +72,14 @@ impl Packet {
             ingress,
             headers: Headers::default(),
             flow: FlowKey::UNKNOWN,
+            related: None,
             service: None,
             hit: None,
             opened: false,
             superseded: None,
             route_to: Addr::UNSPECIFIED_V4,
+            ignore_df: false,
+            detail: 0,
             verdict: None,
         }
     }

@@ -14,6 +14,17 @@ pub struct IpvsSettings {
     pub expire_quiescent_template: bool,
     /// Whether any TCP segment but RST opens a conn, not just a SYN.
     pub sloppy_tcp: bool,
+    /// Whether packets that may not be fragmented and do not fit are refused with an ICMP error, and tunnels say "don't
+    /// fragment" where the packet inside does.
+    pub pmtu_disc: bool,
+    /// Whether a server's packet that belongs to no conn is answered with port unreachable, instead of being left to the
+    /// kernel.
+    pub nat_icmp_send: bool,
+    /// How many ICMP errors of its own a worker sends in a second (the kernel's `net.ipv4.icmp_msgs_per_sec`); 0: as
+    /// many as there are causes.
+    pub icmp_msgs_per_sec: u32,
+    /// How many of them it sends at once (the kernel's `net.ipv4.icmp_msgs_burst`).
+    pub icmp_msgs_burst: u32,
     /// How long an unused entry of an `lblc` table lives.
     pub lblc_expiration: Duration,
     /// How long an unused entry of an `lblcr` table lives.
@@ -30,6 +41,10 @@ impl Default for IpvsSettings {
             expire_nodest_conn: false,
             expire_quiescent_template: false,
             sloppy_tcp: false,
+            pmtu_disc: true,
+            nat_icmp_send: false,
+            icmp_msgs_per_sec: 1000,
+            icmp_msgs_burst: 50,
             lblc_expiration: TABLE_EXPIRATION,
             lblcr_expiration: TABLE_EXPIRATION,
         }

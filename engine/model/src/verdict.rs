@@ -62,6 +62,12 @@ reasons! {
         ReplyTupleTaken = "reply_tuple_taken",
         /// The service has no local address, or all their ports towards the chosen server are in use.
         NoLocalPort = "no_local_port",
+        /// An IPv4 option contradicts itself or the header's length.
+        BadOption = "bad_option",
+        /// The packet says by which hosts it wants to be routed (IPv4 source routing).
+        SourceRoute = "source_route",
+        /// A server's packet of no conn, which is answered with port unreachable (`nat_icmp_send`).
+        UnknownReply = "unknown_reply",
         /// The TTL does not allow another hop.
         TtlExceeded = "ttl_exceeded",
         /// The kernel has no route to where the packet must go, or one that leaves by an interface that is not ours.

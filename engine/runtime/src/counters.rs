@@ -22,13 +22,17 @@ pub enum Counter {
     ConnExpire,
     /// Packets that had to wait for the MAC of their next hop; each is counted again as it ends.
     Held,
+    /// ICMP errors of our own; each is a packet more than was received.
+    IcmpSent,
+    /// ICMP errors that were not sent because there were too many.
+    IcmpLimited,
     /// Packets left to the kernel, by reason.
     Punt(PuntReason),
     /// Packets that ended here, by reason.
     Drop(DropReason),
 }
 
-const PLAIN: [Counter; 7] = [
+const PLAIN: [Counter; 9] = [
     Counter::Rx,
     Counter::RxBytes,
     Counter::Tx,
@@ -36,6 +40,8 @@ const PLAIN: [Counter; 7] = [
     Counter::ConnOpen,
     Counter::ConnExpire,
     Counter::Held,
+    Counter::IcmpSent,
+    Counter::IcmpLimited,
 ];
 const FIRST_PUNT: usize = PLAIN.len();
 const FIRST_DROP: usize = FIRST_PUNT + PuntReason::ALL.len();
@@ -58,6 +64,8 @@ impl Counter {
             Counter::ConnOpen => 4,
             Counter::ConnExpire => 5,
             Counter::Held => 6,
+            Counter::IcmpSent => 7,
+            Counter::IcmpLimited => 8,
             Counter::Punt(reason) => FIRST_PUNT + reason as usize,
             Counter::Drop(reason) => FIRST_DROP + reason as usize,
         }
@@ -74,6 +82,8 @@ impl fmt::Display for Counter {
             Counter::ConnOpen => f.pad("conn.open"),
             Counter::ConnExpire => f.pad("conn.expire"),
             Counter::Held => f.pad("held"),
+            Counter::IcmpSent => f.pad("icmp.sent"),
+            Counter::IcmpLimited => f.pad("icmp.limited"),
             Counter::Punt(reason) => f.pad(&format!("punt.{reason}")),
             Counter::Drop(reason) => f.pad(&format!("drop.{reason}")),
         }
@@ -100,10 +110,11 @@ impl Counters {
         self.0[FIRST_PUNT..FIRST_DROP].iter().sum()
     }
 
-    /// Packets received that have not ended: those that wait for the MAC of their next hop. Nothing else stays
-    /// inside between turns: received = transmitted + punted + dropped + waiting.
+    /// Packets that have not ended: those that wait for the MAC of their next hop. Nothing else stays inside between
+    /// turns: received + made here = transmitted + punted + dropped + waiting.
     pub fn waiting(&self) -> u64 {
-        self.of(Counter::Rx) - self.of(Counter::Tx) - self.punted() - self.dropped()
+        let made = self.of(Counter::IcmpSent);
+        self.of(Counter::Rx) + made - self.of(Counter::Tx) - self.punted() - self.dropped()
     }
 
     /// The counters above zero, in listing order.

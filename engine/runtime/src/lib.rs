@@ -4,8 +4,10 @@
 //! share nothing but what is read: a [`Snapshot`] of the configuration and the next hops, both replaced as a whole
 //! and looked at once per turn. The crate names no mode, no scheduler and no kind of port.
 
+mod answer;
 mod counters;
 mod held;
+mod paths;
 mod snapshot;
 mod stages;
 mod worker;

@@ -3,11 +3,15 @@
 use std::sync::Arc;
 
 use ahash::RandomState;
-use hashbrown::HashMap;
+use hashbrown::{HashMap, HashSet};
 use lb_conn::Timeouts;
 use lb_model::{
-    FlowKey, IpvsSettings, Mark, MarkRule, Mode, ServiceId, ServiceKey, VirtualService,
+    Endpoint, FlowKey, IpvsSettings, Mark, MarkRule, Mode, Protocol, ServiceId, ServiceKey,
+    VirtualService,
 };
+
+/// Where replies come from.
+type ReplySource = (Endpoint, Protocol);
 
 /// All virtual services, and the modes that conns refer to by number.
 #[derive(Clone, Default)]
@@ -17,6 +21,8 @@ pub struct Snapshot {
     /// Whether a service takes packets to ports that have no service of their own.
     any_port: bool,
     modes: Vec<Arc<dyn Mode>>,
+    /// The servers whose replies come through us.
+    replying: HashSet<ReplySource, RandomState>,
     marks: Vec<MarkRule>,
     settings: IpvsSettings,
     timeouts: Timeouts,
@@ -31,7 +37,18 @@ impl Snapshot {
         }
         let any_port =
             |service: &VirtualService| service.key().is_some_and(|key| key.vip.port == 0);
+        let replying = |service: &VirtualService| {
+            let dests = service.dests().iter();
+            let protocol = service.key().map(|key| key.protocol);
+            let dests = dests.filter(|dest| {
+                let mode = modes.get(usize::from(dest.mode()));
+                mode.is_some_and(|mode| mode.replies().pass_through_us())
+            });
+            let sources = dests.filter_map(|dest| Some((dest.rip(), protocol?)));
+            sources.collect::<Vec<_>>()
+        };
         Snapshot {
+            replying: services.iter().flat_map(replying).collect(),
             any_port: services.iter().any(any_port),
             services,
             by_id,
@@ -77,6 +94,11 @@ impl Snapshot {
     /// The position of the service of this name.
     pub fn find(&self, id: &ServiceId) -> Option<u32> {
         self.by_id.get(id).copied()
+    }
+
+    /// Whether packets of `flow` come from a server whose replies come through us (kernel `ip_vs_has_real_service`).
+    pub fn is_replying(&self, flow: &FlowKey) -> bool {
+        self.replying.contains(&(flow.source, flow.protocol))
     }
 
     /// The position of the service for packets of `flow` (kernel `ip_vs_service_find`): by mark, else by address and

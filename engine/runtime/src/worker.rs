@@ -10,8 +10,10 @@ use lb_model::{
     VirtualService,
 };
 
+use crate::answer::Limiter;
 use crate::counters::{Counter, Counters, SharedCounters};
 use crate::held::Held;
+use crate::paths::Paths;
 use crate::snapshot::Snapshot;
 use crate::stages;
 
@@ -56,6 +58,10 @@ pub struct Worker<P> {
     /// One for each of the snapshot's services.
     pub(crate) schedulers: Vec<Box<dyn Scheduler>>,
     pub(crate) hops: HopCache,
+    /// Of all interfaces.
+    pub(crate) smallest_mtu: u32,
+    pub(crate) paths: Paths,
+    pub(crate) limiter: Limiter,
     pub(crate) resolver: Resolver,
     observer: Option<Observer>,
     latest_snapshot: Cache<Arc<ArcSwap<Snapshot>>, Arc<Snapshot>>,
@@ -82,6 +88,9 @@ impl<P: Port> Worker<P> {
             schedulers: Vec::new(),
             snapshot: Arc::default(),
             hops: HopCache::new(next_hops.load_full()),
+            smallest_mtu: smallest_mtu(&next_hops.load()),
+            paths: Paths::new(),
+            limiter: Limiter::new(),
             resolver,
             observer: None,
             latest_snapshot: Cache::new(snapshots),
@@ -101,7 +110,7 @@ impl<P: Port> Worker<P> {
         let received = self.batch.len();
         stages::parse::run(&mut self.batch);
         stages::classify::run(&mut self.batch, &self.snapshot);
-        stages::lookup::run(&mut self.batch, &self.conns, self.snapshot.settings());
+        stages::lookup::run(&mut self.batch, &self.conns, &self.snapshot);
         stages::schedule::run(self, now);
         stages::rewrite::run(self, now);
         self.show();
@@ -200,9 +209,15 @@ impl<P: Port> Worker<P> {
         }
         let next_hops = self.latest_next_hops.load();
         if !Arc::ptr_eq(next_hops, self.hops.next_hops()) {
+            self.smallest_mtu = smallest_mtu(next_hops);
             self.hops.replace(Arc::clone(next_hops));
         }
     }
+}
+
+fn smallest_mtu(next_hops: &NextHops) -> u32 {
+    let mtus = next_hops.interfaces().iter().map(|interface| interface.mtu);
+    mtus.min().unwrap_or(u32::MAX)
 }
 
 /// The schedulers for `new`: a service that keeps its scheduler keeps its scheduler's state, and one that keeps its

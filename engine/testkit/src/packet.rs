@@ -6,7 +6,8 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use lb_model::{Mac, Protocol};
-use lb_wire::{ETHERTYPE_IPV4, ETHERTYPE_IPV6, PROTOCOL_IPV4, PROTOCOL_IPV6, TcpFlags};
+use lb_wire::{ETHERTYPE_IPV4, ETHERTYPE_IPV6, PROTOCOL_ICMP, PROTOCOL_ICMP_V6};
+use lb_wire::{PROTOCOL_IPV4, PROTOCOL_IPV6, TcpFlags};
 
 /// A frame in the making; [`bytes`](PacketBuilder::bytes) finishes it.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -33,6 +34,9 @@ pub struct PacketBuilder {
     checksum: Checksum,
     /// In place of a segment: a whole IP packet, and its protocol number.
     inner: Option<(u8, Vec<u8>)>,
+    /// In place of a segment: an ICMP message, but for its checksum.
+    icmp: Option<Vec<u8>>,
+    vlan_tags: Vec<u16>,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -66,6 +70,8 @@ pub fn pkt() -> PacketBuilder {
         payload: Vec::new(),
         checksum: Checksum::Full,
         inner: None,
+        icmp: None,
+        vlan_tags: Vec::new(),
     }
 }
 
@@ -167,6 +173,27 @@ impl PacketBuilder {
         self
     }
 
+    /// An ICMP or ICMPv6 error in place of a segment: kind, code, the next four bytes, and what it quotes, but at most so
+    /// many bytes of it.
+    pub fn icmp_error(
+        mut self,
+        (kind, code, rest): (u8, u8, u32),
+        quoted: &PacketBuilder,
+        at_most: usize,
+    ) -> Self {
+        let mut message = vec![kind, code, 0, 0];
+        message.extend(rest.to_be_bytes());
+        message.extend(quoted.packet().iter().take(at_most));
+        self.icmp = Some(message);
+        self
+    }
+
+    /// VLAN tags, the outermost first.
+    pub fn vlan(mut self, tags: &[u16]) -> Self {
+        self.vlan_tags = tags.to_vec();
+        self
+    }
+
     /// TCP between these ports.
     pub fn tcp(mut self, source: u16, destination: u16) -> Self {
         self.protocol = Protocol::Tcp;
@@ -251,15 +278,20 @@ impl PacketBuilder {
         let mut frame = Vec::new();
         frame.extend(self.destination_mac.0);
         frame.extend(self.source_mac.0);
+        for tag in &self.vlan_tags {
+            frame.extend([0x81, 0x00]);
+            frame.extend(tag.to_be_bytes());
+        }
         frame.extend(ethertype.to_be_bytes());
         frame.extend(self.packet());
         frame
     }
 
     fn packet(&self) -> Vec<u8> {
-        let (protocol, segment) = match &self.inner {
-            Some((protocol, packet)) => (*protocol, packet.clone()),
-            None => (self.protocol as u8, self.segment()),
+        let (protocol, segment) = match (&self.inner, &self.icmp) {
+            (Some((protocol, packet)), _) => (*protocol, packet.clone()),
+            (None, Some(message)) => self.message(message.clone()),
+            (None, None) => (self.protocol as u8, self.segment()),
         };
         match (self.source, self.destination) {
             (IpAddr::V4(source), IpAddr::V4(destination)) => {
@@ -310,6 +342,23 @@ impl PacketBuilder {
         ip.extend(octets(self.destination));
         ip.extend(payload);
         ip
+    }
+
+    fn message(&self, mut message: Vec<u8>) -> (u8, Vec<u8>) {
+        let mut summed = message.clone();
+        let protocol = if self.source.is_ipv4() {
+            PROTOCOL_ICMP
+        } else {
+            summed.extend(vec![0; message.len() % 2]);
+            summed.extend(octets(self.source));
+            summed.extend(octets(self.destination));
+            summed.extend((message.len() as u16).to_be_bytes());
+            summed.extend([0, PROTOCOL_ICMP_V6]);
+            PROTOCOL_ICMP_V6
+        };
+        let checksum = !ones_complement_sum(&summed);
+        message[2..4].copy_from_slice(&checksum.to_be_bytes());
+        (protocol, message)
     }
 
     fn segment(&self) -> Vec<u8> {

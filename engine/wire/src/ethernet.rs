@@ -7,6 +7,12 @@ use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
 pub const ETHERTYPE_IPV4: u16 = 0x0800;
 /// Ethertype of IPv6.
 pub const ETHERTYPE_IPV6: u16 = 0x86dd;
+/// Ethertype of an IEEE 802.1Q tag.
+pub(crate) const ETHERTYPE_VLAN: u16 = 0x8100;
+/// Ethertype of a provider's tag (IEEE 802.1ad).
+pub(crate) const ETHERTYPE_PROVIDER_VLAN: u16 = 0x88a8;
+/// A tag and the ethertype behind it.
+pub(crate) const VLAN_TAG_LEN: usize = 4;
 
 /// The header of an untagged Ethernet frame.
 #[derive(FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned, Clone, Copy, Debug)]

@@ -72,6 +72,11 @@ impl Ipv4Header {
         self.flags_offset.get() & (MORE_FRAGMENTS | FRAGMENT_OFFSET) != 0
     }
 
+    /// Whether the packet is a fragment other than the first, so that no transport header follows.
+    pub fn is_later_fragment(&self) -> bool {
+        self.flags_offset.get() & FRAGMENT_OFFSET != 0
+    }
+
     /// Whether routers must not fragment the packet.
     pub fn dont_fragment(&self) -> bool {
         self.flags_offset.get() & Ipv4Header::DONT_FRAGMENT != 0
@@ -81,6 +86,14 @@ impl Ipv4Header {
     pub fn decrement_ttl(&mut self) {
         let old = u16::from_be_bytes([self.ttl, self.protocol]);
         self.ttl = self.ttl.saturating_sub(1);
+        let new = u16::from_be_bytes([self.ttl, self.protocol]);
+        self.checksum = Change::default().word(old, new).apply(self.checksum);
+    }
+
+    /// Gives one hop back to the TTL and mends the checksum.
+    pub fn increment_ttl(&mut self) {
+        let old = u16::from_be_bytes([self.ttl, self.protocol]);
+        self.ttl = self.ttl.saturating_add(1);
         let new = u16::from_be_bytes([self.ttl, self.protocol]);
         self.checksum = Change::default().word(old, new).apply(self.checksum);
     }

@@ -5,7 +5,10 @@
 
 pub mod checksum;
 mod ethernet;
+mod icmp;
+mod icmp_error;
 mod ipv4;
+pub mod ipv4_options;
 mod ipv6;
 mod parse;
 mod tcp;
@@ -13,6 +16,8 @@ mod tunnel;
 mod udp;
 
 pub use ethernet::{ETHERTYPE_IPV4, ETHERTYPE_IPV6, EthernetHeader};
+pub use icmp::{IcmpHeader, PROTOCOL_ICMP, PROTOCOL_ICMP_V6, v4 as icmp_v4, v6 as icmp_v6};
+pub use icmp_error::{IcmpError, Quoted, icmp_error};
 pub use ipv4::Ipv4Header;
 pub use ipv6::Ipv6Header;
 pub use parse::{IpHeader, Parsed, Refused, parse};

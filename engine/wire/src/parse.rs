@@ -3,6 +3,7 @@
 use zerocopy::FromBytes;
 
 use crate::checksum::{fold, sum};
+use crate::ethernet::{ETHERTYPE_PROVIDER_VLAN, ETHERTYPE_VLAN, VLAN_TAG_LEN};
 use crate::{
     ETHERTYPE_IPV4, ETHERTYPE_IPV6, EthernetHeader, Ipv4Header, Ipv6Header, PROTOCOL_TCP,
     PROTOCOL_UDP, TcpHeader, UdpHeader,
@@ -29,6 +30,24 @@ pub struct Parsed<'a> {
     pub destination_port: u16,
 }
 
+/// How many VLAN tags a frame may have: a customer's within a provider's (IEEE 802.1ad).
+const MAX_TAGS: usize = 2;
+
+/// What a frame carries behind any VLAN tags, and where that begins.
+pub(crate) fn payload(frame: &[u8]) -> Result<(u16, usize), Refused> {
+    let mut at = EthernetHeader::LEN;
+    for _ in 0..=MAX_TAGS {
+        let &[high, low] = frame.get(at - 2..at).ok_or(Refused::Malformed)? else {
+            return Err(Refused::Malformed);
+        };
+        match u16::from_be_bytes([high, low]) {
+            ETHERTYPE_VLAN | ETHERTYPE_PROVIDER_VLAN => at += VLAN_TAG_LEN,
+            ethertype => return Ok((ethertype, at)),
+        }
+    }
+    Err(Refused::Other)
+}
+
 /// The IP header of a frame, where it lies: its addresses are copied once, to where they are needed.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum IpHeader<'a> {
@@ -51,22 +70,34 @@ pub enum Refused {
 
 /// Parses a frame.
 ///
-/// After `Ok`, `l3..end` is an IP packet (over IPv4 with a valid header checksum), and `l4..end` holds a whole TCP or
-/// UDP header.
+/// After `Ok`, `l3..end` is an IP packet (over IPv4 with a valid header checksum), and `l4..end` begins with the fixed
+/// part of a TCP or UDP header. What that says of lengths is not looked at: the receiver will, and so IPVS does it.
 // All of it in the caller's body: the result of a call goes through memory, which doubles the cost of a parse.
 #[inline(always)]
 pub fn parse(frame: &[u8]) -> Result<Parsed<'_>, Refused> {
     let (ethernet, packet) =
         EthernetHeader::ref_from_prefix(frame).map_err(|_| Refused::Malformed)?;
     match ethernet.ethertype.get() {
-        ETHERTYPE_IPV4 => parse_v4(packet),
-        ETHERTYPE_IPV6 => parse_v6(packet),
+        ETHERTYPE_IPV4 => parse_v4(packet, EthernetHeader::LEN),
+        ETHERTYPE_IPV6 => parse_v6(packet, EthernetHeader::LEN),
+        _ => parse_tagged(frame),
+    }
+}
+
+/// Parses a frame with VLAN tags. Apart, so that it costs the others nothing.
+#[cold]
+#[inline(never)]
+fn parse_tagged(frame: &[u8]) -> Result<Parsed<'_>, Refused> {
+    let (ethertype, l3) = payload(frame)?;
+    match ethertype {
+        ETHERTYPE_IPV4 => parse_v4(&frame[l3..], l3),
+        ETHERTYPE_IPV6 => parse_v6(&frame[l3..], l3),
         _ => Err(Refused::Other),
     }
 }
 
 #[inline(always)]
-fn parse_v4(packet: &[u8]) -> Result<Parsed<'_>, Refused> {
+fn parse_v4(packet: &[u8], l3: usize) -> Result<Parsed<'_>, Refused> {
     let (ip, _) = Ipv4Header::ref_from_prefix(packet).map_err(|_| Refused::Malformed)?;
     let header_len = ip.header_len();
     let total_len = usize::from(ip.total_len.get());
@@ -87,11 +118,11 @@ fn parse_v4(packet: &[u8]) -> Result<Parsed<'_>, Refused> {
         return Err(Refused::Fragment);
     }
     let packet = &packet[..total_len];
-    parse_transport(packet, header_len, ip.protocol, IpHeader::V4(ip))
+    parse_transport(packet, (l3, header_len), ip.protocol, IpHeader::V4(ip))
 }
 
 #[inline(always)]
-fn parse_v6(packet: &[u8]) -> Result<Parsed<'_>, Refused> {
+fn parse_v6(packet: &[u8], l3: usize) -> Result<Parsed<'_>, Refused> {
     let (ip, _) = Ipv6Header::ref_from_prefix(packet).map_err(|_| Refused::Malformed)?;
     let total_len = Ipv6Header::LEN + usize::from(ip.payload_len.get());
     if ip.version() != 6
@@ -102,38 +133,34 @@ fn parse_v6(packet: &[u8]) -> Result<Parsed<'_>, Refused> {
         return Err(Refused::Malformed);
     }
     let packet = &packet[..total_len];
-    let (l4, protocol) = skip_extension_headers(packet, ip.next_header)?;
-    parse_transport(packet, l4, protocol, IpHeader::V6(ip))
+    let (l4, protocol) = skip_extension_headers::<false>(packet, ip.next_header)?;
+    if !matches!(protocol, PROTOCOL_TCP | PROTOCOL_UDP) {
+        return Err(Refused::Other);
+    }
+    parse_transport(packet, (l3, l4), protocol, IpHeader::V6(ip))
 }
 
-/// `packet` ends where the IP packet ends; `l4` lies within it.
+/// `packet` lies at `l3` and ends where the IP packet ends; `l4` lies within it.
 #[inline(always)]
 fn parse_transport<'a>(
     packet: &[u8],
-    l4: usize,
+    (l3, l4): (usize, usize),
     protocol: u8,
     ip: IpHeader<'a>,
 ) -> Result<Parsed<'a>, Refused> {
     let segment = &packet[l4..];
     let (source_port, destination_port, tcp_flags) = if protocol == PROTOCOL_TCP {
         let (tcp, _) = TcpHeader::ref_from_prefix(segment).map_err(|_| Refused::Malformed)?;
-        if tcp.header_len() < TcpHeader::LEN || tcp.header_len() > segment.len() {
-            return Err(Refused::Malformed);
-        }
         (tcp.source.get(), tcp.destination.get(), tcp.flags)
     } else {
         let (udp, _) = UdpHeader::ref_from_prefix(segment).map_err(|_| Refused::Malformed)?;
-        let len = usize::from(udp.len.get());
-        if len < UdpHeader::LEN || len > segment.len() {
-            return Err(Refused::Malformed);
-        }
         (udp.source.get(), udp.destination.get(), 0)
     };
-    let end = u16::try_from(EthernetHeader::LEN + packet.len()).map_err(|_| Refused::Malformed)?;
+    let end = u16::try_from(l3 + packet.len()).map_err(|_| Refused::Malformed)?;
     Ok(Parsed {
         ip,
-        l3: EthernetHeader::LEN as u16,
-        l4: (EthernetHeader::LEN + l4) as u16,
+        l3: l3 as u16,
+        l4: (l3 + l4) as u16,
         end,
         protocol,
         tcp_flags,
@@ -143,20 +170,43 @@ fn parse_transport<'a>(
 }
 
 /// More than RFC 8200 section 4.1 lists, and a bound on what a packet can make us read.
-const MAX_EXTENSION_HEADERS: usize = 8;
+pub(crate) const MAX_EXTENSION_HEADERS: usize = 8;
 
-const HOP_BY_HOP: u8 = 0;
-const ROUTING: u8 = 43;
-const FRAGMENT: u8 = 44;
-const DESTINATION_OPTIONS: u8 = 60;
+pub(crate) const HOP_BY_HOP: u8 = 0;
+pub(crate) const ROUTING: u8 = 43;
+pub(crate) const FRAGMENT: u8 = 44;
+pub(crate) const DESTINATION_OPTIONS: u8 = 60;
+/// The lowest bits of a fragment's offset, in the fourth byte of its header.
+const FRAGMENT_OFFSET: u8 = 0b1111_1000;
+/// There are more fragments behind this one: a bit of the fourth byte of its header.
+const FRAGMENT_MORE: u8 = 1;
 
-/// Where the TCP or UDP header of an IPv6 packet begins, and which of the two it is.
-fn skip_extension_headers(packet: &[u8], first: u8) -> Result<(usize, u8), Refused> {
+/// Where what an IPv6 packet carries begins, and what it is. Of a fragment that is known if it is the first, and
+/// asked for with `FIRST`.
+#[inline]
+pub(crate) fn skip_extension_headers<const FIRST: bool>(
+    packet: &[u8],
+    first: u8,
+) -> Result<(usize, u8), Refused> {
     let (mut at, mut kind) = (Ipv6Header::LEN, first);
     for _ in 0..=MAX_EXTENSION_HEADERS {
         match kind {
-            PROTOCOL_TCP | PROTOCOL_UDP => return Ok((at, kind)),
-            FRAGMENT => return Err(Refused::Fragment),
+            FRAGMENT => {
+                let &[next, _, offset, flags, ..] = packet.get(at..).ok_or(Refused::Malformed)?
+                else {
+                    return Err(Refused::Malformed);
+                };
+                let more = flags & FRAGMENT_MORE != 0;
+                // The only fragment of a packet (RFC 6946) is a whole packet behind one more header.
+                if offset != 0 || flags & FRAGMENT_OFFSET != 0 || (more && !FIRST) {
+                    return Err(Refused::Fragment);
+                }
+                at += 8;
+                if at > packet.len() {
+                    return Err(Refused::Malformed);
+                }
+                kind = next;
+            }
             HOP_BY_HOP | ROUTING | DESTINATION_OPTIONS => {
                 let &[next, len, _, segments_left, ..] =
                     packet.get(at..).ok_or(Refused::Malformed)?
@@ -173,7 +223,7 @@ fn skip_extension_headers(packet: &[u8], first: u8) -> Result<(usize, u8), Refus
                 }
                 kind = next;
             }
-            _ => return Err(Refused::Other),
+            _ => return Ok((at, kind)),
         }
     }
     Err(Refused::Other)
@@ -181,7 +231,7 @@ fn skip_extension_headers(packet: &[u8], first: u8) -> Result<(usize, u8), Refus
 
 const V4_MAPPED: [u8; 12] = [0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff];
 
-fn is_mapped(addr: &[u8; 16]) -> bool {
+pub(crate) fn is_mapped(addr: &[u8; 16]) -> bool {
     addr[..12] == V4_MAPPED
 }
 
@@ -231,13 +281,11 @@ mod tests {
 
     #[test]
     fn contradictions_are_malformed() {
-        let cases: [(&str, usize, u8); 6] = [
+        let cases: [(&str, usize, u8); 4] = [
             ("version 6", 14, 0x65),
             ("header shorter than 20 bytes", 14, 0x44),
             ("total length beyond the frame", 17, 61),
             ("total length within the header", 17, 19),
-            ("UDP length within its header", 39, 7),
-            ("UDP length beyond the packet", 39, 9),
         ];
         for (what, at, value) in cases {
             let mut frame = datagram();
@@ -252,6 +300,32 @@ mod tests {
             Err(Refused::Malformed),
             "a TTL that the checksum does not cover"
         );
+    }
+
+    #[test]
+    fn lengths_that_only_the_receiver_can_judge_are_left_to_it() {
+        for (what, at, value) in [("within its header", 39, 7), ("beyond the packet", 39, 9)] {
+            let mut frame = datagram();
+            frame[at] = value;
+            assert!(parse(&frame).is_ok(), "UDP length {what}");
+        }
+    }
+
+    #[test]
+    fn two_vlan_tags_are_skipped_and_no_more() {
+        let untagged = datagram();
+        for (tags, expected) in [(1, Ok(18)), (2, Ok(22)), (3, Err(Refused::Other))] {
+            let mut frame = untagged[..12].to_vec();
+            for _ in 0..tags {
+                frame.extend([0x81, 0, 0, 5]);
+            }
+            frame.extend(&untagged[12..]);
+            let parsed = parse(&frame);
+            assert_eq!(parsed.map(|parsed| usize::from(parsed.l3)), expected);
+            for len in 0..frame.len().min(tags * 4 + 42) {
+                assert!(parse(&frame[..len]).is_err());
+            }
+        }
     }
 
     #[test]
@@ -323,11 +397,12 @@ mod tests {
         let all = [
             (HOP_BY_HOP, SHORT),
             (ROUTING, LONG),
+            (FRAGMENT, &[0, 0, 0, 0, 0, 7]),
             (DESTINATION_OPTIONS, SHORT),
         ];
         let frame = datagram_v6(&all);
         let parsed = parse(&frame).expect("a valid datagram");
-        assert_eq!((parsed.l4, parsed.end), (54 + 32, 62 + 32));
+        assert_eq!((parsed.l4, parsed.end), (54 + 40, 62 + 40));
         assert_eq!(parsed.destination_port, 53);
     }
 
@@ -358,10 +433,14 @@ mod tests {
     fn ipv6_packets_that_are_not_for_us_to_balance_are_told_apart() {
         const AUTHENTICATION: u8 = 51;
         let cases: [(&str, &[Extension<'_>], Refused); 5] = [
-            ("fragment", &[(FRAGMENT, SHORT)], Refused::Fragment),
+            (
+                "fragment",
+                &[(FRAGMENT, &[0, 1, 0, 0, 0, 7])],
+                Refused::Fragment,
+            ),
             (
                 "fragment behind an extension header",
-                &[(HOP_BY_HOP, SHORT), (FRAGMENT, SHORT)],
+                &[(HOP_BY_HOP, SHORT), (FRAGMENT, &[1, 0, 0, 0, 0, 7])],
                 Refused::Fragment,
             ),
             ("authenticated", &[(AUTHENTICATION, SHORT)], Refused::Other),

@@ -49,7 +49,7 @@ impl Inner<'_> {
                 flow,
                 class: ip.tos,
                 hops: ip.ttl,
-                may_be_fragmented: !ip.dont_fragment(),
+                may_be_fragmented: packet.ignore_df || !ip.dont_fragment(),
                 id: fold(u64::from(checksum.get()) + u64::from(ip.id.get())),
             }
         } else {

@@ -49,7 +49,10 @@ pub struct Answer {
 impl OfflineBalancer {
     /// Of `config`, which also says what a kernel would know of the network.
     pub fn new(config: &Config) -> anyhow::Result<OfflineBalancer> {
-        let engine = Engine::new(config).or_else(refused)?;
+        let mut unlimited = config.clone();
+        // There is nobody to be spared from too many errors.
+        unlimited.ipvs.icmp_msgs_per_sec = 0;
+        let engine = Engine::new(&unlimited).or_else(refused)?;
         engine.set_next_hops(config.next_hops().or_else(refused)?);
         let mut worker = engine.worker(ReplayPort::new());
         let decided: Arc<Mutex<Option<Explanation>>> = Arc::default();
@@ -155,11 +158,10 @@ impl OfflineBalancer {
         }
     }
 
-    /// Whether a frame is addressed to the interface it came in on, or to a group.
+    /// Whether a frame is addressed to the interface it came in on: what goes to a group is the kernel's.
     fn is_for_us(&self, ingress: InterfaceId, frame: &[u8]) -> bool {
         let own = self.macs[usize::from(ingress.0)];
         own.is_none_or(|own| frame.starts_with(&own.0))
-            || frame.first().is_some_and(|first| first & 1 != 0)
     }
 }
 

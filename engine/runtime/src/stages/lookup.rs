@@ -1,35 +1,33 @@
 //! Stage 4: the conn that a packet belongs to, unless it begins a new one in its place (kernel `ip_vs_in_hook`).
 //!
-//! Ends: [`PuntReason::NotOurs`], for what is neither to a service nor of a conn; [`DropReason::DestGone`].
+//! Ends: [`PuntReason::NotOurs`], for what is neither to a service nor of a conn; [`DropReason::DestGone`],
+//! [`DropReason::UnknownReply`], [`DropReason::BadOption`], [`DropReason::SourceRoute`].
 
-use arrayvec::ArrayVec;
-use lb_conn::{ConnTable, Hash};
+use lb_conn::ConnTable;
 use lb_model::{
-    BATCH, Batch, Direction, DropReason, Hit, IpvsSettings, Packet, Protocol, PuntReason, Verdict,
+    Batch, Direction, DropReason, Hit, IpvsSettings, Packet, Protocol, PuntReason, Verdict,
 };
 use lb_wire::TcpFlags;
 
-pub fn run(batch: &mut Batch, conns: &ConnTable, settings: &IpvsSettings) {
-    let hashes: ArrayVec<Hash, BATCH> = batch
-        .open_mut()
-        .map(|packet| {
-            let hash = conns.hash(&packet.flow);
-            conns.prefetch(hash);
-            hash
-        })
-        .collect();
-    for hash in &hashes {
-        conns.prefetch_conn(*hash);
-    }
-    for (packet, hash) in batch.open_mut().zip(hashes) {
-        packet.hit = conns.find_hashed(hash, &packet.flow);
+use super::options;
+use super::rewrite::take_hop;
+use crate::snapshot::Snapshot;
+
+pub fn run(batch: &mut Batch, conns: &ConnTable, snapshot: &Snapshot) {
+    let settings = snapshot.settings();
+    for packet in batch.open_mut() {
+        packet.hit = conns.find(&packet.flow);
         match packet.hit {
+            _ if packet.related.is_some() => related(packet),
             Some(hit) if hit.direction == Direction::Inbound => {
                 inbound(packet, hit, conns, settings);
             }
             Some(_) => {}
             None if packet.service.is_some() => {}
-            None => packet.verdict = Some(Verdict::Punt(PuntReason::NotOurs)),
+            None => packet.verdict = Some(stranger(packet, snapshot)),
+        }
+        if options::has(packet) && packet.is_open() {
+            packet.verdict = options::refuse(packet);
         }
     }
 }
@@ -47,5 +45,28 @@ fn inbound(packet: &mut Packet, hit: Hit, conns: &ConnTable, settings: &IpvsSett
         packet.hit = None;
     } else if !dest.is_available() {
         packet.verdict = Some(Verdict::Drop(DropReason::DestGone));
+    }
+}
+
+/// An ICMP error never opens a conn.
+fn related(packet: &mut Packet) {
+    if packet.hit.is_none() {
+        packet.verdict = Some(Verdict::Punt(PuntReason::NotOurs));
+    }
+}
+
+/// Neither to a service nor of a conn.
+fn stranger(packet: &mut Packet, snapshot: &Snapshot) -> Verdict {
+    let is_reset = packet.flow.protocol == Protocol::Tcp
+        && TcpFlags(packet.headers.tcp_flags).has(TcpFlags::RST);
+    if snapshot.settings().nat_icmp_send
+        && !is_reset
+        && snapshot.is_replying(&packet.flow)
+        // As where the kernel forwards: the hop was counted before IPVS had a look.
+        && take_hop(packet).is_some()
+    {
+        Verdict::Drop(DropReason::UnknownReply)
+    } else {
+        Verdict::Punt(PuntReason::NotOurs)
     }
 }

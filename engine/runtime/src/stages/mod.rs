@@ -13,3 +13,7 @@ pub mod schedule;
 pub mod rewrite;
 
 pub mod transmit;
+
+mod options;
+
+mod relay;

@@ -3,7 +3,8 @@
 //! Ends: [`DropReason::Malformed`], [`PuntReason::Fragment`], [`PuntReason::NotBalanced`].
 
 use lb_model::{
-    Addr, Batch, DropReason, Endpoint, FlowKey, Headers, Protocol, PuntReason, Verdict,
+    Addr, Batch, DropReason, Endpoint, FlowKey, Headers, Packet, Protocol, PuntReason, Related,
+    Verdict,
 };
 use lb_wire::{IpHeader, Refused};
 
@@ -17,28 +18,74 @@ pub fn run(batch: &mut Batch) {
                     end: parsed.end,
                     tcp_flags: parsed.tcp_flags,
                 };
-                let protocol = if parsed.protocol == lb_wire::PROTOCOL_TCP {
-                    Protocol::Tcp
-                } else {
-                    Protocol::Udp
-                };
-                let (source, destination) = match parsed.ip {
-                    IpHeader::V4(ip) => (Addr::v4(ip.source), Addr::v4(ip.destination)),
-                    IpHeader::V6(ip) => (Addr::v6(ip.source), Addr::v6(ip.destination)),
-                };
+                let (source, destination) = addresses(parsed.ip);
                 packet.flow = FlowKey {
                     source: Endpoint::new(source, parsed.source_port),
                     destination: Endpoint::new(destination, parsed.destination_port),
-                    protocol,
+                    protocol: protocol(parsed.protocol),
                 };
             }
-            Err(refused) => {
-                packet.verdict = Some(match refused {
-                    Refused::Malformed => Verdict::Drop(DropReason::Malformed),
-                    Refused::Fragment => Verdict::Punt(PuntReason::Fragment),
-                    Refused::Other => Verdict::Punt(PuntReason::NotBalanced),
-                });
+            Err(Refused::Malformed) => {
+                packet.verdict = Some(Verdict::Drop(DropReason::Malformed));
+            }
+            Err(Refused::Fragment) => packet.verdict = Some(Verdict::Punt(PuntReason::Fragment)),
+            Err(Refused::Other) => {
+                if !read_error(packet) {
+                    packet.verdict = Some(Verdict::Punt(PuntReason::NotBalanced));
+                }
             }
         }
+    }
+}
+
+/// Whether the packet is an ICMP error that may be about one of a conn.
+#[cold]
+fn read_error(packet: &mut Packet) -> bool {
+    let Some(error) = lb_wire::icmp_error(packet.frame.bytes()) else {
+        return false;
+    };
+    let quoted = error.quoted;
+    let (source, destination) = addresses(quoted.ip);
+    let flow = FlowKey {
+        source: Endpoint::new(source, quoted.source_port),
+        destination: Endpoint::new(destination, quoted.destination_port),
+        protocol: protocol(quoted.protocol),
+    };
+    let headers = Headers {
+        l3: error.l3,
+        l4: error.l4,
+        end: error.end,
+        tcp_flags: 0,
+    };
+    let related = Related {
+        l3: quoted.l3,
+        l4: quoted.l4,
+        tunnel: error.tunnel,
+    };
+    // An error goes the other way than the packet that it is about; that about a tunnel's packet has the client's
+    // packet inside as it came in.
+    packet.flow = match error.tunnel {
+        Some(_) => flow,
+        None => flow.reversed(),
+    };
+    packet.headers = headers;
+    packet.related = Some(related);
+    true
+}
+
+#[inline(always)]
+fn addresses(ip: IpHeader<'_>) -> (Addr, Addr) {
+    match ip {
+        IpHeader::V4(ip) => (Addr::v4(ip.source), Addr::v4(ip.destination)),
+        IpHeader::V6(ip) => (Addr::v6(ip.source), Addr::v6(ip.destination)),
+    }
+}
+
+#[inline(always)]
+fn protocol(number: u8) -> Protocol {
+    if number == lb_wire::PROTOCOL_TCP {
+        Protocol::Tcp
+    } else {
+        Protocol::Udp
     }
 }

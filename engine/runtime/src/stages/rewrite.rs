@@ -1,18 +1,27 @@
-//! Stage 6: the conn's state, the TTL, what the mode changes, the way out.
+//! Stage 6: the conn's state, the TTL, the size, what the mode changes, the way out.
 //!
 //! Ends: [`DropReason::TtlExceeded`], [`DropReason::NoRoute`], [`DropReason::TooBig`], and what a mode finds wrong.
+
+use std::sync::Arc;
 
 use arrayvec::ArrayVec;
 use lb_conn::ConnTable;
 use lb_model::{
-    BATCH, Batch, DropReason, HopCache, Mode, Packet, Port, Resolution, Time, Verdict, Work,
+    BATCH, Batch, Conn, Direction, DropReason, Hit, HopCache, Mode, Packet, Port, PuntReason,
+    Related, Resolution, Time, Verdict, Work,
 };
 use lb_wire::{EthernetHeader, Ipv4Header, Ipv6Header, TcpFlags, checksum};
 
+use super::{options, relay};
 use crate::worker::Worker;
 
+/// More than any mode puts around a packet.
+const MOST_OVERHEAD: u32 = 128;
+/// Every link carries this much of IPv6 (RFC 8200 section 5).
+const LEAST_MTU_V6: u32 = 1280;
+
 pub fn run<P: Port>(worker: &mut Worker<P>, now: Time) {
-    let modes_in_use = follow(&mut worker.batch, &mut worker.conns, now);
+    let modes_in_use = follow(worker, now);
     for (id, mode) in worker.snapshot.modes().iter().enumerate() {
         if modes_in_use & 1 << id != 0 {
             let (conns, hops) = (&worker.conns, &mut worker.hops);
@@ -26,28 +35,146 @@ pub fn run<P: Port>(worker: &mut Worker<P>, now: Time) {
 }
 
 /// What all modes share before they differ; returns the modes of the batch's conns as a bit set.
-fn follow(batch: &mut Batch, conns: &mut ConnTable, now: Time) -> u64 {
+fn follow<P: Port>(worker: &mut Worker<P>, now: Time) -> u64 {
+    let mut batch = std::mem::take(&mut worker.batch);
+    let smallest = worker.smallest_mtu.min(worker.paths.smallest());
+    let large = smallest.saturating_sub(MOST_OVERHEAD);
+    let pmtu_disc = worker.snapshot.settings().pmtu_disc;
     let mut modes = 0;
     for packet in batch.open_mut() {
         let Some(hit) = packet.hit else { continue };
-        conns.packet(hit, TcpFlags(packet.headers.tcp_flags), now);
-        match take_hop(packet) {
-            Some(()) => {
-                trim(packet);
-                complete_checksum(packet);
-            }
-            None => {
+        if let Some(related) = packet.related {
+            packet.verdict = follow_error(worker, packet, related, hit, now);
+        } else {
+            let flags = TcpFlags(packet.headers.tcp_flags);
+            worker.conns.packet(hit, flags, now);
+            if take_hop(packet).is_none() {
                 packet.verdict = Some(Verdict::Drop(DropReason::TtlExceeded));
                 continue;
             }
+            packet.ignore_df = !pmtu_disc;
+            if u32::from(packet.headers.end - packet.headers.l3) > large {
+                packet.verdict = check_size(worker, packet, hit, now);
+            }
+            trim(packet);
+            complete_checksum(packet);
+            if options::has(packet)
+                && let Some(vip) = worker.conns.conn(hit.conn).flow.destination.addr.as_v4()
+            {
+                options::record(packet, vip, now);
+            }
         }
-        modes |= 1 << conns.conn(hit.conn).mode;
+        modes |= 1 << worker.conns.conn(hit.conn).mode;
     }
+    worker.batch = batch;
     modes
 }
 
+/// What becomes of an ICMP error, unless the mode of its conn carries it like any packet.
+#[cold]
+fn follow_error<P: Port>(
+    worker: &mut Worker<P>,
+    packet: &mut Packet,
+    related: Related,
+    hit: Hit,
+    now: Time,
+) -> Option<Verdict> {
+    let conn = worker.conns.conn(hit.conn);
+    let snapshot = Arc::clone(&worker.snapshot);
+    let mode = &*snapshot.modes()[usize::from(conn.mode)];
+    if !relay::is_intact(packet) {
+        return Some(Verdict::Drop(DropReason::Malformed));
+    }
+    trim(packet);
+    let translated = match related.tunnel {
+        Some(tunnel) => {
+            let rip = conn.rip.addr;
+            let overhead = mode.overhead(conn, Direction::Inbound) as u32;
+            let header = Ipv4Header::at(packet.frame.bytes(), tunnel.into());
+            let is_ours = header.is_some_and(|ip| rip.as_v4() == Some(ip.destination));
+            if !is_ours || overhead == 0 {
+                return Some(Verdict::Punt(PuntReason::NotOurs));
+            }
+            let Resolution::Reachable(hop) = worker.hops.resolve(rip) else {
+                return Some(Verdict::Drop(DropReason::NoRoute));
+            };
+            let known = worker.paths.mtu_in_use(rip, hop.mtu, now);
+            relay::unwrap_tunnel(packet, related, known, overhead).map(|learned| {
+                if let Some(mtu) = learned {
+                    worker.paths.learn(rip, mtu, now);
+                }
+            })
+        }
+        None if take_hop(packet).is_none() => Err(DropReason::TtlExceeded),
+        None if relay::is_carried(conn, mode) => return None,
+        None => relay::translate(packet, related, conn, mode, hit.direction),
+    };
+    if let Err(reason) = translated {
+        return Some(Verdict::Drop(reason));
+    }
+    let way = worker.hops.resolve(packet.route_to);
+    route(packet, way);
+    packet.verdict
+}
+
+/// The end of a packet that is too large for its way and may not be taken apart; its sender is told what fits (kernel
+/// `ensure_mtu_is_adequate`).
+#[cold]
+fn check_size<P: Port>(
+    worker: &mut Worker<P>,
+    packet: &mut Packet,
+    hit: Hit,
+    now: Time,
+) -> Option<Verdict> {
+    let conn = worker.conns.conn(hit.conn);
+    let mode = &*worker.snapshot.modes()[usize::from(conn.mode)];
+    let inbound = hit.direction == Direction::Inbound;
+    let to = match hit.direction {
+        Direction::Inbound => conn.rip.addr,
+        Direction::Outbound => conn.flow.source.addr,
+    };
+    let overhead = mode.overhead(conn, hit.direction) as u32;
+    // Where the way is not known yet, `route` looks again.
+    let Resolution::Reachable(hop) = worker.hops.resolve(to) else {
+        return None;
+    };
+    let mtu = worker.paths.mtu_to(to, hop.mtu, now);
+    let fits = mtu.saturating_sub(overhead);
+    let (l3, end) = (packet.headers.l3, packet.headers.end);
+    if u32::from(end - l3) <= fits {
+        return None;
+    }
+    let told = if packet.flow.source.addr.is_v4() {
+        let ip = Ipv4Header::at(packet.frame.bytes(), l3.into())?;
+        if !ip.dont_fragment() || (inbound && packet.ignore_df) {
+            return None;
+        }
+        fits
+    } else {
+        fits.max(LEAST_MTU_V6)
+    };
+    packet.detail = told;
+    if !inbound {
+        // The kernel looks at the size before it counts the hop, where it forwards and not IPVS.
+        give_hop_back(packet);
+    }
+    Some(Verdict::Drop(DropReason::TooBig))
+}
+
+fn give_hop_back(packet: &mut Packet) {
+    let l3 = usize::from(packet.headers.l3);
+    let frame = packet.frame.bytes_mut();
+    if packet.flow.source.addr.is_v4() {
+        if let Some(ip) = Ipv4Header::at_mut(frame, l3) {
+            ip.increment_ttl();
+        }
+    } else if let Some(ip) = Ipv6Header::at_mut(frame, l3) {
+        ip.hop_limit += 1;
+    }
+}
+
 /// `None` if there is no hop left to take.
-fn take_hop(packet: &mut Packet) -> Option<()> {
+pub fn take_hop(packet: &mut Packet) -> Option<()> {
     let l3 = usize::from(packet.headers.l3);
     let frame = packet.frame.bytes_mut();
     if packet.flow.source.addr.is_v4() {
@@ -86,7 +213,7 @@ fn rewrite(batch: &mut Batch, conns: &ConnTable, id: u8, mode: &dyn Mode, hops: 
         .open_mut()
         .filter_map(|packet| {
             let hit = packet.hit?;
-            let conn = conns.conn(hit.conn);
+            let conn: &Conn = conns.conn(hit.conn);
             (conn.mode == id).then_some(Work {
                 packet,
                 conn,

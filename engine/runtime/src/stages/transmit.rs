@@ -5,7 +5,8 @@
 
 use lb_model::{DropReason, Frame, Packet, Port, PuntReason, Resolution, Time, Verdict};
 
-use super::rewrite::complete_checksum;
+use super::rewrite::{complete_checksum, route};
+use crate::answer::{self, Message, turn_round};
 use crate::counters::Counter;
 use crate::held::{Holding, NextHop};
 use crate::worker::Worker;
@@ -53,7 +54,7 @@ fn end<P: Port>(worker: &mut Worker<P>, mut packet: Packet, now: Time) {
             }
         }
         Verdict::Punt(reason) => {
-            if packet.is_parsed() {
+            if packet.is_parsed() && packet.related.is_none() {
                 // The way back to the kernel has no means to say that a checksum is not complete.
                 complete_checksum(&mut packet);
             }
@@ -62,9 +63,38 @@ fn end<P: Port>(worker: &mut Worker<P>, mut packet: Packet, now: Time) {
                 Err(frame) => drop_frame(worker, frame, DropReason::PuntFailed),
             }
         }
-        Verdict::Drop(reason) => drop_frame(worker, packet.frame, reason),
+        Verdict::Drop(reason) => match answer::about(&packet, reason) {
+            None => drop_frame(worker, packet.frame, reason),
+            Some(message) => {
+                worker.counters.count(Counter::Drop(reason), 1);
+                tell_sender(worker, packet, message, now);
+            }
+        },
         Verdict::Hold => hold(worker, packet, now),
     }
+}
+
+/// Sends the packet, which has ended and was counted, back as an ICMP error.
+#[cold]
+fn tell_sender<P: Port>(worker: &mut Worker<P>, mut packet: Packet, message: Message, now: Time) {
+    let settings = worker.snapshot.settings();
+    let (per_second, burst) = (settings.icmp_msgs_per_sec, settings.icmp_msgs_burst);
+    if !worker.limiter.allows(now, per_second, burst) {
+        worker.counters.count(Counter::IcmpLimited, 1);
+        return worker.port.release(packet.frame);
+    }
+    let source = answer::source(&packet, &mut worker.hops);
+    let quote = packet.headers.l3.into()..packet.headers.end.into();
+    let turned = source.is_some_and(|source| turn_round(&mut packet, source, quote, message));
+    if !turned {
+        return worker.port.release(packet.frame);
+    }
+    worker.counters.count(Counter::IcmpSent, 1);
+    let way = worker.hops.resolve(packet.route_to);
+    route(&mut packet, way);
+    // Neither a drop of the error itself is told to anyone.
+    packet.detail = 0;
+    end(worker, packet, now);
 }
 
 fn hold<P: Port>(worker: &mut Worker<P>, packet: Packet, now: Time) {
