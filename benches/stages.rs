@@ -7,8 +7,8 @@ use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_mai
 use lb_benches::{client, inbound, next_hops};
 use lb_conn::{ConnTable, Hash, LocalPorts, Timeouts};
 use lb_model::{
-    Conn, Dest, Direction, Endpoint, FlowKey, Frame, Headers, HopCache, InterfaceId, Mode, Packet,
-    Protocol, Replies, Time, Work,
+    Conn, Dest, Direction, Endpoint, FlowKey, Frame, Headers, HopCache, InterfaceId, Introduction,
+    Mode, Packet, Protocol, Replies, Time, Work,
 };
 use lb_wire::TcpFlags;
 
@@ -45,6 +45,7 @@ fn conn(number: u32, dest: &Arc<Dest>) -> Conn {
         rip: dest.rip(),
         local: None,
         replies: Replies::ToClient,
+        introduction: Introduction::Nothing.into(),
         mode: 0,
     }
 }

@@ -18,9 +18,12 @@
 //! Ports can be mapped. The server needs no VIP and no route of its own; it does not see the client but for what is told
 //! it of the client on the way.
 
-use lb_model::{Conn, Direction, Endpoint, HopCache, Mode, Replies, Work};
+use lb_model::{
+    ClientAddress, Conn, Direction, Endpoint, HopCache, Introduction, Mode, Protocol, Replies, Work,
+};
 
-use crate::translate::replace_both;
+use crate::tcp_option::Form;
+use crate::{both_ends, proxy};
 
 /// The `fnat` mode.
 pub struct FullNat;
@@ -38,23 +41,28 @@ impl Mode for FullNat {
         Replies::ToLocalAddress
     }
 
-    fn endpoints(&self, conn: &Conn, direction: Direction) -> (Endpoint, Endpoint) {
-        match direction {
-            Direction::Inbound => (conn.source(), conn.rip),
-            Direction::Outbound => (conn.flow.destination, conn.flow.source),
+    fn introduction(&self, protocol: Protocol, asked: Option<ClientAddress>) -> Introduction {
+        match (protocol, asked) {
+            (Protocol::Tcp, Some(ClientAddress::None)) => Introduction::Nothing,
+            (Protocol::Tcp, _) => Introduction::TcpOption,
+            (Protocol::Udp, Some(ClientAddress::Uoa)) => Introduction::IP_OPTION,
+            (Protocol::Udp, Some(ClientAddress::ProxyV2)) => Introduction::ProxyV2,
+            (Protocol::Udp | Protocol::Sctp, _) => Introduction::Nothing,
         }
     }
 
-    fn rewrite(&self, group: &mut [Work<'_>], _hops: &mut HopCache) {
-        for Work {
-            packet,
-            conn,
-            direction,
-        } in group
-        {
-            let (source, destination) = self.endpoints(conn, *direction);
-            packet.route_to = destination.addr;
-            replace_both(packet, source, destination);
+    fn endpoints(&self, conn: &Conn, direction: Direction) -> (Endpoint, Endpoint) {
+        both_ends::endpoints(conn, direction)
+    }
+
+    fn overhead(&self, conn: &Conn, direction: Direction) -> usize {
+        match direction {
+            Direction::Inbound => proxy::overhead(conn),
+            Direction::Outbound => 0,
         }
+    }
+
+    fn rewrite(&self, group: &mut [Work<'_>], hops: &mut HopCache) {
+        both_ends::rewrite(group, Form::Toa, hops);
     }
 }

@@ -3,9 +3,15 @@
 //! A mode sees bytes, never a socket. What all modes share is done around them by the engine: the TTL, partial
 //! checksums, the conn's state, the way out and the Ethernet header.
 
+mod both_ends;
 mod dr;
+mod enat;
 mod fnat;
+mod insert;
+mod ip_option;
 mod nat;
+mod proxy;
+mod tcp_option;
 mod translate;
 mod tun;
 
@@ -14,6 +20,7 @@ use std::sync::Arc;
 use lb_model::Mode;
 
 pub use dr::DirectRouting;
+pub use enat::Enat;
 pub use fnat::FullNat;
 pub use nat::Nat;
 pub use tun::Tunnelling;
@@ -25,13 +32,14 @@ pub fn builtin() -> Vec<Arc<dyn Mode>> {
         Arc::new(Nat),
         Arc::new(Tunnelling),
         Arc::new(FullNat),
+        Arc::new(Enat),
     ]
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use lb_model::{Conn, Dest, Direction, Endpoint, FlowKey, Protocol, Replies};
+    use lb_model::{Conn, Dest, Direction, Endpoint, FlowKey, Introduction, Protocol};
 
     #[test]
     fn every_mode_says_what_its_packets_look_like_on_the_other_side() {
@@ -44,6 +52,7 @@ mod tests {
             ("nat", (end(cip), end(rip)), to_client),
             ("tun", (end(cip), end(vip)), to_client),
             ("fnat", (end(lip), end(rip)), to_client),
+            ("enat", (end(lip), end(rip)), to_client),
         ];
         for (name, inbound, outbound) in cases {
             let modes = builtin();
@@ -58,8 +67,9 @@ mod tests {
                 flow,
                 dest: Arc::new(Dest::new(end(rip), 1)),
                 rip: end(rip),
-                local: (mode.replies() == Replies::ToLocalAddress).then(|| end(lip)),
+                local: ["fnat", "enat"].contains(&name).then(|| end(lip)),
                 replies: mode.replies(),
+                introduction: Introduction::Nothing.into(),
                 mode: 0,
             };
             assert_eq!(mode.endpoints(&conn, Direction::Inbound), inbound, "{name}");

@@ -4,8 +4,8 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::time::Duration;
 
 use lb::{
-    Addr, Endpoint, Mark, Persistence, Protocol, SchedulerFlags, ServerConfig, ServiceConfig,
-    ServiceId, ServiceKey, Thresholds,
+    Addr, ClientAddress, Endpoint, Mark, Persistence, Protocol, SchedulerFlags, ServerConfig,
+    ServiceConfig, ServiceId, ServiceKey, Thresholds,
 };
 
 use super::duration::DURATION;
@@ -23,6 +23,11 @@ const ENDPOINT: Kind<Endpoint> = Kind {
 const ADDRESS: Kind<Addr> = Kind {
     allowed: "an address, like \"10.1.0.2\" or \"2001:db8::2\"",
     parse: |value| value.as_str()?.parse::<IpAddr>().ok().map(Addr::from),
+};
+
+const CLIENT_ADDRESS: Kind<ClientAddress> = Kind {
+    allowed: "\"none\", \"toa\", \"uoa\" or \"proxy-v2\"",
+    parse: |value| value.as_str()?.parse().ok(),
 };
 
 /// A server may be named by its address alone; it has its service's port then.
@@ -120,6 +125,7 @@ pub fn read(mut section: Section<'_>, faults: &mut Faults<'_>) -> Option<Service
     let vip_interface = section.value("vip_interface", &NAME, faults);
     let local_addresses = section.list("local_addresses", &ADDRESS, faults);
     let local_interface = section.value("local_interface", &NAME, faults);
+    let client_address = section.value("client_address", &CLIENT_ADDRESS, faults);
     let servers = section.tables("server", faults);
     section.end(faults);
     let port = id.map_or(0, |id| id.port());
@@ -137,6 +143,7 @@ pub fn read(mut section: Section<'_>, faults: &mut Faults<'_>) -> Option<Service
         vip_interface,
         local_addresses,
         local_interface,
+        client_address,
         servers,
     })
 }

@@ -255,7 +255,7 @@ fn what_does_not_go_together_is_shown() {
         (
             "mode = \"dr\"",
             "mode = \"rd\"",
-            "service[0].server[1].mode: \"rd\", allowed: dr, nat, tun, fnat",
+            "service[0].server[1].mode: \"rd\", allowed: dr, nat, tun, fnat, enat",
         ),
         (
             "family = 6",
@@ -299,7 +299,7 @@ error: service[0].server[0].weight: 70000, allowed 0..=65535
     );
     assert_eq!(
         drawn(&edited("\"nat\"", "\"nta\"")),
-        r#"error: service[0].mode: "nta", allowed: dr, nat, tun, fnat
+        r#"error: service[0].mode: "nta", allowed: dr, nat, tun, fnat, enat
   --> lbd.toml:10:8
    |
 10 | mode = "nta"

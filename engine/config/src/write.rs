@@ -165,6 +165,7 @@ impl File {
             vip_interface,
             local_addresses,
             local_interface,
+            client_address,
             servers,
         } = service;
         self.table("[[service]]");
@@ -201,6 +202,9 @@ impl File {
         }
         if let Some(interface) = local_interface {
             self.key("local_interface", quoted(interface));
+        }
+        if let Some(client_address) = client_address {
+            self.key("client_address", quoted(&client_address.to_string()));
         }
         for server in servers {
             self.server(server);

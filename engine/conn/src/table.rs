@@ -482,7 +482,7 @@ const LIVE: &str = "an id from this batch names a live conn";
 #[cfg(test)]
 mod tests {
     use super::*;
-    use lb_model::{Addr, Dest, Endpoint, Replies};
+    use lb_model::{Addr, Dest, Endpoint, Introduction, Replies};
     use std::sync::Arc;
     use std::time::Duration;
 
@@ -510,6 +510,7 @@ mod tests {
             } else {
                 Replies::Direct
             },
+            introduction: Introduction::Nothing.into(),
             mode: 0,
         }
     }

@@ -9,8 +9,8 @@ use std::ops::RangeInclusive;
 use crate::NetworkConfig;
 use lb_conn::Timeouts;
 use lb_model::{
-    Addr, Endpoint, IpvsSettings, MarkRule, Persistence, Protocol, SchedulerFlags, ServiceId,
-    ServiceKey, Thresholds, Tunnel,
+    Addr, ClientAddress, Endpoint, IpvsSettings, MarkRule, Persistence, Protocol, SchedulerFlags,
+    ServiceId, ServiceKey, Thresholds, Tunnel,
 };
 
 /// Everything a balancer is told.
@@ -107,6 +107,8 @@ pub struct ServiceConfig {
     pub vip_interface: Option<String>,
     /// LIPs: the sources of packets to servers in mode `fnat`.
     pub local_addresses: Vec<Addr>,
+    /// How servers that do not see their clients are told of them; `None`: as their mode does it.
+    pub client_address: Option<ClientAddress>,
     /// Put the LIPs on this interface while the balancer runs; `None`: somebody else does.
     pub local_interface: Option<String>,
     /// `[[service.server]]`
@@ -130,6 +132,7 @@ impl ServiceConfig {
             mode: mode.to_owned(),
             vip_interface: None,
             local_addresses: Vec::new(),
+            client_address: None,
             local_interface: None,
             servers: Vec::new(),
         }

@@ -251,6 +251,7 @@ fn service_settings(service: &ServiceConfig) -> Settings {
         vip_interface,
         local_addresses,
         local_interface,
+        client_address,
         servers: _,
     } = service;
     let local_addresses: Vec<String> = local_addresses.iter().map(ToString::to_string).collect();
@@ -264,6 +265,10 @@ fn service_settings(service: &ServiceConfig) -> Settings {
         ("vip_interface", interface(vip_interface)),
         ("local_addresses", local_addresses.join(", ")),
         ("local_interface", interface(local_interface)),
+        (
+            "client_address",
+            client_address.map_or_else(|| "the mode's".into(), |one| one.to_string()),
+        ),
     ]
 }
 

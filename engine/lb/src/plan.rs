@@ -171,7 +171,7 @@ mod tests {
                 "service[1].vip: tcp 10.0.0.100:80 is service[0] already",
                 "service[1].server[0].rip: 224.0.0.1:80, allowed: the unicast address of a host",
                 "service[2].scheduler: \"wrrr\", allowed: rr, wrr, lc, wlc, sh, dh, lblc, lblcr, sed, nq, fo, ovf, mh",
-                "service[2].mode: \"fnta\", allowed: dr, nat, tun, fnat",
+                "service[2].mode: \"fnta\", allowed: dr, nat, tun, fnat, enat",
                 "service[3].server[0].rip: 10.1.0.11:80, allowed: IPv6 addresses, like the service's: mode nat cannot change the family",
                 "service[3].server[1].rip: [fe80::1]:80, allowed: the unicast address of a host",
                 "service[3].server[2].rip: [ff02::1]:80, allowed: the unicast address of a host",

@@ -9,8 +9,8 @@ use std::sync::Arc;
 
 use lb_conn::Timeouts;
 use lb_model::{
-    Addr, Dest, Dests, Endpoint, IpvsSettings, MarkRule, Persistence, SchedulerFlags, ServiceId,
-    ServiceSettings, Thresholds, Tunnel, VirtualService,
+    Addr, ClientAddress, Dest, Dests, Endpoint, IpvsSettings, MarkRule, Persistence,
+    SchedulerFlags, ServiceId, ServiceSettings, Thresholds, Tunnel, VirtualService,
 };
 use lb_runtime::Snapshot;
 use lb_schedulers::SchedulerOptions;
@@ -37,8 +37,17 @@ pub struct ServiceSpec {
     pub persistence_engine: Option<String>,
     /// ipvsadm's `-o`.
     pub one_packet: bool,
-    /// LIPs; `None`: those that it has.
-    pub local_addresses: Option<Vec<Addr>>,
+    /// What ipvsadm's `-A` and `-E` do not set; `None`: it stays as it is.
+    pub full_nat: Option<FullNatSpec>,
+}
+
+/// What a service wants of modes that put another source in place of the client's.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct FullNatSpec {
+    /// LIPs.
+    pub local_addresses: Vec<Addr>,
+    /// How servers are told of their clients; `None`: as their mode does it.
+    pub client_address: Option<ClientAddress>,
 }
 
 /// A real server as it is asked for.
@@ -348,6 +357,14 @@ impl ServiceTable {
                     .ok_or(Refusal::NoSuchScheduler)?
             }
         };
+        let (local_addresses, client_address) = match (&spec.full_nat, before) {
+            (Some(wanted), _) => (
+                wanted.local_addresses.as_slice().into(),
+                wanted.client_address,
+            ),
+            (None, Some(before)) => (Arc::clone(&before.local_addresses), before.client_address),
+            (None, None) => Default::default(),
+        };
         Ok(ServiceSettings {
             scheduler_name: spec.scheduler.clone(),
             scheduler,
@@ -355,11 +372,8 @@ impl ServiceTable {
             persistence: spec.persistence,
             persistence_engine: spec.persistence_engine.clone(),
             one_packet: spec.one_packet,
-            local_addresses: match (&spec.local_addresses, before) {
-                (Some(list), _) => list.as_slice().into(),
-                (None, Some(before)) => Arc::clone(&before.local_addresses),
-                (None, None) => Arc::default(),
-            },
+            local_addresses,
+            client_address,
         })
     }
 

@@ -2,71 +2,19 @@
 
 mod lab;
 
-use std::net::IpAddr;
-
 use lab::*;
 use lb::{Addr, Endpoint, Protocol, ServiceConfig};
-use lb_testkit::{PacketBuilder, pkt};
 
-/// One of the two families: client, VIP, LIP, and the servers' addresses.
-#[derive(Clone, Copy)]
-struct Family {
-    cip: IpAddr,
-    vip: IpAddr,
-    lip: IpAddr,
-    rip: fn(u8) -> IpAddr,
-}
-
-const V4: Family = Family {
-    cip: IpAddr::V4(CIP),
-    vip: IpAddr::V4(VIP),
-    lip: IpAddr::V4(LIP),
-    rip: |server| rip(server).into(),
-};
-const V6: Family = Family {
-    cip: IpAddr::V6(CIP6),
-    vip: IpAddr::V6(VIP6),
-    lip: IpAddr::V6(LIP6),
-    rip: |server| rip6(server).into(),
-};
-
-impl Family {
-    fn service(self, protocol: Protocol, servers: u8) -> ServiceConfig {
-        let service = service_at(self.vip, "fnat", protocol).with_local_address(self.lip.into());
-        (0..servers).fold(service, |service, server| {
-            service.with_server(Endpoint::new((self.rip)(server).into(), 8080), 1)
-        })
-    }
-
-    fn client_sends(self) -> PacketBuilder {
-        pkt().ethernet(CLIENT_MAC, ETH0_MAC).ip(self.cip, self.vip)
-    }
-
-    fn server_gets(self, server: u8) -> PacketBuilder {
-        pkt()
-            .ethernet(ETH1_MAC, rip_mac(server))
-            .ip(self.lip, (self.rip)(server))
-            .ttl(63)
-    }
-
-    fn server_sends(self, server: u8) -> PacketBuilder {
-        pkt()
-            .ethernet(rip_mac(server), ETH1_MAC)
-            .ip((self.rip)(server), self.lip)
-    }
-
-    fn client_gets(self) -> PacketBuilder {
-        pkt()
-            .ethernet(ETH0_MAC, CLIENT_MAC)
-            .ip(self.vip, self.cip)
-            .ttl(63)
-    }
+fn service(family: Family, protocol: Protocol, servers: u8) -> ServiceConfig {
+    family
+        .service("fnat", protocol, servers)
+        .with_local_address(family.lip.into())
 }
 
 #[test]
 fn datagrams_and_their_answers_are_translated_at_both_ends() {
     for family in [V4, V6] {
-        let mut lab = Lab::new(vec![family.service(Protocol::Udp, 2)]);
+        let mut lab = Lab::new(vec![service(family, Protocol::Udp, 2)]);
         for (cport, server) in [(4000, 1), (4001, 0)] {
             lab.inbound(&family.client_sends().udp(cport, 80).payload(b"odd"));
             let forwarded = family.server_gets(server).udp(1024, 8080).payload(b"odd");
@@ -84,7 +32,7 @@ fn datagrams_and_their_answers_are_translated_at_both_ends() {
 
 #[test]
 fn what_comes_to_a_local_address_and_is_of_no_conn_is_the_kernels() {
-    let mut lab = Lab::new(vec![V4.service(Protocol::Udp, 1)]);
+    let mut lab = Lab::new(vec![service(V4, Protocol::Udp, 1)]);
     lab.inbound(&V4.client_sends().udp(4000, 80));
     lab.expect_tx(ETH1, &V4.server_gets(0).udp(1024, 8080));
     for stray in [
@@ -103,13 +51,13 @@ fn what_comes_to_a_local_address_and_is_of_no_conn_is_the_kernels() {
 
 #[test]
 fn services_that_share_a_local_address_share_its_ports() {
-    let mut other = V4.service(Protocol::Udp, 1);
+    let mut other = service(V4, Protocol::Udp, 1);
     other.id = lb::ServiceKey {
         vip: Endpoint::new(VIP.into(), 81),
         protocol: Protocol::Udp,
     }
     .into();
-    let mut lab = Lab::new(vec![V4.service(Protocol::Udp, 1), other]);
+    let mut lab = Lab::new(vec![service(V4, Protocol::Udp, 1), other]);
     for (vport, lport) in [(80, 1024), (81, 1025), (80, 1024), (81, 1025)] {
         lab.inbound(&V4.client_sends().udp(4000, vport));
         lab.expect_tx(ETH1, &V4.server_gets(0).udp(lport, 8080));
@@ -121,7 +69,7 @@ fn services_that_share_a_local_address_share_its_ports() {
 #[test]
 fn every_server_takes_all_local_addresses_in_turn() {
     let lips: Vec<Addr> = (2..6).map(|last| Addr::v4([10, 1, 0, last])).collect();
-    let mut service = V4.service(Protocol::Udp, 2);
+    let mut service = service(V4, Protocol::Udp, 2);
     service.local_addresses = lips.clone();
     let mut lab = Lab::new(vec![service]);
     let mut seen = Vec::new();
@@ -136,7 +84,7 @@ fn every_server_takes_all_local_addresses_in_turn() {
 
 #[test]
 fn a_conn_keeps_its_local_port_when_the_address_is_taken_away_and_new_ones_do_not_get_it() {
-    let mut lab = Lab::new(vec![V4.service(Protocol::Udp, 1)]);
+    let mut lab = Lab::new(vec![service(V4, Protocol::Udp, 1)]);
     let id = lab.engine.edit(|table| table.services()[0].id());
     lab.inbound(&V4.client_sends().udp(4000, 80));
     lab.expect_tx(ETH1, &V4.server_gets(0).udp(1024, 8080));

@@ -25,7 +25,7 @@ fn spec(id: ServiceId) -> ServiceSpec {
         persistence: None,
         persistence_engine: None,
         one_packet: false,
-        local_addresses: None,
+        full_nat: None,
     }
 }
 

@@ -199,7 +199,7 @@ fn what_was_edited_can_be_had_again() {
             scheduler_flags: lb::SchedulerFlags::SECOND,
             persistence: None,
             one_packet: true,
-            local_addresses: None,
+            full_nat: None,
         };
         table.add_service(&spec).expect("new");
         for (rip, mode) in [("10.1.0.11:53", "dr"), ("10.1.0.12:5353", "nat")] {

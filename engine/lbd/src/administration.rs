@@ -335,7 +335,7 @@ fn service_spec(id: &ServiceId, settings: &ServiceSettings) -> Result<lb::Servic
         }),
         persistence_engine: engine,
         one_packet: settings.one_packet,
-        local_addresses: None,
+        full_nat: None,
     })
 }
 

@@ -1,10 +1,11 @@
 //! One entry of a connection table, as modes and schedulers see it.
 
+use std::cell::Cell;
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::{Dest, Direction, Endpoint, FlowKey, Replies};
+use crate::{Dest, Direction, Endpoint, FlowKey, Introduction, Replies};
 
 /// A conn's place in its table; valid until the table is next expired.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
@@ -115,6 +116,8 @@ pub struct Conn {
     pub local: Option<Endpoint>,
     /// Which way its replies take.
     pub replies: Replies,
+    /// How far its server has been told of its client; moves on as packets are rewritten.
+    pub introduction: Cell<Introduction>,
     /// The mode it was opened with, by its number in the engine's registry.
     pub mode: u8,
 }

@@ -1,6 +1,6 @@
 //! What a forwarding mode is: which address changes, in which direction.
 
-use crate::{Conn, Direction, Endpoint, HopCache, Packet};
+use crate::{ClientAddress, Conn, Direction, Endpoint, HopCache, Introduction, Packet, Protocol};
 
 /// A forwarding mode: DR, NAT, FNAT, ENAT, TUN.
 ///
@@ -20,6 +20,11 @@ pub trait Mode: Send + Sync {
 
     /// Which way the servers' replies take.
     fn replies(&self) -> Replies;
+
+    /// How the server of a new conn is told of its client, if it does not see it; `asked` is what the service wants.
+    fn introduction(&self, _protocol: Protocol, _asked: Option<ClientAddress>) -> Introduction {
+        Introduction::Nothing
+    }
 
     /// Source and destination of the conn's packets after this mode has rewritten them in this direction: what an ICMP
     /// error about such a packet quotes. Both ends as they came, unless the mode replaces one.

@@ -54,6 +54,8 @@ pub struct Packet {
     pub opened: bool,
     /// `lookup`: the conn that it would belong to if it did not begin a new one in its place.
     pub superseded: Option<ConnId>,
+    /// `rewrite`: whether there was no room in it to tell the server of the client.
+    pub without_client_address: bool,
     /// `rewrite`: the address whose route it takes.
     pub route_to: Addr,
     /// `rewrite`: whether an outer header leaves "don't fragment" out, whatever the packet itself says.
@@ -77,6 +79,7 @@ impl Packet {
             hit: None,
             opened: false,
             superseded: None,
+            without_client_address: false,
             route_to: Addr::UNSPECIFIED_V4,
             ignore_df: false,
             detail: 0,

@@ -4,7 +4,9 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::{Addr, Dests, Endpoint, FlowKey, Protocol, SchedulerFlags, SchedulerKind};
+use crate::{
+    Addr, ClientAddress, Dests, Endpoint, FlowKey, Protocol, SchedulerFlags, SchedulerKind,
+};
 
 /// VIP:vport and protocol.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]
@@ -117,6 +119,8 @@ pub struct ServiceSettings {
     pub one_packet: bool,
     /// LIPs: the sources of packets to servers in FNAT, all of the service's family.
     pub local_addresses: Arc<[Addr]>,
+    /// How servers that do not see their clients are told of them; `None`: as their mode does it.
+    pub client_address: Option<ClientAddress>,
 }
 
 /// A virtual service: its name, its settings, its real servers.

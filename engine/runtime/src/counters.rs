@@ -26,13 +26,15 @@ pub enum Counter {
     IcmpSent,
     /// ICMP errors that were not sent because there were too many.
     IcmpLimited,
+    /// Packets that went on without what should have told their server of the client: they had no room for it.
+    NoRoomForClientAddress,
     /// Packets left to the kernel, by reason.
     Punt(PuntReason),
     /// Packets that ended here, by reason.
     Drop(DropReason),
 }
 
-const PLAIN: [Counter; 9] = [
+const PLAIN: [Counter; 10] = [
     Counter::Rx,
     Counter::RxBytes,
     Counter::Tx,
@@ -42,6 +44,7 @@ const PLAIN: [Counter; 9] = [
     Counter::Held,
     Counter::IcmpSent,
     Counter::IcmpLimited,
+    Counter::NoRoomForClientAddress,
 ];
 const FIRST_PUNT: usize = PLAIN.len();
 const FIRST_DROP: usize = FIRST_PUNT + PuntReason::ALL.len();
@@ -66,6 +69,7 @@ impl Counter {
             Counter::Held => 6,
             Counter::IcmpSent => 7,
             Counter::IcmpLimited => 8,
+            Counter::NoRoomForClientAddress => 9,
             Counter::Punt(reason) => FIRST_PUNT + reason as usize,
             Counter::Drop(reason) => FIRST_DROP + reason as usize,
         }
@@ -84,6 +88,7 @@ impl fmt::Display for Counter {
             Counter::Held => f.pad("held"),
             Counter::IcmpSent => f.pad("icmp.sent"),
             Counter::IcmpLimited => f.pad("icmp.limited"),
+            Counter::NoRoomForClientAddress => f.pad("client_address.no_room"),
             Counter::Punt(reason) => f.pad(&format!("punt.{reason}")),
             Counter::Drop(reason) => f.pad(&format!("drop.{reason}")),
         }

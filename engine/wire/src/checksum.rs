@@ -17,6 +17,12 @@ impl Change {
         Change(self.0 + u32::from(!old) + u32::from(new))
     }
 
+    /// The byte at `offset` changed, counted from an even place.
+    pub fn byte(self, offset: usize, old: u8, new: u8) -> Change {
+        let shift = if offset.is_multiple_of(2) { 8 } else { 0 };
+        self.word(u16::from(old) << shift, u16::from(new) << shift)
+    }
+
     /// Something else changed as well.
     pub fn and(self, other: Change) -> Change {
         Change(self.0 + other.0)

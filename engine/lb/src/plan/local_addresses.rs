@@ -1,6 +1,6 @@
-//! What can be wrong with a service's local addresses.
+//! What can be wrong with a service's local addresses, and with how its servers are told of clients.
 
-use lb_model::{Addr, Replies};
+use lb_model::{Addr, ClientAddress, Protocol, Replies, ServiceId};
 
 use super::Planner;
 use super::service::is_host;
@@ -30,6 +30,9 @@ impl Planner<'_> {
             }
             _ => {}
         }
+        if let Some(asked) = service.client_address {
+            self.client_address(path, service, asked, using.is_some());
+        }
         if lips.is_empty() && service.local_interface.is_some() {
             let problem = "there are no local_addresses to put there".into();
             self.error(format!("{path}.local_interface"), problem);
@@ -41,6 +44,42 @@ impl Planner<'_> {
             } else {
                 self.local_address(path, *lip, service);
             }
+        }
+    }
+
+    fn client_address(
+        &mut self,
+        path: &str,
+        service: &ServiceConfig,
+        asked: ClientAddress,
+        is_used: bool,
+    ) {
+        let path = format!("{path}.client_address");
+        if !is_used {
+            let problem = format!("\"{asked}\", but mode {} does not ask", service.mode);
+            return self.error(path, problem);
+        }
+        // A mark may stand for both protocols.
+        let ServiceId::Address(key) = service.id else {
+            return;
+        };
+        let allowed = match key.protocol {
+            Protocol::Tcp => [ClientAddress::None, ClientAddress::Toa].as_slice(),
+            Protocol::Sctp => &[ClientAddress::None],
+            Protocol::Udp => &[
+                ClientAddress::None,
+                ClientAddress::Uoa,
+                ClientAddress::ProxyV2,
+            ],
+        };
+        if !allowed.contains(&asked) {
+            let names: Vec<String> = allowed.iter().map(|one| format!("\"{one}\"")).collect();
+            let problem = format!(
+                "\"{asked}\", allowed for protocol \"{}\": {}",
+                key.protocol,
+                names.join(", ")
+            );
+            self.error(path, problem);
         }
     }
 
@@ -61,7 +100,7 @@ impl Planner<'_> {
 mod tests {
     use std::net::IpAddr;
 
-    use lb_model::Protocol;
+    use lb_model::{ClientAddress, Protocol};
 
     use crate::plan::plan;
     use crate::{Config, ConfigError, Registry, ServiceConfig};
@@ -110,6 +149,45 @@ mod tests {
                 "service[5].local_interface: there are no local_addresses to put there",
                 "service[6].local_addresses: missing, mode fnat needs at least one",
             ]
+        );
+    }
+
+    #[test]
+    fn clients_are_told_of_in_a_way_that_the_mode_asks_for_and_the_protocol_has() {
+        let asking = |mode, protocol, asked| {
+            let vip = "10.0.0.100:80".parse().expect("valid");
+            let mut service = ServiceConfig::new(vip, protocol, "rr", mode);
+            if mode == "fnat" {
+                service.local_addresses = vec![lb_model::Addr::v4([10, 1, 0, 2])];
+            }
+            service.client_address = Some(asked);
+            plan(
+                &Config::default().with_service(service),
+                &Registry::builtin(),
+            )
+            .err()
+            .map(|errors| errors[0].to_string())
+        };
+        use ClientAddress::{None, ProxyV2, Toa, Uoa};
+        let refused = |problem: &str| Some(format!("service[0].client_address: {problem}"));
+        let (tcp, udp) = (Protocol::Tcp, Protocol::Udp);
+        for asked in [None, Toa] {
+            assert_eq!(asking("fnat", tcp, asked), Option::None);
+        }
+        for asked in [None, Uoa, ProxyV2] {
+            assert_eq!(asking("fnat", udp, asked), Option::None);
+        }
+        assert_eq!(
+            asking("fnat", tcp, ProxyV2),
+            refused("\"proxy-v2\", allowed for protocol \"tcp\": \"none\", \"toa\"")
+        );
+        assert_eq!(
+            asking("fnat", udp, Toa),
+            refused("\"toa\", allowed for protocol \"udp\": \"none\", \"uoa\", \"proxy-v2\"")
+        );
+        assert_eq!(
+            asking("enat", tcp, Toa),
+            refused("\"toa\", but mode enat does not ask")
         );
     }
 }

@@ -8,7 +8,7 @@ use lb_model::{Addr, Endpoint, Mode, Persistence, Protocol, ServiceId, Tunnel};
 use lb_schedulers::SchedulerOptions;
 
 use super::Planner;
-use crate::{ServerConfig, ServerSpec, ServiceConfig, ServiceSpec};
+use crate::{FullNatSpec, ServerConfig, ServerSpec, ServiceConfig, ServiceSpec};
 
 const MAX_WEIGHT: u32 = 65_535;
 /// ipvsadm's `MAX_TIMEOUT`.
@@ -57,7 +57,10 @@ impl Planner<'_> {
                 persistence: service.persistence,
                 persistence_engine: None,
                 one_packet: service.one_packet,
-                local_addresses: Some(service.local_addresses.clone()),
+                full_nat: Some(FullNatSpec {
+                    local_addresses: service.local_addresses.clone(),
+                    client_address: service.client_address,
+                }),
             };
             (spec, servers)
         })

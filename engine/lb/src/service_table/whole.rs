@@ -112,6 +112,7 @@ impl ServiceTable {
             mode: mode.to_owned(),
             vip_interface: applied.and_then(|applied| applied.vip_interface.clone()),
             local_addresses: settings.local_addresses.to_vec(),
+            client_address: settings.client_address,
             local_interface: applied.and_then(|applied| applied.local_interface.clone()),
         }
     }

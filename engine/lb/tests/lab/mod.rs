@@ -7,6 +7,8 @@
 
 #![allow(dead_code, reason = "each test target uses a part of the lab")]
 
+mod family;
+
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::time::Duration;
@@ -16,6 +18,9 @@ use lb::{
     Protocol, Registry, SchedulerKind, ServiceConfig, Time, Worker,
 };
 use lb_testkit::{MemoryPort, PacketBuilder};
+
+#[allow(unused_imports, reason = "each test target uses a part of the lab")]
+pub use family::{Family, V4, V6};
 
 pub const CIP: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 1);
 pub const VIP: Ipv4Addr = Ipv4Addr::new(10, 0, 0, 100);

@@ -13,6 +13,7 @@ use lb_model::{
 use lb_wire::{EthernetHeader, Ipv4Header, Ipv6Header, TcpFlags, checksum};
 
 use super::{options, relay};
+use crate::counters::Counter;
 use crate::worker::Worker;
 
 /// More than any mode puts around a packet.
@@ -29,6 +30,9 @@ pub fn run<P: Port>(worker: &mut Worker<P>, now: Time) {
         }
     }
     for packet in worker.batch.open_mut() {
+        if packet.without_client_address {
+            worker.counters.count(Counter::NoRoomForClientAddress, 1);
+        }
         let way = worker.hops.resolve(packet.route_to);
         route(packet, way);
     }

@@ -72,13 +72,14 @@ fn open<P>(
     } = choice?;
     let mode = dest.mode();
     let rip = Endpoint::new(dest.rip().addr, port);
-    let replies = snapshot.modes()[usize::from(mode)].replies();
+    let service = packet.service.map(|at| &snapshot.services()[at as usize]);
+    let settings = service.map(VirtualService::settings);
+    let binding = &snapshot.modes()[usize::from(mode)];
+    let replies = binding.replies();
     let vip = [packet.flow.destination.addr];
     let locals = match replies {
         Replies::Direct | Replies::ToClient => None,
-        Replies::ToLocalAddress => packet
-            .service
-            .map(|at| &*snapshot.services()[at as usize].settings().local_addresses),
+        Replies::ToLocalAddress => settings.map(|settings| &*settings.local_addresses),
         Replies::ByAgent => Some(&vip[..]),
     };
     let lease = |locals| {
@@ -87,12 +88,15 @@ fn open<P>(
         leased.ok_or(Verdict::Drop(DropReason::NoLocalPort))
     };
     let local = locals.map(lease).transpose()?;
+    let asked = settings.and_then(|settings| settings.client_address);
+    let introduction = binding.introduction(packet.flow.protocol, asked);
     let conn = Conn {
         flow: packet.flow,
         dest,
         rip,
         local,
         replies,
+        introduction: introduction.into(),
         mode,
     };
     let opened = if one_packet {

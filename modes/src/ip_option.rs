@@ -1,0 +1,176 @@
+//! The IP option that tells a server of the client of a datagram: over IPv4 DPVS's UOA or ENAT's longer form, over IPv6 a
+//! destination option. `docs/wire-formats.md` has the bytes.
+
+use arrayvec::ArrayVec;
+use lb_model::{Conn, HopCache, Introduction, Packet};
+use lb_wire::checksum::Change;
+use lb_wire::{Ipv4Header, Ipv6Header};
+
+use crate::insert::{NoRoom, fits, insert, words_added};
+use crate::tcp_option::Form;
+
+/// The kind over IPv4: copied flag 0, class 0 (control), number 31.
+const KIND_V4: u8 = 31;
+/// The type over IPv6, RFC 4727 section 4: experimental, skipped by who does not know it, not changed on the way.
+const KIND_V6: u8 = 0x1e;
+const LONGEST_V4_HEADER: usize = 60;
+
+const END_OF_LIST: u8 = 0;
+const NO_OPERATION: u8 = 1;
+const PAD_1: u8 = 0;
+const PAD_N: u8 = 1;
+
+const HOP_BY_HOP: u8 = 0;
+const ROUTING: u8 = 43;
+const DESTINATION_OPTIONS: u8 = 60;
+
+/// A datagram from the client, whose ends have been replaced: what it says of its sender itself goes, and what we say comes if
+/// the conn is still at that.
+pub fn inbound(packet: &mut Packet, conn: &Conn, form: Form, hops: &mut HopCache) {
+    let Introduction::IpOption(left) = conn.introduction.get() else {
+        return;
+    };
+    let is_v4 = packet.flow.source.addr.is_v4();
+    if is_v4 {
+        remove_forged_v4(packet);
+    } else {
+        remove_forged_v6(packet);
+    }
+    let Some(left) = left.checked_sub(1) else {
+        return;
+    };
+    conn.introduction.set(Introduction::IpOption(left));
+    let (client, vport) = (conn.flow.source, conn.flow.destination.port);
+    let added = if is_v4 {
+        let mut option = form.bytes(client, vport);
+        option[0] = KIND_V4;
+        add_v4(packet, &option, hops)
+    } else {
+        let mut option = ArrayVec::<u8, 22>::new();
+        option.extend([KIND_V6, 20]);
+        option.extend(client.port.to_be_bytes());
+        option.extend(*client.addr.octets());
+        option.extend(vport.to_be_bytes());
+        add_v6(packet, &option, hops)
+    };
+    if added.is_err() {
+        packet.without_client_address = true;
+    }
+}
+
+/// Puts `option` first among the options.
+fn add_v4(packet: &mut Packet, option: &[u8], hops: &mut HopCache) -> Result<(), NoRoom> {
+    let l3 = usize::from(packet.headers.l3);
+    let ip = Ipv4Header::at(packet.frame.bytes(), l3).ok_or(NoRoom)?;
+    if ip.header_len() + option.len() > LONGEST_V4_HEADER || !fits(packet, option.len(), hops) {
+        return Err(NoRoom);
+    }
+    insert(packet, l3 + Ipv4Header::LEN, option)?;
+    if let Some(ip) = Ipv4Header::at_mut(packet.frame.bytes_mut(), l3) {
+        let old = u16::from_be_bytes([ip.version_ihl, ip.tos]);
+        ip.version_ihl += (option.len() / 4) as u8;
+        let new = u16::from_be_bytes([ip.version_ihl, ip.tos]);
+        let change = words_added(Change::default().word(old, new), option);
+        ip.checksum = change.apply(ip.checksum);
+    }
+    Ok(())
+}
+
+/// Puts `option` into a header of its own, after the Hop-by-Hop header if there is one: that must come first (RFC 8200
+/// section 4.1).
+fn add_v6(packet: &mut Packet, option: &[u8], hops: &mut HopCache) -> Result<(), NoRoom> {
+    let l3 = usize::from(packet.headers.l3);
+    let ip = Ipv6Header::at(packet.frame.bytes(), l3).ok_or(NoRoom)?;
+    let mut at = l3 + Ipv6Header::LEN;
+    let mut next_field = l3 + 6;
+    if ip.next_header == HOP_BY_HOP {
+        let frame = packet.frame.bytes();
+        next_field = at;
+        at += 8 + 8 * usize::from(*frame.get(at + 1).ok_or(NoRoom)?);
+    }
+    let next = *packet.frame.bytes().get(next_field).ok_or(NoRoom)?;
+    let mut header = ArrayVec::<u8, 24>::new();
+    header.extend([next, ((2 + option.len()) / 8 - 1) as u8]);
+    header.extend(option.iter().copied());
+    if at > usize::from(packet.headers.l4) || !fits(packet, header.len(), hops) {
+        return Err(NoRoom);
+    }
+    insert(packet, at, &header)?;
+    packet.frame.bytes_mut()[next_field] = DESTINATION_OPTIONS;
+    Ok(())
+}
+
+fn remove_forged_v4(packet: &mut Packet) {
+    let (l3, l4) = (
+        usize::from(packet.headers.l3),
+        usize::from(packet.headers.l4),
+    );
+    if l4 - l3 <= Ipv4Header::LEN {
+        return;
+    }
+    let frame = packet.frame.bytes_mut();
+    let mut change = Change::default();
+    let mut at = l3 + Ipv4Header::LEN;
+    while at < l4 {
+        let len = match frame[at] {
+            END_OF_LIST => break,
+            NO_OPERATION => 1,
+            kind => {
+                let len = usize::from(frame[at + 1]);
+                if len < 2 || at + len > l4 {
+                    break;
+                }
+                if kind == KIND_V4 {
+                    for (place, byte) in (at - l3..).zip(&mut frame[at..at + len]) {
+                        change = change.byte(place, *byte, NO_OPERATION);
+                        *byte = NO_OPERATION;
+                    }
+                }
+                len
+            }
+        };
+        at += len;
+    }
+    if let Some(ip) = Ipv4Header::at_mut(frame, l3) {
+        ip.checksum = change.apply(ip.checksum);
+    }
+}
+
+fn remove_forged_v6(packet: &mut Packet) {
+    let (l3, l4) = (
+        usize::from(packet.headers.l3),
+        usize::from(packet.headers.l4),
+    );
+    let frame = packet.frame.bytes_mut();
+    let Some(ip) = Ipv6Header::at(frame, l3) else {
+        return;
+    };
+    let (mut kind, mut at) = (ip.next_header, l3 + Ipv6Header::LEN);
+    while at + 8 <= l4 && [HOP_BY_HOP, ROUTING, DESTINATION_OPTIONS].contains(&kind) {
+        let end = (at + 8 + 8 * usize::from(frame[at + 1])).min(l4);
+        if kind == DESTINATION_OPTIONS {
+            pad_forged(&mut frame[at + 2..end]);
+        }
+        (kind, at) = (frame[at], end);
+    }
+}
+
+/// Makes padding of our option; nothing sums these bytes.
+fn pad_forged(options: &mut [u8]) {
+    let mut at = 0;
+    while at + 1 < options.len() {
+        if options[at] == PAD_1 {
+            at += 1;
+            continue;
+        }
+        let end = at + 2 + usize::from(options[at + 1]);
+        if end > options.len() {
+            return;
+        }
+        if options[at] == KIND_V6 {
+            options[at] = PAD_N;
+            options[at + 2..end].fill(0);
+        }
+        at = end;
+    }
+}

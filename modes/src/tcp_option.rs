@@ -1,0 +1,227 @@
+//! The TCP option that tells a server of its client: kind 254, as DPVS's `toa` modules read it, or ENAT's longer form.
+//! `docs/wire-formats.md` has the bytes, and in which segments they are.
+
+use arrayvec::ArrayVec;
+use lb_model::{Conn, Endpoint, HopCache, Introduction, Packet};
+use lb_wire::checksum::Change;
+use lb_wire::{TcpFlags, TcpHeader};
+
+use crate::insert::{NoRoom, fits, insert, words_added};
+
+/// RFC 4727 section 7: experimental.
+const KIND: u8 = 254;
+const END_OF_LIST: u8 = 0;
+const NO_OPERATION: u8 = 1;
+const MAXIMUM_SEGMENT_SIZE: u8 = 2;
+/// The data offset counts no further than 15 words.
+const LONGEST_HEADER: usize = 60;
+/// Marks the 12-byte form: `EN`.
+const ENAT_MAGIC: [u8; 2] = *b"EN";
+
+/// Which of the two a mode writes.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Form {
+    /// The client.
+    Toa,
+    /// The client and, over IPv4, the port of the service. A SYN over IPv6 has no room for that.
+    Enat,
+}
+
+/// An option's bytes.
+type Bytes = ArrayVec<u8, 20>;
+
+impl Form {
+    fn len(self, is_v4: bool) -> u16 {
+        match (self, is_v4) {
+            (_, false) => 20,
+            (Form::Toa, true) => 8,
+            (Form::Enat, true) => 12,
+        }
+    }
+
+    /// The option, first its kind and its length.
+    pub fn bytes(self, client: Endpoint, vport: u16) -> Bytes {
+        let v4 = client.addr.as_v4();
+        let mut bytes = Bytes::new();
+        bytes.extend([KIND, self.len(v4.is_some()) as u8]);
+        bytes.extend(client.port.to_be_bytes());
+        match v4 {
+            Some(v4) => {
+                bytes.extend(v4);
+                if self == Form::Enat {
+                    bytes.extend(vport.to_be_bytes());
+                    bytes.extend(ENAT_MAGIC);
+                }
+            }
+            None => bytes.extend(*client.addr.octets()),
+        }
+        bytes
+    }
+}
+
+/// A segment from the client, whose ends have been replaced: what it says of its sender itself goes, and what we say comes if
+/// the conn is still at that.
+pub fn inbound(packet: &mut Packet, conn: &Conn, form: Form, hops: &mut HopCache) {
+    remove_forged(packet);
+    let flags = TcpFlags(packet.headers.tcp_flags);
+    let is_first = flags.has(TcpFlags::SYN) && !flags.has(TcpFlags::ACK);
+    let tells = match conn.introduction.get() {
+        Introduction::TcpOption => {
+            if !is_first && let Some(acknowledged) = acknowledged(packet) {
+                // The server's SYN did not pass us. That its first acknowledgement is of anything more, a client can only
+                // say to its own disadvantage.
+                let until = Introduction::TcpOptionUntilMoreThan(acknowledged);
+                conn.introduction.set(until);
+            }
+            true
+        }
+        Introduction::TcpOptionUntilMoreThan(number) => {
+            is_first || acknowledged(packet) == Some(number)
+        }
+        _ => false,
+    };
+    if !tells {
+        return;
+    }
+    if is_first {
+        lower_segment_size(packet, form.len(packet.flow.source.addr.is_v4()));
+    }
+    let option = form.bytes(conn.flow.source, conn.flow.destination.port);
+    if add(packet, &option, hops).is_err() {
+        packet.without_client_address = true;
+    }
+}
+
+/// A segment from the server: its SYN says until when the client is told of.
+pub fn outbound(packet: &mut Packet, conn: &Conn, form: Form) {
+    let tells = matches!(
+        conn.introduction.get(),
+        Introduction::TcpOption | Introduction::TcpOptionUntilMoreThan(_)
+    );
+    if !tells || !TcpFlags(packet.headers.tcp_flags).has(TcpFlags::SYN) {
+        return;
+    }
+    let l4 = usize::from(packet.headers.l4);
+    if let Some(tcp) = TcpHeader::at(packet.frame.bytes(), l4) {
+        let number = tcp.sequence.get().wrapping_add(1);
+        let until = Introduction::TcpOptionUntilMoreThan(number);
+        conn.introduction.set(until);
+    }
+    lower_segment_size(packet, form.len(packet.flow.source.addr.is_v4()));
+}
+
+fn acknowledged(packet: &Packet) -> Option<u32> {
+    let tcp = TcpHeader::at(packet.frame.bytes(), usize::from(packet.headers.l4))?;
+    TcpFlags(tcp.flags)
+        .has(TcpFlags::ACK)
+        .then(|| tcp.acknowledgement.get())
+}
+
+/// Puts `option` first among the options. The sequence numbers do not count it.
+fn add(packet: &mut Packet, option: &[u8], hops: &mut HopCache) -> Result<(), NoRoom> {
+    let (l4, end) = (
+        usize::from(packet.headers.l4),
+        usize::from(packet.headers.end),
+    );
+    let header_len = TcpHeader::at(packet.frame.bytes(), l4)
+        .ok_or(NoRoom)?
+        .header_len();
+    if header_len + option.len() > LONGEST_HEADER || !fits(packet, option.len(), hops) {
+        return Err(NoRoom);
+    }
+    insert(packet, l4 + TcpHeader::LEN, option)?;
+    let segment_len = (end - l4) as u16;
+    let added = option.len() as u16;
+    if let Some(tcp) = TcpHeader::at_mut(packet.frame.bytes_mut(), l4) {
+        let old = u16::from_be_bytes([tcp.data_offset, tcp.flags]);
+        tcp.data_offset += ((option.len() / 4) as u8) << 4;
+        let new = u16::from_be_bytes([tcp.data_offset, tcp.flags]);
+        let change = Change::default()
+            .word(old, new)
+            .word(segment_len, segment_len + added);
+        tcp.checksum = words_added(change, option).apply(tcp.checksum);
+    }
+    Ok(())
+}
+
+/// Overwrites what could be taken for ours with no-operations, wherever it is.
+fn remove_forged(packet: &mut Packet) {
+    /// Two no-operations, a time stamp of ten bytes: what nearly every segment has, and nothing else.
+    const TIME_STAMP_ALONE: [u8; 4] = [1, 1, 8, 10];
+    let l4 = usize::from(packet.headers.l4);
+    let Some(options) = options_mut(packet) else {
+        return;
+    };
+    if options.is_empty() || (options.len() == 12 && options[..4] == TIME_STAMP_ALONE) {
+        return;
+    }
+    let mut change = Change::default();
+    let mut found = false;
+    for_each(options, |options, at, kind, len| {
+        if kind == KIND {
+            found = true;
+            for (at, byte) in (at..).zip(&mut options[at..at + len]) {
+                change = change.byte(at, *byte, NO_OPERATION);
+                *byte = NO_OPERATION;
+            }
+        }
+    });
+    if found && let Some(tcp) = TcpHeader::at_mut(packet.frame.bytes_mut(), l4) {
+        tcp.checksum = change.apply(tcp.checksum);
+    }
+}
+
+/// Makes room for `by` bytes of ours in the segments that the sender of this SYN gets.
+fn lower_segment_size(packet: &mut Packet, by: u16) {
+    let l4 = usize::from(packet.headers.l4);
+    let Some(options) = options_mut(packet) else {
+        return;
+    };
+    let mut change = Change::default();
+    for_each(options, |options, at, kind, len| {
+        if kind != MAXIMUM_SEGMENT_SIZE || len != 4 {
+            return;
+        }
+        let old = u16::from_be_bytes([options[at + 2], options[at + 3]]);
+        if old > by {
+            let new = (old - by).to_be_bytes();
+            for (at, byte) in [at + 2, at + 3].into_iter().zip(new) {
+                change = change.byte(at, options[at], byte);
+                options[at] = byte;
+            }
+        }
+    });
+    if let Some(tcp) = TcpHeader::at_mut(packet.frame.bytes_mut(), l4) {
+        tcp.checksum = change.apply(tcp.checksum);
+    }
+}
+
+fn options_mut(packet: &mut Packet) -> Option<&mut [u8]> {
+    let (l4, end) = (
+        usize::from(packet.headers.l4),
+        usize::from(packet.headers.end),
+    );
+    let frame = packet.frame.bytes_mut();
+    let header_len = TcpHeader::at(frame, l4)?.header_len();
+    frame.get_mut(l4..end)?.get_mut(TcpHeader::LEN..header_len)
+}
+
+/// Calls `visit` with the place, kind and length of every option that is longer than a byte. Ends where a receiver ends: at the
+/// end of the list, or at an option that cannot be (kernel `tcp_parse_options`).
+fn for_each(options: &mut [u8], mut visit: impl FnMut(&mut [u8], usize, u8, usize)) {
+    let mut at = 0;
+    while let Some(kind) = options.get(at).copied() {
+        match kind {
+            END_OF_LIST => return,
+            NO_OPERATION => at += 1,
+            _ => {
+                let len = usize::from(options.get(at + 1).copied().unwrap_or(0));
+                if len < 2 || at + len > options.len() {
+                    return;
+                }
+                visit(options, at, kind, len);
+                at += len;
+            }
+        }
+    }
+}
