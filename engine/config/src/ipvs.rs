@@ -32,6 +32,15 @@ const MESSAGES: Kind<u32> = Kind {
     parse: number,
 };
 
+const DEFENCE: Kind<bool> = Kind {
+    allowed: "0 or 3",
+    parse: |value| match number(value) {
+        Some(0) => Some(false),
+        Some(3) => Some(true),
+        _ => None,
+    },
+};
+
 const SECONDS: Kind<Duration> = Kind {
     allowed: "seconds, from 1",
     parse: seconds,
@@ -57,6 +66,9 @@ pub fn read(mut section: Section<'_>, faults: &mut Faults<'_>) -> IpvsSettings {
     set("sloppy_tcp", &mut settings.sloppy_tcp);
     set("pmtu_disc", &mut settings.pmtu_disc);
     set("nat_icmp_send", &mut settings.nat_icmp_send);
+    if let Some(secure) = section.value("secure_tcp", &DEFENCE, faults) {
+        settings.secure_tcp = secure;
+    }
     let mut set = |key, expiration: &mut Duration| {
         if let Some(value) = section.value(key, &SECONDS, faults) {
             *expiration = value;

@@ -102,6 +102,7 @@ impl File {
             conn_reuse_mode,
             expire_nodest_conn,
             expire_quiescent_template,
+            secure_tcp,
             sloppy_tcp,
             pmtu_disc,
             nat_icmp_send,
@@ -131,6 +132,7 @@ impl File {
         ] {
             self.key_unless(usual, key, messages);
         }
+        self.key_unless(0, "secure_tcp", if secure_tcp { 3 } else { 0 });
         for (key, expiration, usual) in [
             ("lblc_expiration", lblc_expiration, usual.lblc_expiration),
             ("lblcr_expiration", lblcr_expiration, usual.lblcr_expiration),

@@ -1,8 +1,8 @@
 //! TCP as a balancer sees it: IPVS's state table and time-outs.
 //!
-//! The table is kernel `net/netfilter/ipvs/ip_vs_proto_tcp.c`, `tcp_states`: one part for packets from the client where
-//! both directions pass through us, one for packets from the server, one for packets from the client where the
-//! server's are never seen (DR, TUN, ENAT).
+//! The tables are kernel `net/netfilter/ipvs/ip_vs_proto_tcp.c`, `tcp_states` and `tcp_states_dos`: one part for packets
+//! from the client where both directions pass through us, one for packets from the server, one for packets from the
+//! client where the server's are never seen (DR, TUN, ENAT).
 
 use std::time::Duration;
 
@@ -11,7 +11,7 @@ use lb_wire::TcpFlags;
 
 use ConnState::{
     Close as CL, CloseWait as CW, Established as ES, FinWait as FW, LastAck as LA, Listen as LI,
-    SynRecv as SR, SynSent as SS, TimeWait as TW,
+    SynAck as SA, SynRecv as SR, SynSent as SS, TimeWait as TW,
 };
 
 /// From each state, in [`ConnState::ALL`]'s order without UDP, to the next.
@@ -47,7 +47,37 @@ const INBOUND_ONLY: Table = [
     /* rst */ [CL, CL, CL, SR, CL, CL, CL, CL, LA, LI, CL],
 ];
 
-/// The state after a packet with these flags. `two_way` says whether the conn's replies pass through us.
+// Under `secure_tcp` a client's word alone establishes nothing where the server's can be heard.
+
+#[rustfmt::skip]
+const SECURE_INBOUND: Table = [
+    //        NO  ES  SS  SR  FW  TW  CL  CW  LA  LI  SA
+    /* syn */ [SR, ES, ES, SR, SR, SR, SR, SR, SR, SR, SA],
+    /* fin */ [CL, CW, SS, TW, TW, TW, CL, CW, LA, LI, SA],
+    /* ack */ [ES, ES, SS, SR, FW, TW, CL, CW, CL, LI, SA],
+    /* rst */ [CL, CL, CL, SR, CL, CL, CL, CL, LA, LI, CL],
+];
+
+#[rustfmt::skip]
+const SECURE_OUTBOUND: Table = [
+    //        NO  ES  SS  SR  FW  TW  CL  CW  LA  LI  SA
+    /* syn */ [SS, ES, SS, SA, SS, SS, SS, SS, SS, LI, SA],
+    /* fin */ [TW, FW, SS, TW, FW, TW, CL, TW, LA, LI, TW],
+    /* ack */ [ES, ES, SS, ES, FW, TW, CL, CW, LA, ES, ES],
+    /* rst */ [CL, CL, SS, CL, CL, TW, CL, CL, CL, CL, CL],
+];
+
+#[rustfmt::skip]
+const SECURE_INBOUND_ONLY: Table = [
+    //        NO  ES  SS  SR  FW  TW  CL  CW  LA  LI  SA
+    /* syn */ [SA, ES, ES, SR, SA, SA, SA, SA, SA, SA, SA],
+    /* fin */ [CL, FW, SS, TW, FW, TW, CL, CW, LA, LI, TW],
+    /* ack */ [ES, ES, SS, ES, FW, TW, CL, CW, CL, LI, ES],
+    /* rst */ [CL, CL, CL, SR, CL, CL, CL, CL, LA, LI, CL],
+];
+
+/// The state after a packet with these flags. `two_way` says whether the conn's replies pass through us, `secure` whether
+/// the tables against floods of half-open conns hold (`net.ipv4.vs.secure_tcp`).
 ///
 /// RST counts before SYN, SYN before FIN, FIN before ACK; a segment with none of them closes the conn. A UDP conn
 /// stays what it is.
@@ -56,6 +86,7 @@ pub fn next_state(
     direction: Direction,
     flags: TcpFlags,
     two_way: bool,
+    secure: bool,
 ) -> ConnState {
     if state == ConnState::Udp {
         return state;
@@ -71,10 +102,13 @@ pub fn next_state(
     } else {
         return ConnState::Close;
     };
-    let table = match (direction, two_way) {
-        (Direction::Outbound, _) => &OUTBOUND,
-        (Direction::Inbound, true) => &INBOUND,
-        (Direction::Inbound, false) => &INBOUND_ONLY,
+    let table = match (direction, two_way, secure) {
+        (Direction::Outbound, _, false) => &OUTBOUND,
+        (Direction::Inbound, true, false) => &INBOUND,
+        (Direction::Inbound, false, false) => &INBOUND_ONLY,
+        (Direction::Outbound, _, true) => &SECURE_OUTBOUND,
+        (Direction::Inbound, true, true) => &SECURE_INBOUND,
+        (Direction::Inbound, false, true) => &SECURE_INBOUND_ONLY,
     };
     table[row][state as usize]
 }
@@ -118,7 +152,7 @@ mod tests {
         segments
             .iter()
             .fold(ConnState::None, |state, (direction, flags)| {
-                next_state(state, *direction, *flags, two_way)
+                next_state(state, *direction, *flags, two_way, false)
             })
     }
 
@@ -140,6 +174,15 @@ mod tests {
             TW
         );
         assert_eq!(walk(false, &open), FW);
+    }
+
+    #[test]
+    fn a_flooder_establishes_nothing_where_the_server_is_heard() {
+        let acknowledged = |secure| {
+            let open = next_state(ConnState::None, Inbound, S, true, secure);
+            next_state(open, Inbound, A, true, secure)
+        };
+        assert_eq!((acknowledged(false), acknowledged(true)), (ES, SR));
     }
 
     #[test]

@@ -58,6 +58,7 @@ pub struct ConnTable {
     hasher: FlowHasher,
     wheel: Wheel,
     timeouts: Timeouts,
+    secure_tcp: bool,
     templates: Templates,
     ports: LocalPorts,
     retired: Vec<ConnId>,
@@ -133,10 +134,16 @@ impl ConnTable {
             hasher: FlowHasher::new(),
             wheel: Wheel::new(capacity as usize),
             timeouts,
+            secure_tcp: false,
             templates: Templates::new(capacity),
             ports,
             retired: Vec::new(),
         }
+    }
+
+    /// Whether half-open conns are dealt with as in a flood of them, from their next packets on.
+    pub fn set_secure_tcp(&mut self, secure: bool) {
+        self.secure_tcp = secure;
     }
 
     /// Other time-outs, for every conn from its next packet on (ipvsadm `--set`).
@@ -383,6 +390,7 @@ impl ConnTable {
             hit.direction,
             flags,
             entry.conn.replies.pass_through_us(),
+            self.secure_tcp,
         );
         if next.is_active() != entry.state.is_active() {
             entry.conn.dest.conn_became(next.is_active());

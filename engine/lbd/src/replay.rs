@@ -1,6 +1,8 @@
 //! `lbd replay`: a capture through the real engine, with its own clock and without root, NIC or kernel.
 
 mod explain;
+#[cfg(test)]
+mod golden;
 mod offline;
 mod port;
 mod script;

@@ -12,6 +12,10 @@ pub struct IpvsSettings {
     pub expire_nodest_conn: bool,
     /// Whether a persistence template that leads to a quiesced server (weight 0) is passed over.
     pub expire_quiescent_template: bool,
+    /// Whether a conn is established only when its server has answered too, where answers come through us, and waits
+    /// longer half open where they do not: IPVS's tables against floods. (The kernel's 1 and 2, which follow free memory,
+    /// have no meaning here, where memory is reserved.)
+    pub secure_tcp: bool,
     /// Whether any TCP segment but RST opens a conn, not just a SYN.
     pub sloppy_tcp: bool,
     /// Whether packets that may not be fragmented and do not fit are refused with an ICMP error, and tunnels say "don't
@@ -40,6 +44,7 @@ impl Default for IpvsSettings {
             conn_reuse_mode: 1,
             expire_nodest_conn: false,
             expire_quiescent_template: false,
+            secure_tcp: false,
             sloppy_tcp: false,
             pmtu_disc: true,
             nat_icmp_send: false,

@@ -203,6 +203,8 @@ impl<P: Port> Worker<P> {
             );
             self.snapshot = Arc::clone(snapshot);
             self.conns.set_timeouts(self.snapshot.timeouts().clone());
+            let settings = self.snapshot.settings();
+            self.conns.set_secure_tcp(settings.secure_tcp);
             if self.snapshot.settings().expire_nodest_conn {
                 self.conns.retire_of_removed_dests();
             }

@@ -8,12 +8,12 @@ use serde::Serialize;
 /// What was decided about one packet.
 #[derive(Default, Serialize)]
 pub struct Explanation {
-    verdict: &'static str,
-    reason: Option<&'static str>,
+    pub verdict: &'static str,
+    pub reason: Option<&'static str>,
     service: Option<String>,
     mode: Option<&'static str>,
     scheduler: Option<String>,
-    server: Option<String>,
+    pub server: Option<String>,
     conn: &'static str,
 }
 

@@ -106,22 +106,15 @@ impl OfflineBalancer {
 
     /// Executes a command.
     pub fn command(&mut self, words: &[impl AsRef<str>]) -> anyhow::Result<Answer> {
-        let now = self.now();
         self.turn();
         let words: Vec<&str> = words.iter().map(AsRef::as_ref).collect();
         let (mut output, mut errors) = (Vec::new(), Vec::new());
-        let conns = ConnsOf {
-            worker: &self.worker,
-            now,
-        };
-        let mut administration = Administration::new(&self.engine, &conns, &self.sync_daemons);
         let mut streams = Streams {
             input: &mut io::empty(),
             output: &mut output,
             errors: &mut errors,
         };
-        let code = lb_ipvsadm::run(&words, &mut administration, &NoNames, &mut streams)?;
-        drop(administration);
+        let code = self.administer(|ipvs| lb_ipvsadm::run(&words, ipvs, &NoNames, &mut streams))?;
         // Each edit is seen for itself, as by a kernel.
         self.turn();
         Ok(Answer {
@@ -129,6 +122,19 @@ impl OfflineBalancer {
             output,
             errors,
         })
+    }
+
+    /// Lets an administrator look at things and change them.
+    pub fn administer<T>(&self, work: impl FnOnce(&mut Administration<'_>) -> T) -> T {
+        let conns = ConnsOf {
+            worker: &self.worker,
+            now: self.now(),
+        };
+        work(&mut Administration::new(
+            &self.engine,
+            &conns,
+            &self.sync_daemons,
+        ))
     }
 
     /// The first packet sent that was not taken yet.
