@@ -42,9 +42,4 @@ mod tests {
         assert_eq!(service.choice_for("192.0.2.1:1", "10.0.0.1:80"), None);
         assert_eq!(Service::of("dh", &[]).choice(), None);
     }
-
-    #[test]
-    fn golden() {
-        crate::testing::golden("dh");
-    }
 }

@@ -44,9 +44,4 @@ mod tests {
         service.dests[0].set_weight(0);
         assert_eq!(service.choice(), None);
     }
-
-    #[test]
-    fn golden() {
-        crate::testing::golden("fo");
-    }
 }

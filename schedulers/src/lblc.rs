@@ -110,9 +110,4 @@ mod tests {
         service.replace(|dests| dests.insert(0, removed));
         assert_eq!(to(&mut service, A), Some(0));
     }
-
-    #[test]
-    fn golden() {
-        crate::testing::golden("lblc");
-    }
 }

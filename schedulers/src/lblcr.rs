@@ -180,9 +180,4 @@ mod tests {
         conns(&service.dests[0], 5, 0);
         assert_eq!(choice(&mut service), Some(0), "although it has less to do");
     }
-
-    #[test]
-    fn golden() {
-        crate::testing::golden("lblcr");
-    }
 }

@@ -36,9 +36,4 @@ mod tests {
         conns(&service.dests[0], 0, 300);
         assert_eq!(service.choice(), Some(1), "quiesced servers are left out");
     }
-
-    #[test]
-    fn golden() {
-        crate::testing::golden("lc");
-    }
 }

@@ -200,9 +200,4 @@ mod tests {
         assert_eq!(servers.iter().min(), Some(&3));
         assert_eq!(servers.iter().max(), Some(&(SLOTS as u32 + 2)));
     }
-
-    #[test]
-    fn golden() {
-        crate::testing::golden("mh");
-    }
 }

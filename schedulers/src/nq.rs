@@ -37,9 +37,4 @@ mod tests {
         conns(&service.dests[1], 1, 0);
         assert_eq!(service.choice(), Some(0));
     }
-
-    #[test]
-    fn golden() {
-        crate::testing::golden("nq");
-    }
 }

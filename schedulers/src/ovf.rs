@@ -38,9 +38,4 @@ mod tests {
         let choices: Vec<_> = (0..6).map(|_| next()).collect();
         assert_eq!(choices, [Some(1), Some(1), Some(1), Some(0), Some(0), None]);
     }
-
-    #[test]
-    fn golden() {
-        crate::testing::golden("ovf");
-    }
 }

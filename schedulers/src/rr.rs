@@ -76,9 +76,4 @@ mod tests {
             "a new head does not move the position"
         );
     }
-
-    #[test]
-    fn golden() {
-        crate::testing::golden("rr");
-    }
 }

@@ -39,9 +39,4 @@ mod tests {
         };
         assert_eq!([next(), next(), next(), next()], [1, 1, 0, 1]);
     }
-
-    #[test]
-    fn golden() {
-        crate::testing::golden("sed");
-    }
 }

@@ -132,9 +132,4 @@ mod tests {
             assert_eq!(service.choice(), None);
         }
     }
-
-    #[test]
-    fn golden() {
-        crate::testing::golden("sh");
-    }
 }

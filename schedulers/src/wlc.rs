@@ -36,9 +36,4 @@ mod tests {
         service.dests[1].set_weight(0);
         assert_eq!(service.choice(), Some(2));
     }
-
-    #[test]
-    fn golden() {
-        crate::testing::golden("wlc");
-    }
 }

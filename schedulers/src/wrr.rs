@@ -121,9 +121,4 @@ mod tests {
         });
         assert_eq!(service.choices(3), [Some(0), Some(0), Some(1)]);
     }
-
-    #[test]
-    fn golden() {
-        crate::testing::golden("wrr");
-    }
 }

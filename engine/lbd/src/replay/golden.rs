@@ -4,6 +4,7 @@
 mod corpus;
 mod history;
 mod lab;
+mod packets;
 mod schedulers;
 mod segments;
 mod states;
