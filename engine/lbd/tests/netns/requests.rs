@@ -46,6 +46,21 @@ fn ten_thousand_connections_through_one_armed_fnat_in_ipv6() {
     ten_thousand_connections(Topology::OneArmed, Mode::Fnat, Family::V6);
 }
 
+#[test]
+fn ten_thousand_connections_through_tun_across_a_router() {
+    ten_thousand_connections(Topology::Routed, Mode::Tun, Family::V4);
+}
+
+#[test]
+fn ten_thousand_connections_through_one_armed_tun_in_ipv6() {
+    ten_thousand_connections(Topology::OneArmed, Mode::Tun, Family::V6);
+}
+
+#[test]
+fn ten_thousand_connections_of_ipv4_through_gue_in_ipv6() {
+    ten_thousand_connections(Topology::TwoArmed, Mode::Gue, Family::V4);
+}
+
 fn ten_thousand_connections(topology: Topology, mode: Mode, family: Family) {
     if !available() {
         return;

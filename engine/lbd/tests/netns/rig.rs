@@ -4,9 +4,10 @@ use std::net::SocketAddr;
 use std::path::Path;
 
 use lb_testkit::netns::{
-    BALANCER, Balancer, Family, Lab, LineServer, Plan, Replies, Scratch, Service, SinkServer,
-    Topology, UdpServer, VIP, WebServer, server_name,
+    Agent, BALANCER, Balancer, EndingServer, Error, Family, IperfServer, Lab, LineServer, Plan,
+    Replies, Scratch, Service, SinkServer, Topology, UdpServer, VIP, WebServer, server_name,
 };
+use lb_testkit::program;
 
 /// How packets are forwarded.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -17,32 +18,81 @@ pub enum Mode {
     Nat,
     /// As NAT, but from an address of the balancer's: the servers answer that, wherever their routes lead.
     Fnat,
+    /// Inside another IP packet of the same family, which `lbrs` takes off on the server; it answers directly.
+    Tun,
+    /// Inside UDP and an IP packet of the other family.
+    Gue,
+    /// Inside GRE and an IP packet of the same family.
+    Gre,
 }
 
 impl Mode {
+    /// All of them.
+    pub const ALL: [Mode; 6] = [
+        Mode::Dr,
+        Mode::Nat,
+        Mode::Fnat,
+        Mode::Tun,
+        Mode::Gue,
+        Mode::Gre,
+    ];
+
     fn name(self) -> &'static str {
         match self {
             Mode::Dr => "dr",
             Mode::Nat => "nat",
             Mode::Fnat => "fnat",
+            Mode::Tun | Mode::Gue | Mode::Gre => "tun",
         }
     }
 
-    /// The way that the servers' replies must take.
+    /// The way that the servers' replies must take, as far as it is not the agent that sees to it.
     fn replies(self) -> Replies {
         match self {
             Mode::Dr => Replies::Direct,
             Mode::Nat => Replies::ThroughBalancer,
-            Mode::Fnat => Replies::ToBalancer,
+            Mode::Fnat | Mode::Tun | Mode::Gue | Mode::Gre => Replies::ToBalancer,
         }
+    }
+
+    /// Whether the servers serve the service's own address and port.
+    fn reaches_vip(self) -> bool {
+        !matches!(self, Mode::Nat | Mode::Fnat)
     }
 
     /// Where the servers serve the service's `port`.
     fn server_port(self, port: u16) -> u16 {
-        match self {
-            Mode::Dr => port,
-            Mode::Nat | Mode::Fnat => port + 8000,
+        match self.reaches_vip() {
+            true => port,
+            false => port + 8000,
         }
+    }
+
+    fn server_family(self, family: Family) -> Family {
+        match (self, family) {
+            (Mode::Gue, Family::V4) => Family::V6,
+            (Mode::Gue, Family::V6) => Family::V4,
+            _ => family,
+        }
+    }
+
+    fn tunnel(self) -> &'static str {
+        match self {
+            Mode::Gue => "tunnel = { type = \"gue\", port = 6080, checksum = \"csum\" }",
+            Mode::Gre => "tunnel = { type = \"gre\", checksum = \"csum\" }",
+            _ => "",
+        }
+    }
+
+    /// What `lbrs` is told on the servers.
+    fn agent(self, topology: Topology) -> Option<String> {
+        let [vips, dips] = [
+            Family::BOTH.map(|f| f.vip().to_string()).join(" "),
+            Family::BOTH
+                .map(|f| f.balancer_back(topology).to_string())
+                .join(","),
+        ];
+        (self.name() == "tun").then(|| format!("tun {vips} --from {dips}"))
     }
 }
 
@@ -52,6 +102,11 @@ pub const WEB: u16 = 80;
 pub const SINK: u16 = 9000;
 /// The service that answers datagrams.
 pub const UDP: u16 = 53;
+
+/// The service that ends connections as it is asked to.
+pub const ENDING: u16 = 9001;
+/// The service that iperf3 serves.
+pub const IPERF: u16 = 5201;
 
 /// The balancer's own ssh-like server.
 pub fn ssh() -> SocketAddr {
@@ -82,7 +137,8 @@ pub struct Rig {
     /// A folder whose files the web servers offer under `/files/`.
     pub scratch: Scratch,
     config: String,
-    _servers: Vec<Servers>,
+    /// What runs on the servers.
+    pub servers: Vec<Servers>,
     _ssh: LineServer,
 }
 
@@ -102,7 +158,7 @@ impl Rig {
             lab,
             scratch,
             config,
-            _servers: servers,
+            servers,
             _ssh: ssh,
         }
     }
@@ -147,11 +203,22 @@ fn start_lbd(lab: &Lab, config: &str) -> Balancer {
 fn services(mode: Mode) -> Vec<Service> {
     let mut services = Vec::new();
     for family in Family::BOTH {
-        for (protocol, port) in [("tcp", WEB), ("tcp", SINK), ("udp", UDP)] {
-            let service = Service::new(mode.name(), protocol, port).in_family(family);
+        // iperf3 makes several connections for one measurement.
+        let sticky = "persistence = { timeout = \"60s\" }";
+        for (protocol, port, more) in [
+            ("tcp", WEB, ""),
+            ("tcp", SINK, ""),
+            ("tcp", ENDING, ""),
+            ("tcp", IPERF, sticky),
+            ("udp", UDP, ""),
+        ] {
             services.push(Service {
+                family,
+                server_family: mode.server_family(family),
                 server_port: mode.server_port(port),
-                ..service
+                more,
+                more_of_server: mode.tunnel(),
+                ..Service::new(mode.name(), protocol, port)
             });
         }
     }
@@ -159,29 +226,46 @@ fn services(mode: Mode) -> Vec<Service> {
 }
 
 /// What runs on one server, for services in both families.
-struct Servers {
+pub struct Servers {
+    pub endings: Vec<EndingServer>,
     _web: WebServer,
     _sinks: Vec<SinkServer>,
     _udp: Vec<UdpServer>,
+    _iperf: IperfServer,
+    _agent: Option<Agent>,
 }
 
 impl Servers {
     fn start(lab: &Lab, mode: Mode, index: usize, scratch: &Scratch) -> Servers {
         let (namespace, name) = (&lab.servers[index], server_name(index));
+        // First, for it brings the VIPs that the servers bind to.
+        let agent = mode
+            .agent(lab.plan.topology)
+            .map(|arguments| Agent::start(namespace, &program("lbrs"), &arguments).expect("lbrs"));
         let on = |family: Family, port| {
-            let address = match lab.plan.replies {
-                Replies::Direct => family.vip(),
-                Replies::ThroughBalancer | Replies::ToBalancer => family.server(index),
+            let address = match mode.reaches_vip() {
+                true => family.vip(),
+                false => family.server(index),
             };
             (address, mode.server_port(port)).into()
         };
         let web = WebServer::start(namespace, &name, mode.server_port(WEB), scratch);
         let sinks = Family::BOTH.map(|family| SinkServer::start(namespace, on(family, SINK)));
+        let endings = Family::BOTH.map(|family| EndingServer::start(namespace, on(family, ENDING)));
         let udp = Family::BOTH.map(|family| UdpServer::start(namespace, &name, on(family, UDP)));
+        let iperf = IperfServer::start(namespace, mode.server_port(IPERF));
         Servers {
+            endings: all(endings),
             _web: web.expect("nginx"),
-            _sinks: sinks.into_iter().map(|s| s.expect("a server")).collect(),
-            _udp: udp.into_iter().map(|s| s.expect("a server")).collect(),
+            _sinks: all(sinks),
+            _udp: all(udp),
+            _iperf: iperf.expect("iperf3"),
+            _agent: agent,
         }
     }
+}
+
+fn all<S>(started: [Result<S, Error>; 2]) -> Vec<S> {
+    let servers = started.into_iter();
+    servers.map(|server| server.expect("a server")).collect()
 }

@@ -1,6 +1,6 @@
 //! Shows `lbd` at work: builds labs on this machine, sends real requests through it, prints who answered.
 //!
-//! `./x demo` builds both programs and runs this one; it finds `lbd` beside itself.
+//! `./x demo` builds the programs and runs this one; it finds `lbd` and `lbrs` beside itself.
 
 use std::error::Error;
 use std::io::{self, Write};
@@ -9,31 +9,62 @@ use std::process::ExitCode;
 use std::time::Instant;
 
 use lb_testkit::netns::{
-    Balancer, Family, HttpTally, Lab, Plan, Replies, Scratch, Service, Topology, WebServer,
+    Agent, Balancer, Family, HttpTally, Lab, Plan, Replies, Scratch, Service, Topology, WebServer,
     server_name, skip_reason,
 };
 
-const REQUESTS: u64 = 3_000;
+const REQUESTS: u64 = 2_000;
 const SERVERS: usize = 3;
 
-/// The labs shown; NAT also maps the port.
-const SHOWN: [(Topology, &str); 4] = [
-    (Topology::TwoArmed, "dr"),
-    (Topology::OneArmed, "dr"),
-    (Topology::TwoArmed, "nat"),
-    (Topology::OneArmed, "nat"),
-];
+/// One line of the table for each address family.
+struct Show {
+    name: &'static str,
+    topology: Topology,
+    replies: Replies,
+    /// The service in IPv4.
+    service: Service,
+    /// The role of `lbrs` on the servers.
+    agent: Option<&'static str>,
+}
 
-/// The service shown in a mode.
-fn service(mode: &'static str, family: Family) -> Service {
-    let service = Service::new(mode, "tcp", 80).in_family(family);
-    match mode {
-        "nat" => Service {
+/// Every mode in the wiring that it is made for.
+fn shows() -> Vec<Show> {
+    let show = |name, topology, replies| Show {
+        name,
+        topology,
+        replies,
+        service: Service::new(name, "tcp", 80),
+        agent: None,
+    };
+    let to_another_port = |show: Show| Show {
+        service: Service {
             server_port: 8080,
-            ..service
+            ..show.service
         },
-        _ => service,
-    }
+        ..show
+    };
+    let tunnelled = |name, tunnel| {
+        let show = show(name, Topology::Routed, Replies::ToBalancer);
+        Show {
+            service: Service {
+                mode: "tun",
+                more_of_server: tunnel,
+                ..show.service
+            },
+            agent: Some("tun"),
+            ..show
+        }
+    };
+    vec![
+        show("dr", Topology::TwoArmed, Replies::Direct),
+        show("dr", Topology::OneArmed, Replies::Direct),
+        to_another_port(show("nat", Topology::TwoArmed, Replies::ThroughBalancer)),
+        to_another_port(show("nat", Topology::OneArmed, Replies::ThroughBalancer)),
+        to_another_port(show("fnat", Topology::Routed, Replies::ToBalancer)),
+        tunnelled("tun", ""),
+        tunnelled("tun, gue", "tunnel = { type = \"gue\", port = 6080 }"),
+        tunnelled("tun, gre", "tunnel = { type = \"gre\" }"),
+    ]
 }
 
 const WHERE_NEXT: &str = "
@@ -62,18 +93,18 @@ fn main() -> ExitCode {
 
 /// Runs every lab; whether no request failed.
 fn show(out: &mut impl Write) -> Result<bool, Box<dyn Error>> {
-    let lbd = std::env::current_exe()?.with_file_name("lbd");
     writeln!(
         out,
         "\nA client, {SERVERS} nginx servers and lbd, each in a network namespace of its own, joined by veth pairs;\n\
-         {REQUESTS} curl requests per line, each on a new TCP connection.\n"
+         {REQUESTS} curl requests per line, each on a new TCP connection. In the routed wiring there is a router between\n\
+         lbd and the servers; in mode tun each of them runs lbrs.\n"
     )?;
     writeln!(out, "{}", heading())?;
     let (mut failures, mut config) = (0, String::new());
-    for (topology, mode) in SHOWN {
+    for shown in shows() {
         for family in Family::BOTH {
-            let run = Run::new(&lbd, topology, service(mode, family))?;
-            writeln!(out, "{}", run.line())?;
+            let run = Run::new(&shown, family)?;
+            writeln!(out, "{}", run.line(&shown, family))?;
             if let Some(failure) = &run.tally.first_failure {
                 writeln!(
                     out,
@@ -94,32 +125,31 @@ fn show(out: &mut impl Write) -> Result<bool, Box<dyn Error>> {
 
 /// One lab with one service, and what came of it.
 struct Run {
-    topology: Topology,
-    service: Service,
     config: String,
     tally: HttpTally,
     seconds: f64,
 }
 
 impl Run {
-    fn new(lbd: &Path, topology: Topology, service: Service) -> Result<Run, Box<dyn Error>> {
-        let replies = if service.mode == "dr" {
-            Replies::Direct
-        } else {
-            Replies::ThroughBalancer
-        };
+    fn new(shown: &Show, family: Family) -> Result<Run, Box<dyn Error>> {
+        let here = std::env::current_exe()?;
         let plan = Plan {
             servers: SERVERS,
-            ..Plan::new(topology, replies)
+            ..Plan::new(shown.topology, shown.replies)
         };
         let (lab, scratch) = (Lab::new(plan)?, Scratch::new()?);
+        let service = shown.service.in_family(family);
         let _servers = lab
             .servers
             .iter()
             .map(|server| WebServer::start(server, server.label(), service.server_port, &scratch))
             .collect::<Result<Vec<_>, _>>()?;
+        let _agents = match shown.agent {
+            Some(role) => agents(&lab, &here.with_file_name("lbrs"), role, family)?,
+            None => Vec::new(),
+        };
         let config = lab.config(&[service]);
-        let mut balancer = Balancer::start(&lab, lbd, &config)?;
+        let mut balancer = Balancer::start(&lab, &here.with_file_name("lbd"), &config)?;
         let start = Instant::now();
         let tally = HttpTally::collect(&lab.client, service.address(), REQUESTS)?;
         let seconds = start.elapsed().as_secs_f64();
@@ -128,75 +158,55 @@ impl Run {
             return Err(format!("lbd ended with {status}:\n{}", balancer.log()).into());
         }
         Ok(Run {
-            topology,
-            service,
             config,
             tally,
             seconds,
         })
     }
 
-    fn line(&self) -> String {
-        let topology = match self.topology {
+    fn line(&self, shown: &Show, family: Family) -> String {
+        let topology = match shown.topology {
             Topology::OneArmed => "one-armed",
             Topology::TwoArmed => "two-armed",
             Topology::Routed => "routed",
         };
-        let requests = (self.tally.answers.values().sum::<u64>() + self.tally.failures).to_string();
-        let per_server = (0..SERVERS).map(|index| {
-            self.tally
-                .answers
-                .get(&server_name(index))
-                .copied()
-                .unwrap_or(0)
-                .to_string()
-        });
-        let rate = format!(
-            "{:.0}",
-            self.tally.answers.values().sum::<u64>() as f64 / self.seconds
-        );
-        let failures = self.tally.failures.to_string();
-        row(
-            self.service.mode,
-            &self.service.family.to_string(),
-            topology,
-            "rr",
-            &requests,
-            per_server,
-            &failures,
-            &rate,
-        )
+        let answered = self.tally.answers.values().sum::<u64>();
+        let mut numbers = vec![(answered + self.tally.failures).to_string()];
+        numbers.extend((0..SERVERS).map(|index| {
+            let answers = self.tally.answers.get(&server_name(index));
+            answers.copied().unwrap_or(0).to_string()
+        }));
+        numbers.push(self.tally.failures.to_string());
+        numbers.push(format!("{:.0}", answered as f64 / self.seconds));
+        row([shown.name, &family.to_string(), topology], &numbers)
     }
 }
 
+/// `lbrs` on every server, told to trust the balancer.
+fn agents(
+    lab: &Lab,
+    lbrs: &Path,
+    role: &str,
+    family: Family,
+) -> Result<Vec<Agent>, Box<dyn Error>> {
+    let balancer = family.balancer_back(lab.plan.topology);
+    let arguments = format!("{role} {} --from {balancer}", family.vip());
+    let started = lab
+        .servers
+        .iter()
+        .map(|server| Agent::start(server, lbrs, &arguments));
+    Ok(started.collect::<Result<_, _>>()?)
+}
+
 fn heading() -> String {
-    let servers = (0..SERVERS).map(server_name);
-    row(
-        "mode",
-        "family",
-        "wiring",
-        "scheduler",
-        "requests",
-        servers,
-        "failures",
-        "requests/s",
-    )
+    let mut numbers = vec!["requests".to_owned()];
+    numbers.extend((0..SERVERS).map(server_name));
+    numbers.extend(["failures", "requests/s"].map(str::to_owned));
+    row(["mode", "family", "wiring"], &numbers)
 }
 
 /// Words to the left, numbers to the right.
-#[allow(clippy::too_many_arguments, reason = "one for each column")]
-fn row(
-    mode: &str,
-    family: &str,
-    wiring: &str,
-    scheduler: &str,
-    requests: &str,
-    servers: impl Iterator<Item = String>,
-    failures: &str,
-    rate: &str,
-) -> String {
-    let servers: String = servers.map(|server| format!("  {server:>8}")).collect();
-    format!(
-        "{mode:<4}  {family:<6}  {wiring:<9}  {scheduler:<9}  {requests:>8}{servers}  {failures:>8}  {rate:>10}"
-    )
+fn row([mode, family, wiring]: [&str; 3], numbers: &[String]) -> String {
+    let numbers: String = numbers.iter().map(|n| format!("  {n:>10}")).collect();
+    format!("{mode:<8}  {family:<6}  {wiring:<9}{numbers}")
 }

@@ -398,7 +398,7 @@ mod tests {
         let server = (server_address(0), 9000).into();
         let _sink = SinkServer::start(&lab.servers[0], server).expect("a server");
         let content = [7; 1_000_000];
-        let digest = SinkServer::upload(&lab.client, server, &content).expect("an upload");
+        let digest = SinkServer::upload(&lab.client, server, &mut &content[..]).expect("an upload");
         assert_eq!(digest, sha256(&mut &content[..]).expect("a digest"));
         assert_eq!(digest.len(), 64);
     }

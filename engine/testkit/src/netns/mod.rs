@@ -8,9 +8,12 @@
 //! or a Ctrl-C, and labs made at the same time do not see each other.
 
 mod addresses;
+mod agent;
 mod balancer;
 mod client;
+mod endings;
 mod error;
+mod iperf;
 mod lab;
 mod link;
 mod namespace;
@@ -21,9 +24,12 @@ mod servers;
 use std::io::Write;
 
 pub use addresses::{BALANCER, BALANCER_BACK, CLIENT, Family, VIP, server_address, server_name};
+pub use agent::Agent;
 pub use balancer::{Balancer, Service};
 pub use client::{HttpTally, UdpTally, ping, tcp_exchange, udp_requests};
+pub use endings::{Ending, EndingServer, end_connection};
 pub use error::Error;
+pub use iperf::{IperfServer, Sending};
 pub use lab::{Lab, Plan, Replies, Topology};
 pub use link::{End, bridge, veth};
 pub use namespace::Namespace;

@@ -164,10 +164,14 @@ impl SinkServer {
     /// # Errors
     ///
     /// If the connection fails or stalls.
-    pub fn upload(client: &Namespace, address: SocketAddr, content: &[u8]) -> io::Result<String> {
+    pub fn upload(
+        client: &Namespace,
+        address: SocketAddr,
+        content: &mut (impl Read + Send),
+    ) -> io::Result<String> {
         client.run(|| {
             let mut stream = super::client::connect(address)?;
-            stream.write_all(content)?;
+            io::copy(content, &mut stream)?;
             stream.shutdown(std::net::Shutdown::Write)?;
             let mut digest = String::new();
             stream.read_to_string(&mut digest)?;
@@ -202,7 +206,7 @@ pub fn sha256(source: &mut impl Read) -> io::Result<String> {
 }
 
 /// A thread that repeats a step until it is dropped; the step waits [`LOOK_AROUND`] at most.
-struct ServerThread {
+pub(super) struct ServerThread {
     stop: Arc<AtomicBool>,
     thread: Option<JoinHandle<()>>,
 }
@@ -235,7 +239,7 @@ impl Drop for ServerThread {
 }
 
 /// Accepts on `address` and runs `session` for each client, each on its own thread.
-fn serve_tcp(
+pub(super) fn serve_tcp(
     namespace: &Namespace,
     address: SocketAddr,
     session: impl Fn(TcpStream) -> io::Result<()> + Clone + Send + 'static,

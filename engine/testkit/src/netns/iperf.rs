@@ -1,0 +1,68 @@
+//! iperf3, the real one.
+
+use std::net::SocketAddr;
+use std::process::Command;
+use std::time::Duration;
+
+use serde_json::Value;
+
+use super::{Error, Namespace, Process};
+
+const LIMIT: Duration = Duration::from_secs(20);
+
+/// `iperf3 --server`, on all addresses.
+pub struct IperfServer {
+    _process: Process,
+}
+
+/// Which way iperf3 sends.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Sending {
+    /// The client to the server.
+    Up,
+    /// The server to the client.
+    Down,
+}
+
+impl IperfServer {
+    /// Starts it, and waits until it listens.
+    ///
+    /// # Errors
+    ///
+    /// If iperf3 is missing or does not come up.
+    pub fn start(namespace: &Namespace, port: u16) -> Result<IperfServer, Error> {
+        let mut iperf = Command::new("iperf3");
+        iperf.args(["--server", "--forceflush", "--port", &port.to_string()]);
+        let mut process = namespace.spawn(iperf)?;
+        process.wait_for("listening", LIMIT)?;
+        Ok(IperfServer { _process: process })
+    }
+
+    /// Sends `megabytes` over two connections at a time; returns how many bytes iperf3 has seen go by.
+    ///
+    /// # Errors
+    ///
+    /// If iperf3 fails.
+    pub fn measure(
+        client: &Namespace,
+        server: SocketAddr,
+        sending: Sending,
+        megabytes: u32,
+    ) -> Result<u64, Error> {
+        let mut iperf = Command::new("iperf3");
+        iperf
+            .args(["--client", &server.ip().to_string()])
+            .args(["--port", &server.port().to_string()])
+            .args(["--bytes", &format!("{megabytes}M")])
+            .args(["--parallel", "2", "--json", "--connect-timeout", "15000"]);
+        if sending == Sending::Down {
+            iperf.arg("--reverse");
+        }
+        let report = client.check_output(iperf)?;
+        let report: Value = serde_json::from_str(&report)
+            .map_err(|error| Error::io("read iperf3's report")(error.into()))?;
+        let sum = |what: &str| report["end"][what]["bytes"].as_u64().unwrap_or(0);
+        // The receiving side may not have summed up yet when the sending one ends the measurement.
+        Ok(sum("sum_received").max(sum("sum_sent")))
+    }
+}
