@@ -43,7 +43,7 @@ mod service;
 mod usage;
 mod value;
 
-pub use lb_model::SchedulerFlags;
+pub use lb_model::{SchedulerFlags, Traffic};
 
 pub use command::{Command, Listing, Save, Timeouts};
 pub use daemon::{Daemon, Role};
@@ -51,7 +51,7 @@ pub use execute::{Streams, execute, run};
 pub use ipvs::{Ipvs, Next, Refusal};
 pub use names::{Names, NoNames, ServiceNames};
 pub use parse::parse;
-pub use row::{ConnRow, LocalAddressRow, ServerRow, ServiceRow, Traffic};
+pub use row::{ConnRow, LocalAddressRow, ServerRow, ServiceRow};
 pub use server::{Forwarding, ServerSettings, Tunnel, TunnelChecksum};
 pub use service::{Family, Mask, Persistence, ServiceId, ServiceSettings, Transport};
 pub use usage::{HELP, UsageError, VERSION};

@@ -2,24 +2,9 @@
 
 use std::net::{IpAddr, SocketAddr};
 
-use lb_model::ConnState;
+use lb_model::{ConnState, Traffic};
 
 use crate::{ServerSettings, ServiceId, ServiceSettings, Transport};
-
-/// Five numbers that IPVS counts, as totals or per second.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-pub struct Traffic {
-    /// Conns opened.
-    pub conns: u64,
-    /// Packets of clients.
-    pub in_packets: u64,
-    /// Packets of servers, where they pass the balancer.
-    pub out_packets: u64,
-    /// Bytes of clients, with IP headers.
-    pub in_bytes: u64,
-    /// Bytes of servers.
-    pub out_bytes: u64,
-}
 
 /// A service with its servers.
 #[derive(Clone, PartialEq, Eq, Debug)]

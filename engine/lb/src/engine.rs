@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use arc_swap::ArcSwap;
 use lb_conn::{ConnTable, LocalPorts, Timeouts};
-use lb_model::{NextHops, Port};
+use lb_model::{NextHops, Port, Time};
 use lb_runtime::{Counters, Resolver, SharedCounters, Snapshot, Worker};
 use parking_lot::Mutex;
 
@@ -165,7 +165,14 @@ impl Engine {
             resolver,
         );
         self.workers.lock().push(worker.shared_counters());
+        self.table.lock().books().add(worker.traffic_book());
         worker
+    }
+
+    /// Estimates anew how much traffic services and servers carry per second, if it is time; to be called every second or
+    /// so, always with the same clock.
+    pub fn estimate(&self, now: Time) {
+        self.table.lock().estimate(now);
     }
 
     /// For how many conns each worker has room.

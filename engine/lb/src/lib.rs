@@ -21,8 +21,8 @@ pub use engine::Engine;
 pub use network::{InterfaceConfig, NeighbourConfig, NetworkConfig, RouteConfig};
 pub use registry::Registry;
 pub use service_table::{
-    Drain, FullNatSpec, ParseServerAddressError, Refusal, ServerAddress, ServerSpec, ServiceSpec,
-    ServiceTable,
+    Counted, Drain, FullNatSpec, ParseServerAddressError, Refusal, ServerAddress, ServerSpec,
+    ServiceSpec, ServiceTable,
 };
 
 pub use lb_conn::{Asked, ConnTable, ConnView, LocalPorts, Template, Timeouts};
@@ -31,8 +31,8 @@ pub use lb_model::{
     FlowKey, Frame, FrameCensus, Hop, HopCache, Interface, InterfaceId, Introduction, IpvsSettings,
     Mac, Mark, MarkRule, Mode, NextHops, Packet, Persistence, Port, Prefix, Prepared, Protocol,
     PuntReason, Replies, Request, Resolution, Scheduler, SchedulerFlags, SchedulerKind, ServiceId,
-    ServiceKey, ServiceSettings, Thresholds, Time, Tunnel, TunnelChecksum, Verdict, VirtualService,
-    Work,
+    ServiceKey, ServiceSettings, Thresholds, Time, Traffic, Tunnel, TunnelChecksum, Verdict,
+    VirtualService, Work,
 };
 pub use lb_runtime::{Counter, Counters, Observed, Observer, Resolver, Turn, Worker};
 pub use lb_schedulers::SchedulerOptions;

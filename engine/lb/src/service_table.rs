@@ -2,6 +2,7 @@
 //! (`net/netfilter/ipvs/ip_vs_ctl.c`).
 
 mod drain;
+mod traffic;
 mod whole;
 
 use std::fmt;
@@ -18,6 +19,8 @@ use lb_schedulers::SchedulerOptions;
 use crate::Registry;
 use drain::Drains;
 pub use drain::{Drain, ParseServerAddressError, ServerAddress};
+use traffic::Accounts;
+pub use traffic::Counted;
 
 /// Removed servers without conns that are remembered; the kernel remembers all, for two minutes.
 const IDLE_TRASH: usize = 256;
@@ -117,6 +120,7 @@ pub struct ServiceTable {
     settings: IpvsSettings,
     timeouts: Timeouts,
     drains: Drains,
+    accounts: Accounts,
 }
 
 impl ServiceTable {
@@ -130,6 +134,7 @@ impl ServiceTable {
             settings: IpvsSettings::default(),
             timeouts: Timeouts::default(),
             drains: Drains::default(),
+            accounts: Accounts::default(),
         }
     }
 
@@ -162,6 +167,7 @@ impl ServiceTable {
         let dests = Dests::new(Vec::new(), &*settings.scheduler);
         let service = VirtualService::new(spec.id, settings, Arc::new(dests));
         self.services.push(service);
+        self.accounts.service_added(spec.id);
         Ok(())
     }
 
@@ -183,9 +189,7 @@ impl ServiceTable {
     pub fn delete_service(&mut self, id: ServiceId) -> Result<(), Refusal> {
         let service = self.services.remove(self.position(id)?);
         self.drains.forget_service(id);
-        for dest in service.dests().iter() {
-            self.discard(id, dest);
-        }
+        self.discard_service(&service);
         Ok(())
     }
 
@@ -193,9 +197,7 @@ impl ServiceTable {
     pub fn clear(&mut self) {
         self.drains = Drains::default();
         for service in std::mem::take(&mut self.services) {
-            for dest in service.dests().iter() {
-                self.discard(service.id(), dest);
-            }
+            self.discard_service(&service);
         }
     }
 
@@ -221,8 +223,17 @@ impl ServiceTable {
             .iter()
             .position(|(of, dest)| *of == id && dest.rip() == spec.rip);
         let dest = match discarded {
-            Some(at) => self.trash.remove(at).1,
-            None => Arc::new(Dest::new(spec.rip, spec.weight)),
+            Some(at) => {
+                let dest = self.trash.remove(at).1;
+                self.accounts.server_added_again(&dest);
+                dest
+            }
+            None => {
+                let slot = self.accounts.slots.take();
+                let dest = Dest::new(spec.rip, spec.weight).with_slot(slot);
+                self.accounts.server_made(&dest);
+                Arc::new(dest)
+            }
         };
         dest.set_mode(mode);
         dest.set_tunnel(spec.tunnel);
@@ -392,8 +403,20 @@ impl ServiceTable {
             VirtualService::new(service.id(), service.settings().clone(), Arc::new(dests));
     }
 
+    fn discard_service(&mut self, service: &VirtualService) {
+        let id = service.id();
+        for dest in service.dests().iter() {
+            self.discard(id, dest);
+        }
+        for (_, dest) in self.trash.iter().filter(|(of, _)| *of == id) {
+            self.accounts.orphaned(dest);
+        }
+        self.accounts.service_removed(id);
+    }
+
     fn discard(&mut self, id: ServiceId, dest: &Arc<Dest>) {
         dest.removed();
+        self.accounts.server_removed(id, dest);
         let idle = |dest: &Dest| dest.total() + dest.persistent() == 0;
         if self.trash.iter().filter(|(_, dest)| idle(dest)).count() >= IDLE_TRASH
             && let Some(oldest) = self.trash.iter().position(|(_, dest)| idle(dest))

@@ -9,7 +9,7 @@ use lb::{
 };
 use lb_ipvsadm::{
     ConnRow, Daemon, Family, Forwarding, Ipvs, Mask, Next, Persistence, Refusal, Role, ServerRow,
-    ServerSettings, ServiceId, ServiceRow, ServiceSettings, Timeouts, Traffic, Transport, Tunnel,
+    ServerSettings, ServiceId, ServiceRow, ServiceSettings, Timeouts, Transport, Tunnel,
 };
 
 use crate::sync_daemons::SyncDaemons;
@@ -213,9 +213,9 @@ impl Ipvs for Administration<'_> {
         self.edit(|table| table.delete_local_address(id, address.into()))
     }
 
-    /// What it does not count, it lists as 0 anyway.
     fn zero(&mut self, id: Option<&ServiceId>) -> Result<(), Refusal> {
-        id.map_or(Ok(()), |id| self.known(id).map(drop))
+        let id = id.map(service_id);
+        self.edit(|table| table.zero(id))
     }
 
     fn services(&mut self) -> Result<Vec<ServiceRow>, Refusal> {
@@ -377,6 +377,7 @@ fn is_unicast(addr: IpAddr) -> bool {
 
 fn service_row(table: &lb::ServiceTable, service: &lb::VirtualService) -> ServiceRow {
     let settings = service.settings();
+    let counted = table.traffic_of_service(service.id()).unwrap_or_default();
     let family = match service.id() {
         lb::ServiceId::Mark(lb::Mark { v6: true, .. }) => Family::V6,
         lb::ServiceId::Mark(_) => Family::V4,
@@ -406,12 +407,12 @@ fn service_row(table: &lb::ServiceTable, service: &lb::VirtualService) -> Servic
             engine: settings.persistence_engine.clone(),
             one_packet: settings.one_packet,
         },
-        totals: Traffic::default(),
-        rates: Traffic::default(),
+        totals: counted.totals,
+        rates: counted.rates,
         servers: service
             .dests()
             .iter()
-            .map(|dest| server_row(table, dest))
+            .map(|dest| server_row(table, service.id(), dest))
             .collect(),
         local_addresses: Vec::new(),
     }
@@ -421,7 +422,10 @@ fn prefix_len(netmask: Addr) -> u8 {
     u128::from_be_bytes(*netmask.octets()).leading_ones() as u8
 }
 
-fn server_row(table: &lb::ServiceTable, dest: &Dest) -> ServerRow {
+fn server_row(table: &lb::ServiceTable, service: lb::ServiceId, dest: &Dest) -> ServerRow {
+    let counted = table
+        .traffic_of_server(service, dest.rip())
+        .unwrap_or_default();
     let thresholds = dest.thresholds();
     ServerRow {
         settings: ServerSettings {
@@ -440,7 +444,7 @@ fn server_row(table: &lb::ServiceTable, dest: &Dest) -> ServerRow {
         active: dest.active(),
         inactive: dest.inactive(),
         persistent: dest.persistent(),
-        totals: Traffic::default(),
-        rates: Traffic::default(),
+        totals: counted.totals,
+        rates: counted.rates,
     }
 }

@@ -3,6 +3,7 @@
 mod explain;
 #[cfg(test)]
 mod golden;
+mod lbctl;
 mod offline;
 mod port;
 mod script;

@@ -5,7 +5,7 @@ use std::ops::Deref;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, Ordering};
 
-use crate::{Endpoint, SchedulerKind, Tunnel};
+use crate::{Endpoint, SchedulerKind, Slot, Tunnel};
 
 /// A real server in one service: RIP:rport with its weight, its thresholds and its conns, shared by all workers.
 ///
@@ -28,6 +28,7 @@ pub struct Dest {
     mode: AtomicU8,
     tunnel: AtomicU32,
     removed: AtomicBool,
+    slot: Option<Slot>,
 }
 
 /// How many conns a server may have (ipvsadm's `-x` and `-y`).
@@ -57,6 +58,7 @@ impl Dest {
             mode: AtomicU8::new(0),
             tunnel: AtomicU32::new(Tunnel::Ipip.to_word()),
             removed: AtomicBool::new(false),
+            slot: None,
         }
     }
 
@@ -65,6 +67,19 @@ impl Dest {
     pub fn with_mode(self, mode: u8) -> Dest {
         self.set_mode(mode);
         self
+    }
+
+    /// The server with a place where workers count what its conns carry.
+    #[must_use]
+    pub fn with_slot(mut self, slot: Slot) -> Dest {
+        self.slot = Some(slot);
+        self
+    }
+
+    /// The number of its [`Slot`]; 0 if it has none.
+    #[inline]
+    pub fn slot(&self) -> u32 {
+        self.slot.as_ref().map_or(0, Slot::number)
     }
 
     /// The mode that new conns to it get.

@@ -29,6 +29,7 @@ mod scheduler_flags;
 mod service;
 mod settings;
 mod time;
+mod traffic;
 mod tunnel;
 mod verdict;
 
@@ -49,5 +50,6 @@ pub use scheduler_flags::SchedulerFlags;
 pub use service::{Mark, Persistence, ServiceId, ServiceKey, ServiceSettings, VirtualService};
 pub use settings::IpvsSettings;
 pub use time::Time;
+pub use traffic::{Slot, Slots, Traffic};
 pub use tunnel::{Tunnel, TunnelChecksum};
 pub use verdict::{DropReason, PuntReason, Verdict};

@@ -10,8 +10,10 @@ mod held;
 mod paths;
 mod snapshot;
 mod stages;
+mod traffic_book;
 mod worker;
 
 pub use counters::{Counter, Counters, SharedCounters};
 pub use snapshot::Snapshot;
+pub use traffic_book::TrafficBook;
 pub use worker::{Observed, Observer, Resolver, Turn, Worker};

@@ -71,6 +71,15 @@ impl Snapshot {
         self
     }
 
+    /// The highest of its servers' slots.
+    pub(crate) fn highest_slot(&self) -> u32 {
+        let dests = self
+            .services
+            .iter()
+            .flat_map(|service| service.dests().iter());
+        dests.map(|dest| dest.slot()).max().unwrap_or(0)
+    }
+
     /// The services, in the order in which they were added.
     pub fn services(&self) -> &[VirtualService] {
         &self.services

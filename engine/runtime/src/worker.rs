@@ -16,6 +16,7 @@ use crate::held::Held;
 use crate::paths::Paths;
 use crate::snapshot::Snapshot;
 use crate::stages;
+use crate::traffic_book::TrafficBook;
 
 /// Asks the kernel for the MAC of a next hop; must not block, may be called often.
 pub type Resolver = Box<dyn FnMut(InterfaceId, Addr) + Send>;
@@ -67,6 +68,7 @@ pub struct Worker<P> {
     latest_snapshot: Cache<Arc<ArcSwap<Snapshot>>, Arc<Snapshot>>,
     latest_next_hops: Cache<Arc<ArcSwap<NextHops>>, Arc<NextHops>>,
     shared: Arc<SharedCounters>,
+    pub(crate) book: Arc<TrafficBook>,
 }
 
 impl<P: Port> Worker<P> {
@@ -96,6 +98,7 @@ impl<P: Port> Worker<P> {
             latest_snapshot: Cache::new(snapshots),
             latest_next_hops: Cache::new(next_hops),
             shared: Arc::default(),
+            book: Arc::default(),
         }
     }
 
@@ -164,6 +167,11 @@ impl<P: Port> Worker<P> {
         Arc::clone(&self.shared)
     }
 
+    /// What the worker counts by server, also while it works on another thread.
+    pub fn traffic_book(&self) -> Arc<TrafficBook> {
+        Arc::clone(&self.book)
+    }
+
     /// The worker's counters now.
     pub fn counters(&self) -> &Counters {
         &self.counters
@@ -202,6 +210,7 @@ impl<P: Port> Worker<P> {
                 now,
             );
             self.snapshot = Arc::clone(snapshot);
+            self.book.reserve(self.snapshot.highest_slot());
             self.conns.set_timeouts(self.snapshot.timeouts().clone());
             let settings = self.snapshot.settings();
             self.conns.set_secure_tcp(settings.secure_tcp);

@@ -13,6 +13,7 @@ use lb_runtime::Snapshot;
 use lb_xsk::{Control, Rules};
 
 use super::LiveError;
+use super::clock::Clock;
 use crate::Engine;
 
 /// How soon a stop or another configuration is noticed.
@@ -39,8 +40,10 @@ impl Follower {
         let stopping = Arc::new(AtomicBool::new(false));
         let stop = Arc::clone(&stopping);
         let follow = move || {
+            let clock = Clock::new();
             while !stop.load(Ordering::Relaxed) {
                 let now = kernel.changed(&seen, PATIENCE);
+                engine.estimate(clock.now());
                 let snapshot = engine.snapshot();
                 if !Arc::ptr_eq(&snapshot, &followed) {
                     kernel.watch(&servers(&snapshot));

@@ -10,6 +10,7 @@ use lb::{Config, Engine, InterfaceId, Mac, Time, Worker};
 use lb_ipvsadm::{NoNames, Streams};
 
 use super::explain::Explanation;
+use super::lbctl;
 use super::port::ReplayPort;
 use crate::administration::{Administration, ConnsOf};
 use crate::sync_daemons::SyncDaemons;
@@ -108,6 +109,18 @@ impl OfflineBalancer {
     pub fn command(&mut self, words: &[impl AsRef<str>]) -> anyhow::Result<Answer> {
         self.turn();
         let words: Vec<&str> = words.iter().map(AsRef::as_ref).collect();
+        if let Some(done) = lbctl::run(&words, &self.engine) {
+            self.turn();
+            let (code, output, errors) = match done {
+                Ok(output) => (0, output, String::new()),
+                Err(error) => (1, String::new(), format!("{error:#}")),
+            };
+            return Ok(Answer {
+                code,
+                output: output.into(),
+                errors: errors.into(),
+            });
+        }
         let (mut output, mut errors) = (Vec::new(), Vec::new());
         let mut streams = Streams {
             input: &mut io::empty(),
@@ -150,6 +163,7 @@ impl OfflineBalancer {
     fn turn(&mut self) {
         let now = self.now();
         while self.worker.turn(now).expired > 0 {}
+        self.engine.estimate(now);
         self.collect_sent();
     }
 
@@ -171,7 +185,7 @@ impl OfflineBalancer {
     }
 }
 
-fn refused<T>(errors: Vec<lb::ConfigError>) -> anyhow::Result<T> {
+pub fn refused<T>(errors: Vec<lb::ConfigError>) -> anyhow::Result<T> {
     let errors: Vec<String> = errors.iter().map(ToString::to_string).collect();
     bail!("{}", errors.join("\n"))
 }

@@ -47,14 +47,26 @@ fn follow<P: Port>(worker: &mut Worker<P>, now: Time) -> u64 {
     let mut modes = 0;
     for packet in batch.open_mut() {
         let Some(hit) = packet.hit else { continue };
+        let bytes = u64::from(packet.headers.end - packet.headers.l3);
         if let Some(related) = packet.related {
             packet.verdict = follow_error(worker, packet, related, hit, now);
+            let dropped = matches!(packet.verdict, Some(Verdict::Drop(_)));
+            if !dropped && related.tunnel.is_none() {
+                count(worker, hit, bytes);
+            }
         } else {
             let flags = TcpFlags(packet.headers.tcp_flags);
             worker.conns.packet(hit, flags, now);
+            // The kernel looks at the TTL of a server's packet before IPVS sees it, and at a client's after.
+            if hit.direction == Direction::Inbound {
+                count(worker, hit, bytes);
+            }
             if take_hop(packet).is_none() {
                 packet.verdict = Some(Verdict::Drop(DropReason::TtlExceeded));
                 continue;
+            }
+            if hit.direction == Direction::Outbound {
+                count(worker, hit, bytes);
             }
             packet.ignore_df = !pmtu_disc;
             if u32::from(packet.headers.end - packet.headers.l3) > large {
@@ -72,6 +84,18 @@ fn follow<P: Port>(worker: &mut Worker<P>, now: Time) -> u64 {
     }
     worker.batch = batch;
     modes
+}
+
+/// Counts a packet for its conn's server, unless that was removed (kernel `ip_vs_in_stats`, `ip_vs_out_stats`).
+#[inline]
+fn count<P>(worker: &Worker<P>, hit: Hit, bytes: u64) {
+    let dest = &worker.conns.conn(hit.conn).dest;
+    if dest.is_available() {
+        match hit.direction {
+            Direction::Inbound => worker.book.inbound(dest.slot(), bytes),
+            Direction::Outbound => worker.book.outbound(dest.slot(), bytes),
+        }
+    }
 }
 
 /// What becomes of an ICMP error, unless the mode of its conn carries it like any packet.

@@ -90,6 +90,7 @@ fn open<P>(
     let local = locals.map(lease).transpose()?;
     let asked = settings.and_then(|settings| settings.client_address);
     let introduction = binding.introduction(packet.flow.protocol, asked);
+    let slot = dest.slot();
     let conn = Conn {
         flow: packet.flow,
         dest,
@@ -106,10 +107,13 @@ fn open<P>(
         worker.conns.open(conn, template, flags, now)
     };
     match opened {
-        Ok(conn) => Ok(Hit {
-            conn,
-            direction: Direction::Inbound,
-        }),
+        Ok(conn) => {
+            worker.book.opened(slot);
+            Ok(Hit {
+                conn,
+                direction: Direction::Inbound,
+            })
+        }
         Err(Refused::Full) => Err(Verdict::Drop(DropReason::TableFull)),
         Err(Refused::ReplyTaken) => Err(Verdict::Drop(DropReason::ReplyTupleTaken)),
     }
