@@ -7,8 +7,8 @@ use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_mai
 use lb_benches::{client, inbound, next_hops};
 use lb_conn::{ConnTable, Hash, LocalPorts, Timeouts};
 use lb_model::{
-    Conn, Dest, Direction, Endpoint, FlowKey, Frame, Headers, HopCache, InterfaceId, Introduction,
-    Mode, Packet, Protocol, Replies, Time, Work,
+    Addr, Conn, ConnRecord, Dest, Direction, Endpoint, FlowKey, Frame, Headers, HopCache,
+    InterfaceId, Introduction, Mode, NewConn, Packet, Protocol, Replies, Time, Work,
 };
 use lb_wire::TcpFlags;
 
@@ -37,15 +37,15 @@ fn flow(number: u32) -> FlowKey {
     }
 }
 
-fn conn(number: u32, dest: &Arc<Dest>) -> Conn {
+fn conn(number: u32, dest: &Arc<Dest>) -> NewConn {
     let flow = flow(number);
-    Conn {
+    NewConn {
         flow,
         dest: Arc::clone(dest),
         rip: dest.rip(),
         local: None,
         replies: Replies::ToClient,
-        introduction: Introduction::Nothing.into(),
+        introduction: Introduction::Nothing,
         mode: 0,
     }
 }
@@ -111,7 +111,10 @@ fn found(table: &ConnTable, keys: &[FlowKey; BATCH]) -> usize {
 
 fn rewrite(c: &mut Criterion) {
     let dest = dest();
-    let conn = conn(0, &dest);
+    let new = conn(0, &dest);
+    let mut wide = [Addr::UNSPECIFIED_V4; 4];
+    let record = ConnRecord::new(&new, 0, &mut wide);
+    let conn = Conn::new(&record, &wide, &dest);
     let mut hops = HopCache::new(Arc::new(next_hops()));
     let mut group = c.benchmark_group("rewrite");
     group.throughput(Throughput::Elements(BATCH as u64));
@@ -127,7 +130,7 @@ fn rewrite(c: &mut Criterion) {
                 }
                 let work = |packet| Work {
                     packet,
-                    conn: &conn,
+                    conn,
                     direction: Direction::Inbound,
                 };
                 let mut group: Vec<Work<'_>> = packets.iter_mut().map(work).collect();

@@ -8,10 +8,10 @@ use crate::{ip_option, proxy, tcp_option};
 
 /// Source and destination of a packet after that.
 #[inline]
-pub fn endpoints(conn: &Conn, direction: Direction) -> (Endpoint, Endpoint) {
+pub fn endpoints(conn: Conn<'_>, direction: Direction) -> (Endpoint, Endpoint) {
     match direction {
-        Direction::Inbound => (conn.source(), conn.rip),
-        Direction::Outbound => (conn.flow.destination, conn.flow.source),
+        Direction::Inbound => (conn.source(), conn.rip()),
+        Direction::Outbound => (conn.vip(), conn.client()),
     }
 }
 
@@ -23,6 +23,7 @@ pub fn rewrite(group: &mut [Work<'_>], form: Form, hops: &mut HopCache) {
         direction,
     } in group
     {
+        let conn = *conn;
         let (source, destination) = endpoints(conn, *direction);
         packet.route_to = destination.addr;
         replace_both(packet, source, destination);

@@ -34,7 +34,7 @@ impl Mode for DirectRouting {
 
     fn rewrite(&self, group: &mut [Work<'_>], _hops: &mut HopCache) {
         for work in group {
-            work.packet.route_to = work.conn.rip.addr;
+            work.packet.route_to = work.conn.rip().addr;
         }
     }
 }

@@ -48,7 +48,7 @@ impl Mode for Enat {
         }
     }
 
-    fn endpoints(&self, conn: &Conn, direction: Direction) -> (Endpoint, Endpoint) {
+    fn endpoints(&self, conn: Conn<'_>, direction: Direction) -> (Endpoint, Endpoint) {
         both_ends::endpoints(conn, direction)
     }
 

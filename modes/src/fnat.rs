@@ -51,11 +51,11 @@ impl Mode for FullNat {
         }
     }
 
-    fn endpoints(&self, conn: &Conn, direction: Direction) -> (Endpoint, Endpoint) {
+    fn endpoints(&self, conn: Conn<'_>, direction: Direction) -> (Endpoint, Endpoint) {
         both_ends::endpoints(conn, direction)
     }
 
-    fn overhead(&self, conn: &Conn, direction: Direction) -> usize {
+    fn overhead(&self, conn: Conn<'_>, direction: Direction) -> usize {
         match direction {
             Direction::Inbound => proxy::overhead(conn),
             Direction::Outbound => 0,

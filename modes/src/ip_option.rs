@@ -26,8 +26,8 @@ const DESTINATION_OPTIONS: u8 = 60;
 
 /// A datagram from the client, whose ends have been replaced: what it says of its sender itself goes, and what we say comes if
 /// the conn is still at that.
-pub fn inbound(packet: &mut Packet, conn: &Conn, form: Form, hops: &mut HopCache) {
-    let Introduction::IpOption(left) = conn.introduction.get() else {
+pub fn inbound(packet: &mut Packet, conn: Conn<'_>, form: Form, hops: &mut HopCache) {
+    let Introduction::IpOption(left) = conn.introduction() else {
         return;
     };
     let is_v4 = packet.flow.source.addr.is_v4();
@@ -39,8 +39,8 @@ pub fn inbound(packet: &mut Packet, conn: &Conn, form: Form, hops: &mut HopCache
     let Some(left) = left.checked_sub(1) else {
         return;
     };
-    conn.introduction.set(Introduction::IpOption(left));
-    let (client, vport) = (conn.flow.source, conn.flow.destination.port);
+    conn.introduced(Introduction::IpOption(left));
+    let (client, vport) = (conn.client(), conn.vip().port);
     let added = if is_v4 {
         let mut option = form.bytes(client, vport);
         option[0] = KIND_V4;

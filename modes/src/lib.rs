@@ -39,7 +39,9 @@ pub fn builtin() -> Vec<Arc<dyn Mode>> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use lb_model::{Conn, Dest, Direction, Endpoint, FlowKey, Introduction, Protocol};
+    use lb_model::{
+        Addr, Conn, ConnRecord, Dest, Direction, Endpoint, FlowKey, Introduction, NewConn, Protocol,
+    };
 
     #[test]
     fn every_mode_says_what_its_packets_look_like_on_the_other_side() {
@@ -63,18 +65,21 @@ mod tests {
                 destination: end(vip),
                 protocol: Protocol::Tcp,
             };
-            let conn = Conn {
+            let new = NewConn {
                 flow,
                 dest: Arc::new(Dest::new(end(rip), 1)),
                 rip: end(rip),
                 local: ["fnat", "enat"].contains(&name).then(|| end(lip)),
                 replies: mode.replies(),
-                introduction: Introduction::Nothing.into(),
+                introduction: Introduction::Nothing,
                 mode: 0,
             };
-            assert_eq!(mode.endpoints(&conn, Direction::Inbound), inbound, "{name}");
+            let mut wide = [Addr::UNSPECIFIED_V4; 4];
+            let record = ConnRecord::new(&new, 0, &mut wide);
+            let conn = Conn::new(&record, &wide, &new.dest);
+            assert_eq!(mode.endpoints(conn, Direction::Inbound), inbound, "{name}");
             assert_eq!(
-                mode.endpoints(&conn, Direction::Outbound),
+                mode.endpoints(conn, Direction::Outbound),
                 outbound,
                 "{name}"
             );

@@ -35,10 +35,10 @@ impl Mode for Nat {
         Replies::ToClient
     }
 
-    fn endpoints(&self, conn: &Conn, direction: Direction) -> (Endpoint, Endpoint) {
+    fn endpoints(&self, conn: Conn<'_>, direction: Direction) -> (Endpoint, Endpoint) {
         match direction {
-            Direction::Inbound => (conn.flow.source, conn.rip),
-            Direction::Outbound => (conn.flow.destination, conn.flow.source),
+            Direction::Inbound => (conn.client(), conn.rip()),
+            Direction::Outbound => (conn.vip(), conn.client()),
         }
     }
 
@@ -51,12 +51,13 @@ impl Mode for Nat {
         {
             match direction {
                 Direction::Inbound => {
-                    packet.route_to = conn.rip.addr;
-                    replace_destination(packet, conn.rip);
+                    let rip = conn.rip();
+                    packet.route_to = rip.addr;
+                    replace_destination(packet, rip);
                 }
                 Direction::Outbound => {
-                    packet.route_to = conn.flow.source.addr;
-                    replace_source(packet, conn.flow.destination);
+                    packet.route_to = conn.client().addr;
+                    replace_source(packet, conn.vip());
                 }
             }
         }

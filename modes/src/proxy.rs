@@ -20,22 +20,22 @@ const V6_LEN: usize = 52;
 
 /// A datagram from the client, whose ends have been replaced. One that has no room for the header ends here: its server would
 /// take the payload for a header.
-pub fn inbound(packet: &mut Packet, conn: &Conn) {
-    if conn.introduction.get() == Introduction::ProxyV2 && add(packet, conn).is_none() {
+pub fn inbound(packet: &mut Packet, conn: Conn<'_>) {
+    if conn.introduction() == Introduction::ProxyV2 && add(packet, conn).is_none() {
         packet.verdict = Some(Verdict::Drop(DropReason::TooBig));
     }
 }
 
 /// What it adds to a conn's datagrams from the client.
-pub fn overhead(conn: &Conn) -> usize {
-    match (conn.introduction.get(), conn.flow.source.addr.is_v4()) {
+pub fn overhead(conn: Conn<'_>) -> usize {
+    match (conn.introduction(), conn.client().addr.is_v4()) {
         (Introduction::ProxyV2, true) => V4_LEN,
         (Introduction::ProxyV2, false) => V6_LEN,
         _ => 0,
     }
 }
 
-fn add(packet: &mut Packet, conn: &Conn) -> Option<()> {
+fn add(packet: &mut Packet, conn: Conn<'_>) -> Option<()> {
     let header = header(conn);
     let l4 = usize::from(packet.headers.l4);
     insert(packet, l4 + UdpHeader::LEN, &header).ok()?;
@@ -51,8 +51,8 @@ fn add(packet: &mut Packet, conn: &Conn) -> Option<()> {
     Some(())
 }
 
-fn header(conn: &Conn) -> ArrayVec<u8, V6_LEN> {
-    let (client, vip) = (conn.flow.source, conn.flow.destination);
+fn header(conn: Conn<'_>) -> ArrayVec<u8, V6_LEN> {
+    let (client, vip) = (conn.client(), conn.vip());
     let mut header = ArrayVec::new();
     header.extend(SIGNATURE);
     match (client.addr.as_v4(), vip.addr.as_v4()) {

@@ -61,17 +61,17 @@ impl Form {
 
 /// A segment from the client, whose ends have been replaced: what it says of its sender itself goes, and what we say comes if
 /// the conn is still at that.
-pub fn inbound(packet: &mut Packet, conn: &Conn, form: Form, hops: &mut HopCache) {
+pub fn inbound(packet: &mut Packet, conn: Conn<'_>, form: Form, hops: &mut HopCache) {
     remove_forged(packet);
     let flags = TcpFlags(packet.headers.tcp_flags);
     let is_first = flags.has(TcpFlags::SYN) && !flags.has(TcpFlags::ACK);
-    let tells = match conn.introduction.get() {
+    let tells = match conn.introduction() {
         Introduction::TcpOption => {
             if !is_first && let Some(acknowledged) = acknowledged(packet) {
                 // The server's SYN did not pass us. That its first acknowledgement is of anything more, a client can only
                 // say to its own disadvantage.
                 let until = Introduction::TcpOptionUntilMoreThan(acknowledged);
-                conn.introduction.set(until);
+                conn.introduced(until);
             }
             true
         }
@@ -86,16 +86,16 @@ pub fn inbound(packet: &mut Packet, conn: &Conn, form: Form, hops: &mut HopCache
     if is_first {
         lower_segment_size(packet, form.len(packet.flow.source.addr.is_v4()));
     }
-    let option = form.bytes(conn.flow.source, conn.flow.destination.port);
+    let option = form.bytes(conn.client(), conn.vip().port);
     if add(packet, &option, hops).is_err() {
         packet.without_client_address = true;
     }
 }
 
 /// A segment from the server: its SYN says until when the client is told of.
-pub fn outbound(packet: &mut Packet, conn: &Conn, form: Form) {
+pub fn outbound(packet: &mut Packet, conn: Conn<'_>, form: Form) {
     let tells = matches!(
-        conn.introduction.get(),
+        conn.introduction(),
         Introduction::TcpOption | Introduction::TcpOptionUntilMoreThan(_)
     );
     if !tells || !TcpFlags(packet.headers.tcp_flags).has(TcpFlags::SYN) {
@@ -105,7 +105,7 @@ pub fn outbound(packet: &mut Packet, conn: &Conn, form: Form) {
     if let Some(tcp) = TcpHeader::at(packet.frame.bytes(), l4) {
         let number = tcp.sequence.get().wrapping_add(1);
         let until = Introduction::TcpOptionUntilMoreThan(number);
-        conn.introduction.set(until);
+        conn.introduced(until);
     }
     lower_segment_size(packet, form.len(packet.flow.source.addr.is_v4()));
 }

@@ -47,16 +47,16 @@ impl Mode for Tunnelling {
         true
     }
 
-    fn overhead(&self, conn: &Conn, _direction: Direction) -> usize {
-        conn.dest.tunnel().overhead(conn.rip.addr.is_v4())
+    fn overhead(&self, conn: Conn<'_>, _direction: Direction) -> usize {
+        conn.dest().tunnel().overhead(conn.rip().addr.is_v4())
     }
 
     fn rewrite(&self, group: &mut [Work<'_>], hops: &mut HopCache) {
         for work in group {
-            let rip = work.conn.rip.addr;
+            let rip = work.conn.rip().addr;
             work.packet.route_to = rip;
             let done = match hops.source_for(rip) {
-                Some(dip) => encapsulate(work.packet, work.conn.dest.tunnel(), dip, rip),
+                Some(dip) => encapsulate(work.packet, work.conn.dest().tunnel(), dip, rip),
                 None if hops.resolve(rip) == Resolution::Unreachable => Err(DropReason::NoRoute),
                 None => Err(DropReason::NoSource),
             };

@@ -13,9 +13,9 @@
 //! Ten slots of 6.4 bytes: at 80 % load a key costs 8 bytes. No memory is taken after the start and nothing is ever
 //! rehashed; with two buckets of ten slots and one step of moving aside, keys find room up to almost 90 % load.
 
-use zerocopy::{Immutable, IntoBytes};
+use zerocopy::{FromZeros, Immutable, IntoBytes};
 
-use crate::mem::{equal_words, prefetch};
+use crate::mem::{equal_words, prefer_huge_pages, prefetch, zeroed};
 
 /// Slots in a bucket: as many as a cache line holds.
 const SLOTS: usize = 10;
@@ -23,13 +23,13 @@ const SLOTS: usize = 10;
 /// The share of slots that may be taken, in percent.
 const LOAD: u64 = 80;
 
-/// A tag that no key has.
+/// A tag that no key has; memory that was never used holds nothing else.
 const EMPTY: u16 = 0;
 
 /// Marks the place of a key that lives in its other bucket.
 const AWAY: u32 = 1 << 31;
 
-#[derive(Clone, Copy, IntoBytes, Immutable)]
+#[derive(Clone, Copy, FromZeros, IntoBytes, Immutable)]
 #[repr(C, align(64))]
 struct Bucket {
     tags: [u16; SLOTS],
@@ -37,12 +37,6 @@ struct Bucket {
     away: u32,
     places: [u32; SLOTS],
 }
-
-const VACANT: Bucket = Bucket {
-    tags: [EMPTY; SLOTS],
-    away: 0,
-    places: [0; SLOTS],
-};
 
 /// A keyed hash, cut into what the index needs of it.
 #[derive(Clone, Copy, Debug)]
@@ -60,9 +54,9 @@ impl Index {
     /// An index with room for `keys`.
     pub fn new(keys: u64) -> Index {
         let buckets = (keys * 100).div_ceil(SLOTS as u64 * LOAD).max(2);
-        Index {
-            buckets: vec![VACANT; buckets as usize].into_boxed_slice(),
-        }
+        let mut buckets = zeroed(buckets as usize);
+        prefer_huge_pages(&mut buckets);
+        Index { buckets }
     }
 
     /// What `hash` means here.
@@ -140,6 +134,12 @@ impl Index {
             self.buckets[home].away -= 1;
         }
         removed
+    }
+
+    /// The memory it takes.
+    #[cfg(test)]
+    pub fn bytes(&self) -> usize {
+        size_of_val(&*self.buckets)
     }
 
     /// Moves one key of a full bucket to where else it may be.
@@ -253,7 +253,7 @@ mod tests {
             assert!((0..keys).all(|key| find(&index, key) == Some(key)));
             assert_eq!(find(&index, keys), None);
             if keys >= 1_000 {
-                assert!(size_of_val(&*index.buckets) <= 8 * keys as usize + 64);
+                assert!(index.bytes() <= 8 * keys as usize + 64);
             }
         }
     }

@@ -5,6 +5,9 @@
 //! packets and, if its mode sees them, of its outbound packets: an index of cache lines over a slab of
 //! entries, made to be looked up for a whole batch at once.
 
+mod dests;
+mod entry;
+mod fifo;
 mod hash;
 mod index;
 mod mem;
@@ -17,5 +20,5 @@ mod wheel;
 pub use index::Hash;
 pub use ports::LocalPorts;
 pub use state::{Timeouts, next_state};
-pub use table::{ConnTable, ConnView, Refused};
+pub use table::{ConnTable, ConnView, MAX_CAPACITY, Refused};
 pub use templates::{Asked, Template, TemplateId, TemplateKey, Templates};

@@ -2,6 +2,38 @@
 //! comparisons at once.
 #![allow(unsafe_code)]
 
+use std::alloc::{Layout, handle_alloc_error};
+
+use zerocopy::FromZeros;
+
+/// What huge pages are big, and aligned to.
+const HUGE_PAGE: usize = 2 << 20;
+
+/// Asks for huge pages under memory that was not written yet: a random access then seldom waits for a page table. The
+/// kernel gives them if it has them and may (`/sys/kernel/mm/transparent_hugepage/enabled`).
+pub fn prefer_huge_pages<T>(memory: &mut [T]) {
+    let range = memory.as_mut_ptr_range();
+    let start = range.start.addr().next_multiple_of(HUGE_PAGE);
+    let end = range.end.addr() / HUGE_PAGE * HUGE_PAGE;
+    if start < end {
+        let first = range.start.with_addr(start).cast();
+        // SAFETY: the pages lie within `memory`, which is ours alone, and the advice changes nothing that can be read.
+        // Whether it is followed only shows in time, so the outcome does not matter.
+        let _ =
+            unsafe { rustix::mm::madvise(first, end - start, rustix::mm::Advice::LinuxHugepage) };
+    }
+}
+
+/// Zeroed memory, of which the kernel gives a page when it is first written.
+pub fn zeroed<T: FromZeros>(length: usize) -> Box<[T]> {
+    T::new_vec_zeroed(length)
+        // As the standard library does when there is no memory for a vector.
+        .unwrap_or_else(|_| {
+            handle_alloc_error(Layout::array::<T>(length).unwrap_or(Layout::new::<T>()))
+        })
+        .into_boxed_slice()
+}
+
 /// Asks for the cache line of `value`, so that it is there when it is needed.
 #[inline(always)]
 pub fn prefetch<T>(value: &T) {

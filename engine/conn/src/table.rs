@@ -2,9 +2,14 @@
 
 use std::time::Duration;
 
-use lb_model::{Conn, ConnId, ConnState, Direction, FlowKey, Hit, Protocol, Time};
+use lb_model::{
+    BATCH, Conn, ConnId, ConnState, Direction, Endpoint, FlowKey, Hit, NewConn, Protocol, Time,
+};
 use lb_wire::TcpFlags;
 
+use crate::dests::ConnDests;
+use crate::entry::{Entries, Life, Millis};
+use crate::fifo::Fifo;
 use crate::hash::FlowHasher;
 use crate::index::{Hash, Index};
 use crate::mem::prefetch;
@@ -20,29 +25,10 @@ pub enum Refused {
     ReplyTaken,
 }
 
-struct Entry {
-    conn: Conn,
-    state: ConnState,
-    last_packet: Time,
-    /// The time-out of its state when its last packet came.
-    timeout: Duration,
-    /// The template that made it.
-    template: Option<TemplateId>,
-    life: Life,
-}
-
-#[derive(PartialEq, Eq)]
-enum Life {
-    /// Found by its flows and counted by its server.
-    Found,
-    /// Ended within this batch: neither found nor counted, but ids in the batch may still name it.
-    Retired,
-}
-
 /// A conn as listings show it.
 pub struct ConnView<'a> {
     /// The conn.
-    pub conn: &'a Conn,
+    pub conn: Conn<'a>,
     /// Its state.
     pub state: ConnState,
     /// How long it lives on without a packet.
@@ -51,18 +37,41 @@ pub struct ConnView<'a> {
 
 /// The conns of one worker.
 pub struct ConnTable {
-    entries: Vec<Option<Entry>>,
-    free: Vec<u32>,
+    entries: Entries,
+    /// Conns that can be found.
+    found: u32,
+    capacity: u32,
     /// Places are [`Key`]s.
     index: Index,
     hasher: FlowHasher,
+    dests: ConnDests,
+    /// All conns but those in the next.
     wheel: Wheel,
+    /// TCP conns of which the server's SYN was not answered: by their last packet, which is by their end, too.
+    half_open: Fifo,
+    /// The last conn that ended in this batch; its link leads to the one before.
+    retired: u32,
+    /// Where the search for conns whose servers were removed goes on.
+    sweep: Option<u32>,
+    evicted: u64,
     timeouts: Timeouts,
     secure_tcp: bool,
+    timeouts_ms: [Millis; ConnState::ALL.len()],
     templates: Templates,
     ports: LocalPorts,
-    retired: Vec<ConnId>,
 }
+
+/// Conns that a table can be made for: a conn's number and a direction have to fit the 31 bits of a place in the index.
+pub const MAX_CAPACITY: u32 = 1_000_000_000;
+
+/// Entries beyond the capacity, for conns that end within a batch and may still be named there: one for each packet
+/// that opens a conn in place of another.
+const SPARE: u32 = BATCH as u32;
+
+/// Entries that a turn looks at in search of conns whose servers were removed.
+const SWEEP_PER_TURN: usize = 1_024;
+
+const NONE: u32 = u32::MAX;
 
 /// One of a conn's keys: its place in the slab, shifted, and which of its two flows is meant.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -87,57 +96,33 @@ impl Key {
     }
 }
 
-/// The flow a key stands for; `None` for a key that no conn has, which the index never holds.
-#[inline(always)]
-fn flow_of(entries: &[Option<Entry>], key: Key) -> Option<FlowKey> {
-    let Hit { conn, direction } = key.hit();
-    let conn = &entries[conn.0 as usize].as_ref()?.conn;
-    match direction {
-        Direction::Inbound => Some(conn.flow),
-        Direction::Outbound => conn.reply(),
-    }
-}
-
-/// Whether a key stands for `flow`; looks at no more of the conn than it takes to know.
-#[inline(always)]
-fn is_flow_of(entries: &[Option<Entry>], key: Key, flow: &FlowKey) -> bool {
-    let Hit { conn, direction } = key.hit();
-    let Some(Entry { conn, .. }) = &entries[conn.0 as usize] else {
-        return false;
-    };
-    match direction {
-        Direction::Inbound => conn.flow == *flow,
-        Direction::Outbound => {
-            conn.rip == flow.source
-                && conn.source() == flow.destination
-                && conn.flow.protocol == flow.protocol
-        }
-    }
-}
-
 impl ConnTable {
     /// A table for `capacity` conns, with its memory reserved, whose conns lease `ports`.
     ///
     /// # Panics
-    /// If `capacity` is above 2^30.
+    /// If `capacity` is above [`MAX_CAPACITY`].
     pub fn new(capacity: u32, timeouts: Timeouts, ports: LocalPorts) -> ConnTable {
         assert!(
-            capacity <= 1 << 30,
+            capacity <= MAX_CAPACITY,
             "a conn's place and a direction fit the 31 bits of the index"
         );
-        let mut entries = Vec::new();
-        entries.resize_with(capacity as usize, || None);
         ConnTable {
-            entries,
-            free: (0..capacity).rev().collect(),
+            entries: Entries::new(capacity + SPARE),
+            found: 0,
+            capacity,
             index: Index::new(2 * u64::from(capacity)),
             hasher: FlowHasher::new(),
-            wheel: Wheel::new(capacity as usize),
+            dests: ConnDests::new(),
+            wheel: Wheel::new(),
+            half_open: Fifo::new(),
+            retired: NONE,
+            sweep: None,
+            evicted: 0,
+            timeouts_ms: in_millis(&timeouts),
             timeouts,
             secure_tcp: false,
             templates: Templates::new(capacity),
             ports,
-            retired: Vec::new(),
         }
     }
 
@@ -148,6 +133,7 @@ impl ConnTable {
 
     /// Other time-outs, for every conn from its next packet on (ipvsadm `--set`).
     pub fn set_timeouts(&mut self, timeouts: Timeouts) {
+        self.timeouts_ms = in_millis(&timeouts);
         self.timeouts = timeouts;
     }
 
@@ -173,21 +159,20 @@ impl ConnTable {
 
     /// Every conn that can be found, in no particular order.
     pub fn iter(&self, now: Time) -> impl Iterator<Item = ConnView<'_>> {
-        let found = |entry: &&Entry| entry.life == Life::Found;
-        self.entries
-            .iter()
-            .flatten()
-            .filter(found)
-            .map(move |entry| ConnView {
-                conn: &entry.conn,
+        let found = |id: &u32| self.entries.get(*id).life == Life::Found;
+        self.entries.used().filter(found).map(move |id| {
+            let entry = self.entries.get(id);
+            ConnView {
+                conn: self.conn(ConnId(id)),
                 state: entry.state,
-                expires_in: entry.timeout.saturating_sub(now.since(entry.last_packet)),
-            })
+                expires_in: entry.expires_in(now),
+            }
+        })
     }
 
     /// How many conns it holds.
     pub fn len(&self) -> usize {
-        self.entries.len() - self.free.len() - self.retired.len()
+        self.found as usize
     }
 
     /// Whether nothing in it will end by itself: no conns, no templates.
@@ -197,7 +182,12 @@ impl ConnTable {
 
     /// How many conns it was made for.
     pub fn capacity(&self) -> usize {
-        self.entries.len()
+        self.capacity as usize
+    }
+
+    /// How many conns had to end before their time since this was last asked, because the table was full.
+    pub fn take_evicted(&mut self) -> u64 {
+        std::mem::take(&mut self.evicted)
     }
 
     /// Whether it holds none.
@@ -229,42 +219,46 @@ impl ConnTable {
     /// Asks for the memory of the conn that will most likely be found under this hash.
     #[inline(always)]
     pub fn prefetch_conn(&self, hash: Hash) {
-        if let Some(key) = self.index.guess(hash)
-            && let Some(entry) = self.entries.get(Key(key).hit().conn.0 as usize)
-        {
-            prefetch(entry);
+        if let Some(key) = self.index.guess(hash) {
+            prefetch(self.entries.get(Key(key).hit().conn.0));
         }
     }
 
     /// The conn that a packet of this flow belongs to; `hash` is the [flow's](ConnTable::hash).
     #[inline(always)]
     pub fn find_hashed(&self, hash: Hash, flow: &FlowKey) -> Option<Hit> {
-        let is_it = |key| is_flow_of(&self.entries, Key(key), flow);
+        let is_it = |key| {
+            let Hit { conn, direction } = Key(key).hit();
+            let record = &self.entries.get(conn.0).record;
+            record.is(direction, flow, self.entries.wide(conn.0))
+        };
         self.index.find(hash, is_it).map(|key| Key(key).hit())
     }
 
-    /// The conn at `id`.
-    ///
-    /// # Panics
-    /// If it has ended: an id is valid until the next [`expire`](ConnTable::expire).
-    #[inline]
-    pub fn conn(&self, id: ConnId) -> &Conn {
-        &self.entry(id).conn
+    /// The conn at `id`, which is valid until the next [`expire`](ConnTable::expire).
+    #[inline(always)]
+    pub fn conn(&self, id: ConnId) -> Conn<'_> {
+        let record = &self.entries.get(id.0).record;
+        Conn::new(
+            record,
+            self.entries.wide(id.0),
+            self.dests.get(record.dest()),
+        )
     }
 
-    /// The state of the conn at `id`. Panics as [`conn`](ConnTable::conn) does.
+    /// The state of the conn at `id`.
     pub fn state(&self, id: ConnId) -> ConnState {
-        self.entry(id).state
+        self.entries.get(id.0).state
     }
 
     /// Whether a SYN on the conn at `id` is taken for a new connection rather than for one of its own packets (kernel
     /// `is_new_conn_expected`); `reuse_mode` is `net.ipv4.vs.conn_reuse_mode`.
     pub fn expects_new(&self, id: ConnId, reuse_mode: u8) -> bool {
-        let entry = self.entry(id);
-        if entry.template.is_some() || reuse_mode == 0 {
+        let entry = self.entries.get(id.0);
+        if entry.template().is_some() || reuse_mode == 0 {
             return false;
         }
-        let one_way = !entry.conn.replies.pass_through_us();
+        let one_way = !entry.record.replies().pass_through_us();
         match entry.state {
             ConnState::TimeWait | ConnState::Close => true,
             ConnState::FinWait => one_way && reuse_mode & 2 != 0,
@@ -273,28 +267,26 @@ impl ConnTable {
     }
 
     /// Opens a conn for its first packet, which carries `flags` and comes in at `now`; `template` is the one that
-    /// made it.
+    /// made it. A full table ends the half-open conn that has been quiet for longest to make room, but never another.
     ///
     /// Its flow must not be in the table. The local port that it has leased is its own until it ends, also if that is now.
     pub fn open(
         &mut self,
-        conn: Conn,
+        conn: NewConn,
         template: Option<TemplateId>,
         flags: TcpFlags,
         now: Time,
     ) -> Result<ConnId, Refused> {
-        if conn
-            .reply()
-            .is_some_and(|reply| self.find(&reply).is_some())
-        {
-            self.return_port(&conn, now);
+        let reply = conn.reply();
+        if reply.is_some_and(|reply| self.find(&reply).is_some()) {
+            self.return_port(conn.local, conn.rip, conn.flow.protocol, now);
             return Err(Refused::ReplyTaken);
         }
+        let flow = conn.flow;
         let id = self.insert(conn, template, now)?;
-        let conn = &self.entry(id).conn;
         let keys = [
-            Some((conn.flow, Direction::Inbound)),
-            conn.reply().map(|reply| (reply, Direction::Outbound)),
+            Some((flow, Direction::Inbound)),
+            reply.map(|reply| (reply, Direction::Outbound)),
         ];
         for (flow, direction) in keys.into_iter().flatten() {
             let hash = self.hash(&flow);
@@ -303,52 +295,49 @@ impl ConnTable {
                 return Err(Refused::Full);
             }
         }
-        self.packet(
-            Hit {
-                conn: id,
-                direction: Direction::Inbound,
-            },
-            flags,
-            now,
-        );
+        self.note::<true>(id, Direction::Inbound, flags, now);
         Ok(id)
     }
 
     /// Opens a conn for one packet only (one-packet scheduling): it is never found, and counted just for a moment.
     pub fn open_for_one_packet(
         &mut self,
-        conn: Conn,
+        conn: NewConn,
         template: Option<TemplateId>,
         now: Time,
     ) -> Result<ConnId, Refused> {
         let id = self.insert(conn, template, now)?;
-        self.packet(
-            Hit {
-                conn: id,
-                direction: Direction::Inbound,
-            },
-            TcpFlags::default(),
-            now,
-        );
+        self.note::<true>(id, Direction::Inbound, TcpFlags::default(), now);
         self.retire(id);
         Ok(id)
     }
 
     fn insert(
         &mut self,
-        conn: Conn,
+        conn: NewConn,
         template: Option<TemplateId>,
         now: Time,
     ) -> Result<ConnId, Refused> {
-        let Some(id) = self.free.pop().map(ConnId) else {
-            self.return_port(&conn, now);
-            return Err(Refused::Full);
-        };
+        if self.found == self.capacity
+            && let Some(oldest) = self.half_open.first()
+        {
+            self.retire(ConnId(oldest));
+            self.evicted += 1;
+        }
         let state = match conn.flow.protocol {
             Protocol::Tcp | Protocol::Sctp => ConnState::None,
             Protocol::Udp => ConnState::Udp,
         };
-        let timeout = self.timeouts.of(state);
+        let dest = self.dests.hold(&conn.dest);
+        let id = (self.found < self.capacity)
+            .then(|| self.entries.insert(&conn, dest, state, template))
+            .flatten();
+        let Some(id) = id else {
+            self.dests.let_go(dest);
+            self.return_port(conn.local, conn.rip, conn.flow.protocol, now);
+            return Err(Refused::Full);
+        };
+        self.found += 1;
         // As the kernel's ip_vs_bind_dest: a conn is born inactive, and its first packet may make it active.
         conn.dest.conn_opened(false);
         if conn.local.is_some() {
@@ -357,135 +346,183 @@ impl ConnTable {
         if let Some(template) = template {
             self.templates.hold(template, now);
         }
-        self.entries[id.0 as usize] = Some(Entry {
-            conn,
-            state,
-            last_packet: now,
-            timeout,
-            template,
-            life: Life::Found,
-        });
-        self.wheel.set(id.0, now + timeout);
-        Ok(id)
+        Ok(ConnId(id))
     }
 
-    fn return_port(&mut self, conn: &Conn, now: Time) {
-        if let Some(local) = conn.local {
-            self.ports
-                .give_back(local, conn.rip, conn.flow.protocol, now);
+    fn return_port(
+        &mut self,
+        local: Option<Endpoint>,
+        rip: Endpoint,
+        protocol: Protocol,
+        now: Time,
+    ) {
+        if let Some(local) = local {
+            self.ports.give_back(local, rip, protocol, now);
         }
     }
 
     /// Notes a packet of a conn: its state moves as the flags say and its time-out starts anew.
-    /// Panics as [`conn`](ConnTable::conn) does.
-    #[inline]
+    #[inline(always)]
     pub fn packet(&mut self, hit: Hit, flags: TcpFlags, now: Time) {
-        let entry = self.entries[hit.conn.0 as usize].as_mut().expect(LIVE);
-        if entry.life == Life::Retired {
+        self.note::<false>(hit.conn, hit.direction, flags, now);
+    }
+
+    /// `FIRST`: the packet opens the conn, of which no list knows yet.
+    #[inline(always)]
+    fn note<const FIRST: bool>(
+        &mut self,
+        id: ConnId,
+        direction: Direction,
+        flags: TcpFlags,
+        now: Time,
+    ) {
+        let entry = self.entries.get_mut(id.0);
+        if entry.life != Life::Found {
             return;
         }
-        entry.last_packet = now;
-        let next = next_state(
-            entry.state,
-            hit.direction,
-            flags,
-            entry.conn.replies.pass_through_us(),
-            self.secure_tcp,
-        );
-        if next.is_active() != entry.state.is_active() {
-            entry.conn.dest.conn_became(next.is_active());
+        let before = entry.state;
+        let two_way = entry.record.replies().pass_through_us();
+        let state = next_state(before, direction, flags, two_way, self.secure_tcp);
+        if state.is_active() != before.is_active() {
+            let dest = self.dests.get(entry.record.dest());
+            dest.conn_became(state.is_active());
         }
-        if let Some(template) = entry.template
-            && matches!(next, ConnState::Established | ConnState::Udp)
+        if let Some(template) = entry.template()
+            && matches!(state, ConnState::Established | ConnState::Udp)
         {
             self.templates.assure(template);
         }
-        entry.state = next;
-        let timeout = self.timeouts.of(next);
-        if timeout != entry.timeout {
-            entry.timeout = timeout;
-            // A timer that stands too early is set anew when it fires; one that stands too late must move now.
-            let deadline = now + timeout;
-            if !self.wheel.fires_by(hit.conn.0, deadline) {
-                self.wheel.set(hit.conn.0, deadline);
+        entry.state = state;
+        // A timer that stands too early is set anew when it fires; one that stands too late must move now.
+        let ends_earlier = entry.touch(now, self.timeouts_ms[state as usize]);
+        let queued = ConnState::SynRecv;
+        if FIRST || ends_earlier || before == queued || state == queued {
+            if !FIRST {
+                self.unset_timer(id, before, now);
             }
+            let mut timed = self.entries.timed(now);
+            if state == queued {
+                self.half_open.push(&mut timed, id.0);
+            } else {
+                self.wheel.set(&mut timed, id.0);
+            }
+        }
+    }
+
+    fn unset_timer(&mut self, id: ConnId, state: ConnState, now: Time) {
+        let mut timed = self.entries.timed(now);
+        if state == ConnState::SynRecv {
+            self.half_open.remove(&mut timed, id.0);
+        } else {
+            self.wheel.clear(&mut timed, id.0);
         }
     }
 
     /// Ends conns whose time-out is over at `now`, at most `limit` of them, and templates likewise; returns how many
     /// conns.
     pub fn expire(&mut self, now: Time, limit: usize) -> usize {
-        self.wheel.advance(now);
         let mut ended = 0;
         while ended < limit
-            && let Some(id) = self.wheel.take_due()
+            && let Some(id) = self.half_open.first()
+            && self.entries.get(id).is_over(now)
         {
-            let entry = self.entry(ConnId(id));
-            let deadline = entry.last_packet + entry.timeout;
-            if deadline <= now {
-                self.retire(ConnId(id));
+            self.retire_at(ConnId(id), now);
+            ended += 1;
+        }
+        self.wheel.advance(&mut self.entries.timed(now), now);
+        while ended < limit
+            && let Some(id) = self.wheel.take_due(&mut self.entries.timed(now))
+        {
+            if self.entries.get(id).is_over(now) {
+                self.retire_at(ConnId(id), now);
                 ended += 1;
             } else {
-                self.wheel.set(id, deadline);
+                self.wheel.set(&mut self.entries.timed(now), id);
             }
         }
-        while let Some(id) = self.retired.pop() {
-            if let Some(entry) = self.entries[id.0 as usize].take() {
-                if entry.conn.local.is_some() {
-                    entry.conn.dest.port_returned();
-                }
-                self.return_port(&entry.conn, now);
-            }
-            self.free.push(id.0);
-        }
+        self.sweep(now);
+        self.vacate(now);
         self.templates.expire(now, limit);
         ended
     }
 
-    /// Ends all conns whose server was removed, and the templates that lead there and hold no conn (kernel
-    /// `ip_vs_expire_nodest_conn_flush`).
-    pub fn retire_of_removed_dests(&mut self) {
-        for id in 0..self.entries.len() as u32 {
-            let gone = |entry: &Entry| entry.life == Life::Found && !entry.conn.dest.is_available();
-            if self.entries[id as usize].as_ref().is_some_and(gone) {
-                self.retire(ConnId(id));
+    /// Makes the places of conns that have ended free for others.
+    fn vacate(&mut self, now: Time) {
+        while self.retired != NONE {
+            let id = self.retired;
+            self.retired = self.entries.get(id).link.next;
+            let conn = self.conn(ConnId(id));
+            let (local, rip, protocol) = (conn.local(), conn.rip(), conn.protocol());
+            if local.is_some() {
+                conn.dest().port_returned();
             }
+            self.return_port(local, rip, protocol, now);
+            self.dests.let_go(self.entries.get(id).record.dest());
+            self.entries.vacate(id);
         }
+    }
+
+    /// Ends all conns whose server was removed, and the templates that lead there and hold no conn (kernel
+    /// `ip_vs_expire_nodest_conn_flush`): a thousand at the next [`expire`](ConnTable::expire), the others with
+    /// those after it.
+    pub fn retire_of_removed_dests(&mut self) {
+        self.sweep = Some(0);
         self.templates.end_of_removed_dests();
     }
 
-    /// Ends a conn now: it is not found and not counted any more. Ids of it stay good until the next
-    /// [`expire`](ConnTable::expire). Panics as [`conn`](ConnTable::conn) does.
-    pub fn retire(&mut self, id: ConnId) {
-        for direction in [Direction::Inbound, Direction::Outbound] {
-            let key = Key::new(id, direction);
-            if let Some(flow) = flow_of(&self.entries, key) {
-                let hash = self.hash(&flow);
-                // A conn for one packet never was in the index, one that found no room only in part.
-                self.index.remove(hash, key.0);
+    fn sweep(&mut self, now: Time) {
+        let Some(start) = self.sweep else { return };
+        let mut ids = self.entries.used_from(start);
+        for id in ids.by_ref().take(SWEEP_PER_TURN) {
+            let entry = self.entries.get(id);
+            let dest = || self.dests.get(entry.record.dest());
+            if entry.life == Life::Found && !dest().is_available() {
+                self.retire_at(ConnId(id), now);
             }
         }
-        let entry = self.entries[id.0 as usize].as_mut().expect(LIVE);
-        if entry.life == Life::Retired {
-            return;
-        }
-        entry.life = Life::Retired;
-        entry.conn.dest.conn_ended(entry.state.is_active());
-        if let Some(template) = entry.template {
-            self.templates.let_go(template);
-        }
-        self.wheel.clear(id.0);
-        self.retired.push(id);
+        self.sweep = ids.next();
     }
 
-    #[inline]
-    fn entry(&self, id: ConnId) -> &Entry {
-        self.entries[id.0 as usize].as_ref().expect(LIVE)
+    /// Ends a conn now: it is not found and not counted any more. Ids of it stay good until the next
+    /// [`expire`](ConnTable::expire).
+    pub fn retire(&mut self, id: ConnId) {
+        // To take a timer out of its list, the time does not matter.
+        self.retire_at(id, Time::ZERO);
+    }
+
+    fn retire_at(&mut self, id: ConnId, now: Time) {
+        let entry = self.entries.get(id.0);
+        if entry.life != Life::Found {
+            return;
+        }
+        let (state, template) = (entry.state, entry.template());
+        let conn = self.conn(id);
+        let keys = [
+            (Some(conn.flow()), Direction::Inbound),
+            (conn.reply(), Direction::Outbound),
+        ];
+        conn.dest().conn_ended(state.is_active());
+        for (flow, direction) in keys {
+            if let Some(flow) = flow {
+                let hash = self.hash(&flow);
+                // A conn for one packet never was in the index, one that found no room only in part.
+                self.index.remove(hash, Key::new(id, direction).0);
+            }
+        }
+        if let Some(template) = template {
+            self.templates.let_go(template);
+        }
+        self.unset_timer(id, state, now);
+        let entry = self.entries.get_mut(id.0);
+        entry.life = Life::Retired;
+        entry.link.next = std::mem::replace(&mut self.retired, id.0);
+        self.found -= 1;
     }
 }
 
-/// Places are given back in [`ConnTable::expire`] only, and that takes the table for itself between batches.
-const LIVE: &str = "an id from this batch names a live conn";
+fn in_millis(timeouts: &Timeouts) -> [Millis; ConnState::ALL.len()] {
+    ConnState::ALL.map(|state| timeouts.of(state).into())
+}
 
 #[cfg(test)]
 mod tests {
@@ -501,14 +538,14 @@ mod tests {
         Arc::new(Dest::new("10.1.0.11:8080".parse().expect("valid"), 1))
     }
 
-    fn conn(cport: u16, protocol: Protocol, dest: &Arc<Dest>, two_way: bool) -> Conn {
+    fn conn(cport: u16, protocol: Protocol, dest: &Arc<Dest>, two_way: bool) -> NewConn {
         let client = format!("192.0.2.1:{cport}").parse().expect("valid");
         let flow = FlowKey {
             source: client,
             destination: "10.0.0.100:80".parse().expect("valid"),
             protocol,
         };
-        Conn {
+        NewConn {
             flow,
             dest: Arc::clone(dest),
             rip: dest.rip(),
@@ -518,7 +555,7 @@ mod tests {
             } else {
                 Replies::Direct
             },
-            introduction: Introduction::Nothing.into(),
+            introduction: Introduction::Nothing,
             mode: 0,
         }
     }
@@ -526,6 +563,13 @@ mod tests {
     fn table(capacity: u32) -> ConnTable {
         let ports = LocalPorts::new(1024..=1025, 0);
         ConnTable::new(capacity, Timeouts::default(), ports)
+    }
+
+    fn inbound(conn: ConnId) -> Hit {
+        Hit {
+            conn,
+            direction: Direction::Inbound,
+        }
     }
 
     fn at(seconds: u64) -> Time {
@@ -649,14 +693,94 @@ mod tests {
             at(0),
         );
         assert_eq!((table.find(&flow), dest.total(), table.len()), (None, 0, 0));
-        assert_eq!(table.conn(id).flow, flow);
-        assert_eq!(
-            table.open(old.clone(), None, SYN, at(0)),
-            Err(Refused::Full),
-            "its place is not free yet"
-        );
+        assert_eq!(table.conn(id).flow(), flow);
+        let new = table
+            .open(old, None, SYN, at(0))
+            .expect("there are spare places");
+        assert_ne!(new, id);
         table.expire(at(0), 9);
-        assert!(table.open(old, None, SYN, at(0)).is_ok());
+        assert_eq!(table.find(&flow).map(|hit| hit.conn), Some(new));
+    }
+
+    #[test]
+    fn a_full_table_ends_the_half_open_conn_that_is_quiet_for_longest_and_no_other() {
+        let (mut table, dest) = (table(3), dest());
+        let open = |table: &mut ConnTable, cport, second| {
+            let conn = conn(cport, Protocol::Tcp, &dest, true);
+            let flow = conn.flow;
+            let opened = table.open(conn, None, SYN, at(second));
+            table.expire(at(second), 9);
+            opened.map(|id| (flow, inbound(id)))
+        };
+        let (flows, hits): (Vec<_>, Vec<_>) = (1..=3)
+            .map(|cport| open(&mut table, cport, 0).expect("room"))
+            .unzip();
+        // The first is established, the second has sent its SYN again.
+        table.packet(hits[0], ACK, at(1));
+        table.packet(hits[1], SYN, at(1));
+        let found = |table: &ConnTable| {
+            flows
+                .iter()
+                .map(|flow| table.find(flow).is_some())
+                .collect::<Vec<_>>()
+        };
+        let (_, fourth) = open(&mut table, 4, 2).expect("in place of the third");
+        assert_eq!(found(&table), [true, true, false]);
+        let (_, fifth) = open(&mut table, 5, 3).expect("in place of the second");
+        assert_eq!(found(&table), [true, false, false]);
+        assert_eq!((table.take_evicted(), table.take_evicted()), (2, 0));
+        for hit in [fourth, fifth] {
+            table.packet(hit, ACK, at(4));
+        }
+        assert!(matches!(open(&mut table, 6, 5), Err(Refused::Full)));
+        assert_eq!(
+            (table.len(), dest.active(), table.take_evicted()),
+            (3, 3, 0)
+        );
+    }
+
+    #[test]
+    fn half_open_conns_end_by_their_last_packet() {
+        let (mut table, dest) = (table(2), dest());
+        let mut hits = [1, 2].map(|cport| {
+            let conn = conn(cport, Protocol::Tcp, &dest, true);
+            inbound(table.open(conn, None, SYN, at(0)).expect("room"))
+        });
+        table.packet(hits[0], SYN, at(30));
+        assert_eq!(table.expire(at(59), 9), 0);
+        assert_eq!(table.expire(at(61), 9), 1);
+        hits.reverse();
+        assert_eq!(table.state(hits[1].conn), ConnState::SynRecv);
+        assert_eq!(table.expire(at(91), 9), 1);
+    }
+
+    #[test]
+    fn conns_of_a_removed_server_end_a_number_at_a_time() {
+        const CONNS: u16 = 3 * SWEEP_PER_TURN as u16 / 2;
+        let (mut table, gone, stays) = (table(2 * u32::from(CONNS)), dest(), dest());
+        for cport in 0..CONNS {
+            for dest in [&gone, &stays] {
+                let mut conn = conn(cport, Protocol::Tcp, dest, false);
+                conn.flow.destination.port = if Arc::ptr_eq(dest, &gone) { 80 } else { 81 };
+                table.open(conn, None, SYN, at(0)).expect("room");
+            }
+        }
+        gone.removed();
+        table.retire_of_removed_dests();
+        for left in [2, 1, 0] {
+            table.expire(at(0), 9);
+            let expected = u32::from(CONNS) * left / 3;
+            assert_eq!((gone.total(), stays.total()), (expected, CONNS.into()));
+        }
+        assert_eq!(table.len(), CONNS.into());
+    }
+
+    #[test]
+    fn a_conn_takes_80_bytes_in_all() {
+        const CONNS: usize = 1 << 20;
+        let entries = CONNS * size_of::<crate::entry::Entry>();
+        let index = Index::new(2 * CONNS as u64).bytes();
+        assert!(entries + index <= 80 * CONNS + 4_096);
     }
 
     #[test]
@@ -719,7 +843,7 @@ mod tests {
         let conn = conn(1, Protocol::Udp, &dest, false);
         let flow = conn.flow;
         let id = table.open_for_one_packet(conn, None, at(0)).expect("room");
-        assert_eq!(table.conn(id).flow, flow);
+        assert_eq!(table.conn(id).flow(), flow);
         assert_eq!((table.find(&flow), dest.total()), (None, 0));
         table.expire(at(0), 9);
         assert!(table.is_empty());
@@ -764,6 +888,7 @@ mod tests {
         let reply = table.conn(id).reply().expect("two-way");
         assert_eq!(reply.destination, Endpoint::new(lip, 1024));
         assert_eq!(dest.leased(), 1);
+        table.packet(inbound(id), ACK, at(0));
         // Each takes the one port that is left, and gives it back.
         for cport in [2, 3] {
             assert_eq!(open(&mut table, cport), Err(Refused::Full));
@@ -773,6 +898,6 @@ mod tests {
         table.expire(at(0), 9);
         assert_eq!(dest.leased(), 0);
         let id = open(&mut table, 4).expect("room");
-        assert_eq!(table.conn(id).local, Some(Endpoint::new(lip, 1025)));
+        assert_eq!(table.conn(id).local(), Some(Endpoint::new(lip, 1025)));
     }
 }

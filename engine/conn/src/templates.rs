@@ -11,7 +11,7 @@ use ahash::RandomState;
 use hashbrown::HashMap;
 use lb_model::{Addr, Dest, Time};
 
-use crate::wheel::Wheel;
+use crate::wheel::{Link, Timers, Wheel};
 
 /// What a template is found by.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
@@ -33,7 +33,7 @@ pub enum Asked {
 
 /// A template's place; valid as long as a conn holds it, or until the next [`expire`](Templates::expire).
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct TemplateId(u32);
+pub struct TemplateId(pub(crate) u32);
 
 /// One template.
 #[derive(Clone, Debug)]
@@ -62,9 +62,47 @@ impl Template {
 /// How long a template lives on after its time-out has passed while conns held it.
 const HELD_ON: Duration = Duration::from_secs(60);
 
+/// A place for a template, and its timer.
+struct Slot {
+    template: Option<Template>,
+    link: Link,
+}
+
+struct Slots(Vec<Slot>);
+
+impl Slots {
+    /// One more place, unless there are `capacity` already.
+    fn add(&mut self, capacity: u32) -> Option<u32> {
+        let id = u32::try_from(self.0.len())
+            .ok()
+            .filter(|id| *id < capacity)?;
+        self.0.push(Slot {
+            template: None,
+            link: Link::UNSET,
+        });
+        Some(id)
+    }
+
+    fn template(&mut self, id: u32) -> &mut Template {
+        self.0[id as usize].template.as_mut().expect(LIVE)
+    }
+}
+
+impl Timers for Slots {
+    fn link(&mut self, id: u32) -> &mut Link {
+        &mut self.0[id as usize].link
+    }
+
+    fn due(&self, id: u32) -> Time {
+        let template = self.0[id as usize].template.as_ref().expect(LIVE);
+        template.since + template.timeout
+    }
+}
+
 /// The templates of one worker.
 pub struct Templates {
-    slots: Vec<Option<Template>>,
+    slots: Slots,
+    capacity: u32,
     free: Vec<u32>,
     by_key: HashMap<TemplateKey, TemplateId, RandomState>,
     wheel: Wheel,
@@ -73,19 +111,18 @@ pub struct Templates {
 impl Templates {
     /// Room for `capacity` templates.
     pub fn new(capacity: u32) -> Templates {
-        let mut slots = Vec::new();
-        slots.resize_with(capacity as usize, || None);
         Templates {
-            slots,
-            free: (0..capacity).rev().collect(),
+            slots: Slots(Vec::new()),
+            capacity,
+            free: Vec::new(),
             by_key: HashMap::with_hasher(RandomState::new()),
-            wheel: Wheel::new(capacity as usize),
+            wheel: Wheel::new(),
         }
     }
 
     /// Whether there are none, held ones included.
     pub fn is_empty(&self) -> bool {
-        self.free.len() == self.slots.len()
+        self.free.len() == self.slots.0.len()
     }
 
     /// The template with this key.
@@ -95,12 +132,15 @@ impl Templates {
 
     /// The template at `id`.
     pub fn get(&self, id: TemplateId) -> &Template {
-        self.slots[id.0 as usize].as_ref().expect(LIVE)
+        self.slots.0[id.0 as usize].template.as_ref().expect(LIVE)
     }
 
     /// Every template, forgotten ones included, in no particular order.
     pub fn iter(&self) -> impl Iterator<Item = &Template> {
-        self.slots.iter().flatten()
+        self.slots
+            .0
+            .iter()
+            .filter_map(|slot| slot.template.as_ref())
     }
 
     /// Makes a template, in place of one with the same key; `None` if there is no room.
@@ -111,9 +151,9 @@ impl Templates {
         timeout: Duration,
         now: Time,
     ) -> Option<TemplateId> {
-        let id = TemplateId(self.free.pop()?);
+        let id = self.free.pop().or_else(|| self.slots.add(self.capacity))?;
         dest.template_opened();
-        self.slots[id.0 as usize] = Some(Template {
+        self.slots.0[id as usize].template = Some(Template {
             key,
             dest: Arc::clone(dest),
             assured: false,
@@ -123,14 +163,14 @@ impl Templates {
             conns: 0,
         });
         // A template that this one replaces is not found any more, but lives as long as its conns.
-        self.by_key.insert(key, id);
-        self.wheel.set(id.0, now + timeout);
-        Some(id)
+        self.by_key.insert(key, TemplateId(id));
+        self.wheel.set(&mut self.slots, id);
+        Some(TemplateId(id))
     }
 
     /// Lets a template be found no more, because its server is gone or quiesced.
     pub fn forget(&mut self, id: TemplateId) {
-        let template = self.slots[id.0 as usize].as_mut().expect(LIVE);
+        let template = self.slots.template(id.0);
         template.forgotten = true;
         let key = template.key;
         if self.by_key.get(&key) == Some(&id) {
@@ -140,47 +180,50 @@ impl Templates {
 
     /// A conn was made by the template and holds it; its time-out begins anew.
     pub fn hold(&mut self, id: TemplateId, now: Time) {
-        let template = self.slots[id.0 as usize].as_mut().expect(LIVE);
+        let template = self.slots.template(id.0);
         template.conns += 1;
         template.since = now;
     }
 
     /// A conn that held the template ended.
     pub fn let_go(&mut self, id: TemplateId) {
-        self.slots[id.0 as usize].as_mut().expect(LIVE).conns -= 1;
+        self.slots.template(id.0).conns -= 1;
     }
 
     /// A conn of the template was established.
     pub fn assure(&mut self, id: TemplateId) {
-        self.slots[id.0 as usize].as_mut().expect(LIVE).assured = true;
+        self.slots.template(id.0).assured = true;
     }
 
     /// Ends templates whose time-out is over at `now` and that no conn holds, at most `limit`.
     pub fn expire(&mut self, now: Time, limit: usize) {
-        self.wheel.advance(now);
+        self.wheel.advance(&mut self.slots, now);
         for _ in 0..limit {
-            let Some(id) = self.wheel.take_due().map(TemplateId) else {
+            let Some(id) = self.wheel.take_due(&mut self.slots) else {
                 return;
             };
-            let template = self.slots[id.0 as usize].as_mut().expect(LIVE);
+            let template = self.slots.template(id);
             if template.conns > 0 && template.since + template.timeout <= now {
                 (template.timeout, template.since) = (HELD_ON, now);
             }
-            let deadline = template.since + template.timeout;
-            if deadline > now {
-                self.wheel.set(id.0, deadline);
+            if template.since + template.timeout > now {
+                self.wheel.set(&mut self.slots, id);
             } else {
-                self.close(id);
+                self.close(TemplateId(id));
             }
         }
     }
 
     /// Ends templates whose server was removed and that no conn holds.
     pub fn end_of_removed_dests(&mut self) {
-        for id in 0..self.slots.len() as u32 {
+        for id in 0..self.slots.0.len() as u32 {
             let gone = |template: &Template| template.conns == 0 && !template.dest.is_available();
-            if self.slots[id as usize].as_ref().is_some_and(gone) {
-                self.wheel.clear(id);
+            if self.slots.0[id as usize]
+                .template
+                .as_ref()
+                .is_some_and(gone)
+            {
+                self.wheel.clear(&mut self.slots, id);
                 self.close(TemplateId(id));
             }
         }
@@ -188,7 +231,7 @@ impl Templates {
 
     fn close(&mut self, id: TemplateId) {
         self.forget(id);
-        if let Some(template) = self.slots[id.0 as usize].take() {
+        if let Some(template) = self.slots.0[id.0 as usize].template.take() {
             template.dest.template_ended();
             self.free.push(id.0);
         }

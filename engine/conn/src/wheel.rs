@@ -1,42 +1,62 @@
-//! A hierarchical timer wheel over the slots of a slab.
+//! A hierarchical timer wheel whose links lie in the entries that it times.
 //!
 //! Three levels of 256 slots; a tick is 2^24 ns, about 17 ms, so the levels span 4 s, 18 minutes and 78 hours. Setting,
-//! moving and clearing a timer take constant time and no memory: each slab slot has one link here from the start. A
-//! timer fires within one tick after it is due, never before.
+//! moving and clearing a timer take constant time and no memory. A timer fires within one tick after it is due, never
+//! before; when more fire at once than a turn may see to, the rest follow in the next turns.
+//!
+//! The wheel keeps no due times: it asks for them. So a timer whose due time has moved away needs no call, it finds
+//! its new place when the old one comes up; only one that must fire earlier has to be [set](Wheel::set) again.
 
 use lb_model::Time;
+use zerocopy::FromZeros;
 
-const LEVELS: usize = 3;
+const LEVELS: u32 = 3;
 const SLOT_BITS: u32 = 8;
-const SLOTS: usize = 1 << SLOT_BITS;
+const SLOTS: u32 = 1 << SLOT_BITS;
 const TICK_BITS: u32 = 24;
 
+/// Timers that one call moves at most: some 20 microseconds, most of them for memory.
+const MOVES: usize = 512;
+
 /// The list of timers that are due and not yet taken.
-const DUE: u32 = (LEVELS * SLOTS) as u32;
+const DUE: u32 = LEVELS * SLOTS;
+
 const NONE: u32 = u32::MAX;
 
-#[derive(Clone, Copy)]
-struct Link {
-    previous: u32,
-    next: u32,
-    /// The list it is in; `NONE` if no timer is set.
-    list: u32,
-    /// The tick at which it is due.
-    due: u32,
+/// With this bit, what comes before a timer is not another one, but the head of the list with this number.
+const HEAD: u32 = 1 << 31;
+
+/// A timer's neighbours in its list.
+#[derive(Clone, Copy, Debug, FromZeros)]
+pub struct Link {
+    pub(crate) previous: u32,
+    pub(crate) next: u32,
 }
 
-const UNSET: Link = Link {
-    previous: NONE,
-    next: NONE,
-    list: NONE,
-    due: 0,
-};
+impl Link {
+    /// No timer is set.
+    pub const UNSET: Link = Link {
+        previous: NONE,
+        next: NONE,
+    };
+}
 
+/// The entries that a wheel times.
+pub trait Timers {
+    /// The link of entry `id`; [`Link::UNSET`] in a new entry.
+    fn link(&mut self, id: u32) -> &mut Link;
+
+    /// When entry `id` is due.
+    fn due(&self, id: u32) -> Time;
+}
+
+/// The heads of all lists, and how far the clock has come.
 pub struct Wheel {
-    heads: Box<[u32; LEVELS * SLOTS + 1]>,
-    links: Vec<Link>,
-    /// All ticks up to this one have fired.
+    heads: Box<[u32; DUE as usize + 1]>,
+    /// All ticks before this one have fired, and this one but for `levels_left`.
     tick: u32,
+    /// The levels whose timers of this tick still have to be put where they belong.
+    levels_left: u32,
     set: usize,
 }
 
@@ -46,123 +66,112 @@ fn tick_of(time: Time) -> u32 {
 }
 
 impl Wheel {
-    /// A wheel for timers `0..capacity`, none of them set.
-    pub fn new(capacity: usize) -> Wheel {
+    /// A wheel at time zero, with no timer set.
+    pub fn new() -> Wheel {
         Wheel {
-            heads: Box::new([NONE; LEVELS * SLOTS + 1]),
-            links: vec![UNSET; capacity],
+            heads: Box::new([NONE; DUE as usize + 1]),
             tick: 0,
+            levels_left: 0,
             set: 0,
         }
     }
 
-    /// Sets timer `id` to fire at `at`; one that was set before is moved.
-    pub fn set(&mut self, id: u32, at: Time) {
-        self.clear(id);
-        self.links[id as usize].due = tick_of(at).wrapping_add(1);
-        self.link(id);
+    /// Sets the timer of entry `id` for when it is due; one that was set before is moved.
+    pub fn set(&mut self, timers: &mut impl Timers, id: u32) {
+        self.clear(timers, id);
+        self.link(timers, id);
         self.set += 1;
     }
 
-    /// Whether timer `id` fires at `at` or before.
-    pub fn fires_by(&self, id: u32, at: Time) -> bool {
-        let link = &self.links[id as usize];
-        link.list != NONE && link.due.wrapping_sub(tick_of(at).wrapping_add(1)) as i32 <= 0
-    }
-
-    /// Unsets timer `id`.
-    pub fn clear(&mut self, id: u32) {
-        if self.links[id as usize].list != NONE {
-            self.unlink(id);
+    /// Unsets the timer of entry `id`.
+    pub fn clear(&mut self, timers: &mut impl Timers, id: u32) {
+        if timers.link(id).previous != NONE {
+            self.unlink(timers, id);
             self.set -= 1;
         }
     }
 
-    /// Moves the clock to `now`; what is due then can be [taken](Wheel::take_due).
-    pub fn advance(&mut self, now: Time) {
+    /// Moves the clock towards `now`, as far as it comes by moving [`MOVES`] timers; what is due then can be
+    /// [taken](Wheel::take_due).
+    pub fn advance(&mut self, timers: &mut impl Timers, now: Time) {
         let now = tick_of(now);
         if self.set == 0 {
             // Nothing to fire on the way.
             if (now.wrapping_sub(self.tick) as i32) > 0 {
-                self.tick = now;
+                (self.tick, self.levels_left) = (now, 0);
             }
             return;
         }
-        while (now.wrapping_sub(self.tick) as i32) > 0 {
-            self.tick = self.tick.wrapping_add(1);
-            for level in (1..LEVELS as u32).rev() {
-                if self.tick & ((1 << (SLOT_BITS * level)) - 1) == 0 {
-                    self.relink_list(slot(level, self.tick));
+        let mut left = MOVES;
+        loop {
+            while let Some(level) = self.levels_left.checked_sub(1) {
+                let list = slot(level, self.tick);
+                let turns = self.tick & ((1 << (SLOT_BITS * level)) - 1) == 0;
+                while turns && self.heads[list as usize] != NONE {
+                    if left == 0 {
+                        return;
+                    }
+                    left -= 1;
+                    let id = self.heads[list as usize];
+                    self.unlink(timers, id);
+                    self.link(timers, id);
                 }
+                self.levels_left = level;
             }
-            self.relink_list(slot(0, self.tick));
+            if (now.wrapping_sub(self.tick) as i32) <= 0 {
+                return;
+            }
+            self.tick = self.tick.wrapping_add(1);
+            self.levels_left = LEVELS;
         }
     }
 
-    /// Takes one timer that is due and unsets it.
-    pub fn take_due(&mut self) -> Option<u32> {
+    /// Takes one entry that is due and unsets its timer.
+    pub fn take_due(&mut self, timers: &mut impl Timers) -> Option<u32> {
         let id = self.heads[DUE as usize];
         (id != NONE).then(|| {
-            self.clear(id);
+            self.clear(timers, id);
             id
         })
     }
 
-    /// Puts every timer of a list where it belongs now.
-    fn relink_list(&mut self, list: u32) {
-        let mut id = std::mem::replace(&mut self.heads[list as usize], NONE);
-        while id != NONE {
-            let next = self.links[id as usize].next;
-            self.link(id);
-            id = next;
-        }
-    }
-
-    fn link(&mut self, id: u32) {
-        let due = self.links[id as usize].due;
+    fn link(&mut self, timers: &mut impl Timers, id: u32) {
+        // The tick after the one in which it is due has it behind it for certain.
+        let due = tick_of(timers.due(id)).wrapping_add(1);
         let ahead = due.wrapping_sub(self.tick);
         let list = if ahead as i32 <= 0 {
             DUE
         } else {
-            let level = (ahead.ilog2() / SLOT_BITS).min(LEVELS as u32 - 1);
+            let level = (ahead.ilog2() / SLOT_BITS).min(LEVELS - 1);
             // Further than the last level reaches: as far as it reaches, to be linked again from there.
-            let reach = self
-                .tick
-                .wrapping_add(ahead.min((1 << (SLOT_BITS * LEVELS as u32)) - 1));
-            slot(level, reach)
+            let reach = ahead.min((1 << (SLOT_BITS * LEVELS)) - 1);
+            slot(level, self.tick.wrapping_add(reach))
         };
-        let head = std::mem::replace(&mut self.heads[list as usize], id);
-        if head != NONE {
-            self.links[head as usize].previous = id;
+        let next = std::mem::replace(&mut self.heads[list as usize], id);
+        if next != NONE {
+            timers.link(next).previous = id;
         }
-        self.links[id as usize] = Link {
-            previous: NONE,
-            next: head,
-            list,
-            due,
+        *timers.link(id) = Link {
+            previous: HEAD | list,
+            next,
         };
     }
 
-    fn unlink(&mut self, id: u32) {
-        let Link {
-            previous,
-            next,
-            list,
-            ..
-        } = self.links[id as usize];
-        match previous {
-            NONE => self.heads[list as usize] = next,
-            _ => self.links[previous as usize].next = next,
+    fn unlink(&mut self, timers: &mut impl Timers, id: u32) {
+        let Link { previous, next } = std::mem::replace(timers.link(id), Link::UNSET);
+        if previous & HEAD == 0 {
+            timers.link(previous).next = next;
+        } else {
+            self.heads[(previous & !HEAD) as usize] = next;
         }
         if next != NONE {
-            self.links[next as usize].previous = previous;
+            timers.link(next).previous = previous;
         }
-        self.links[id as usize] = UNSET;
     }
 }
 
 fn slot(level: u32, tick: u32) -> u32 {
-    level * SLOTS as u32 + ((tick >> (SLOT_BITS * level)) & (SLOTS as u32 - 1))
+    level * SLOTS + ((tick >> (SLOT_BITS * level)) & (SLOTS - 1))
 }
 
 #[cfg(test)]
@@ -175,8 +184,31 @@ mod tests {
 
     const TICK: u64 = 1 << TICK_BITS;
 
-    fn taken(wheel: &mut Wheel) -> Vec<u32> {
-        let mut ids: Vec<u32> = std::iter::from_fn(|| wheel.take_due()).collect();
+    struct Entries(Vec<(Link, Time)>);
+
+    impl Entries {
+        fn new(entries: usize) -> Entries {
+            Entries(vec![(Link::UNSET, Time::ZERO); entries])
+        }
+    }
+
+    impl Timers for Entries {
+        fn link(&mut self, id: u32) -> &mut Link {
+            &mut self.0[id as usize].0
+        }
+
+        fn due(&self, id: u32) -> Time {
+            self.0[id as usize].1
+        }
+    }
+
+    fn set(wheel: &mut Wheel, entries: &mut Entries, id: u32, at: Time) {
+        entries.0[id as usize].1 = at;
+        wheel.set(entries, id);
+    }
+
+    fn taken(wheel: &mut Wheel, entries: &mut Entries) -> Vec<u32> {
+        let mut ids: Vec<u32> = std::iter::from_fn(|| wheel.take_due(entries)).collect();
         ids.sort_unstable();
         ids
     }
@@ -184,25 +216,59 @@ mod tests {
     #[test]
     fn a_timer_fires_within_a_tick_after_it_is_due_and_never_before() {
         for seconds in [1, 4, 5, 60, 900, 1100, 86_400, 400_000] {
-            let mut wheel = Wheel::new(1);
+            let (mut wheel, mut entries) = (Wheel::new(), Entries::new(1));
             let at = Time::ZERO + Duration::from_secs(seconds);
-            wheel.set(0, at);
-            wheel.advance(at);
-            assert_eq!(taken(&mut wheel), [], "{seconds}");
-            wheel.advance(Time::from_nanos(at.as_nanos() + TICK));
-            assert_eq!(taken(&mut wheel), [0], "{seconds}");
+            set(&mut wheel, &mut entries, 0, at);
+            wheel.advance(&mut entries, at);
+            assert_eq!(taken(&mut wheel, &mut entries), [], "{seconds}");
+            let later = Time::from_nanos(at.as_nanos() + TICK);
+            wheel.advance(&mut entries, later);
+            assert_eq!(taken(&mut wheel, &mut entries), [0], "{seconds}");
         }
     }
 
     #[test]
     fn a_timer_in_the_past_fires_at_the_next_tick() {
-        let mut wheel = Wheel::new(2);
-        wheel.set(0, Time::from_nanos(TICK));
-        wheel.advance(Time::from_nanos(1000 * TICK));
-        assert_eq!(taken(&mut wheel), [0]);
-        wheel.set(1, Time::from_nanos(TICK));
-        wheel.advance(Time::from_nanos(1001 * TICK));
-        assert_eq!(taken(&mut wheel), [1]);
+        let (mut wheel, mut entries) = (Wheel::new(), Entries::new(2));
+        let tick = |number| Time::from_nanos(number * TICK);
+        set(&mut wheel, &mut entries, 0, tick(1));
+        wheel.advance(&mut entries, tick(1000));
+        assert_eq!(taken(&mut wheel, &mut entries), [0]);
+        set(&mut wheel, &mut entries, 1, tick(1));
+        wheel.advance(&mut entries, tick(1001));
+        assert_eq!(taken(&mut wheel, &mut entries), [1]);
+    }
+
+    #[test]
+    fn a_timer_whose_due_time_moved_away_fires_then() {
+        let (mut wheel, mut entries) = (Wheel::new(), Entries::new(1));
+        let second = |number| Time::ZERO + Duration::from_secs(number);
+        set(&mut wheel, &mut entries, 0, second(60));
+        entries.0[0].1 = second(90);
+        wheel.advance(&mut entries, second(89));
+        assert_eq!(taken(&mut wheel, &mut entries), []);
+        wheel.advance(&mut entries, second(91));
+        assert_eq!(taken(&mut wheel, &mut entries), [0]);
+    }
+
+    #[test]
+    fn a_crowd_of_timers_is_moved_a_few_at_a_time_and_none_is_lost() {
+        const CROWD: u32 = 10 * MOVES as u32;
+        let (mut wheel, mut entries) = (Wheel::new(), Entries::new(CROWD as usize));
+        let at = Time::ZERO + Duration::from_secs(900);
+        for id in 0..CROWD {
+            set(&mut wheel, &mut entries, id, at);
+        }
+        let later = at + Duration::from_secs(1);
+        let mut fired = Vec::new();
+        for _ in 0..30 {
+            wheel.advance(&mut entries, later);
+            let now = taken(&mut wheel, &mut entries);
+            assert!(now.len() <= MOVES);
+            fired.extend(now);
+        }
+        fired.sort_unstable();
+        assert!(fired.into_iter().eq(0..CROWD));
     }
 
     #[derive(Debug, Clone)]
@@ -227,25 +293,25 @@ mod tests {
     proptest! {
         #[test]
         fn it_agrees_with_a_sorted_map(ops in prop::collection::vec(op(), 1..60)) {
-            let mut wheel = Wheel::new(16);
+            let (mut wheel, mut entries) = (Wheel::new(), Entries::new(16));
             let mut model: BTreeMap<u32, u64> = BTreeMap::new();
             let mut now = 0;
             for op in ops {
                 match op {
                     Op::Set(id, ticks) => {
-                        wheel.set(id, Time::from_nanos((now + ticks) * TICK));
+                        set(&mut wheel, &mut entries, id, Time::from_nanos((now + ticks) * TICK));
                         model.insert(id, now + ticks + 1);
                     }
                     Op::Clear(id) => {
-                        wheel.clear(id);
+                        wheel.clear(&mut entries, id);
                         model.remove(&id);
                     }
                     Op::Advance(ticks) => {
                         now += ticks;
-                        wheel.advance(Time::from_nanos(now * TICK));
+                        wheel.advance(&mut entries, Time::from_nanos(now * TICK));
                         let due: Vec<u32> = model.iter().filter(|(_, at)| **at <= now).map(|(id, _)| *id).collect();
                         model.retain(|_, at| *at > now);
-                        prop_assert_eq!(taken(&mut wheel), due);
+                        prop_assert_eq!(taken(&mut wheel, &mut entries), due);
                     }
                 }
             }

@@ -10,7 +10,7 @@ use lb_model::ServiceId;
 use crate::{Config, ConfigError, Registry, ServerSpec, ServiceSpec, Workers};
 
 /// Conns per worker: a conn's place and its direction share 32 bits.
-const CAPACITY: std::ops::RangeInclusive<u32> = 1..=1 << 30;
+const CAPACITY: std::ops::RangeInclusive<u32> = 1..=lb_conn::MAX_CAPACITY;
 
 /// A configuration found good: the services and servers that it asks for.
 pub type Plan = Vec<(ServiceSpec, Vec<ServerSpec>)>;
@@ -161,7 +161,7 @@ mod tests {
         assert_eq!(
             errors(&config),
             [
-                "engine.capacity: 0, allowed 1..=1073741824",
+                "engine.capacity: 0, allowed 1..=1000000000",
                 "engine.workers: 0, allowed: \"auto\" or a number from 1",
                 "engine.local_ports: 0-9, allowed: FIRST-LAST within 1-65535",
                 "engine.interfaces[1]: \"eth0\" is listed twice",

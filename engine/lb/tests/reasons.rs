@@ -8,6 +8,7 @@ use lb::{
     Registry, ServiceKey,
 };
 use lb_testkit::{PacketBuilder, pkt};
+use lb_wire::TcpFlags;
 
 fn tcp_lab() -> Lab {
     Lab::new(vec![with_servers(service("nat", Protocol::Tcp), 1, 8080)])
@@ -80,11 +81,31 @@ fn dest_gone() {
 fn table_full() {
     let services = vec![with_servers(service("nat", Protocol::Tcp), 1, 8080)];
     let mut lab = Lab::with(services, Registry::builtin(), 2);
-    for cport in [4000, 4001, 4002] {
+    let ack = |cport| syn(cport).flags(TcpFlags::ACK);
+    for cport in [4000, 4001] {
         lab.inbound(&syn(cport));
+        lab.inbound(&ack(cport));
+        lab.expect_counters(&["conn.open", "tx", "tx"]);
     }
-    lab.expect_counters(&["conn.open", "tx", "conn.open", "tx", "drop.table_full"]);
+    lab.inbound(&syn(4002));
+    lab.expect_counters(&["drop.table_full"]);
+    lab.inbound(&ack(4000));
+    lab.expect_counters(&["tx"]);
+}
+
+#[test]
+fn a_flood_of_syns_ends_its_own_conns_and_no_established_one() {
+    let services = vec![with_servers(service("nat", Protocol::Tcp), 1, 8080)];
+    let mut lab = Lab::with(services, Registry::builtin(), 2);
     lab.inbound(&syn(4000));
+    lab.inbound(&syn(4000).flags(TcpFlags::ACK));
+    lab.inbound(&syn(5000));
+    lab.expect_counters(&["conn.open", "tx", "tx", "conn.open", "tx"]);
+    for cport in 5001..5100 {
+        lab.inbound(&syn(cport));
+        lab.expect_counters(&["conn.open", "conn.evict", "tx"]);
+    }
+    lab.inbound(&syn(4000).flags(TcpFlags::ACK));
     lab.expect_counters(&["tx"]);
 }
 
@@ -366,9 +387,9 @@ fn not_ours() {
 fn no_conn() {
     let mut lab = tcp_lab();
     for packet in [
-        syn(4000).flags(lb_wire::TcpFlags::ACK),
+        syn(4000).flags(TcpFlags::ACK),
         syn(4000).rst(),
-        syn(4000).flags(lb_wire::TcpFlags(0x06)),
+        syn(4000).flags(TcpFlags(0x06)),
     ] {
         lab.inbound(&packet);
         lab.expect_punted(ETH0, &packet);

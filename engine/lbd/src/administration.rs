@@ -84,14 +84,14 @@ fn template_row(template: &Template, now: Time) -> ConnRow<'static> {
 }
 
 fn conn_row(view: &ConnView<'_>) -> ConnRow<'static> {
-    let flow = view.conn.flow;
+    let flow = view.conn.flow();
     ConnRow {
         transport: Some(flow.protocol.into()),
         expires_s: whole_seconds(view.expires_in),
         state: view.state,
         client: flow.source.into(),
         virtual_service: flow.destination.into(),
-        server: view.conn.rip.into(),
+        server: view.conn.rip().into(),
         engine: None,
     }
 }

@@ -5,12 +5,14 @@ use std::hash::{Hash, Hasher};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::str::FromStr;
 
+use zerocopy::FromZeros;
+
 /// An IPv4 or IPv6 address in 16 bytes, network order.
 ///
 /// IPv4 is held IPv4-mapped (`::ffff:a.b.c.d`, RFC 4291 section 2.5.5.2), so that both families share one
 /// flow key, one hash and one comparison. Such addresses never stand in an IPv6 header on the wire
 /// (RFC 4942 section 2.2), and parsing refuses them there, so the two families cannot be confused.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, FromZeros)]
 #[repr(transparent)]
 pub struct Addr([u8; 16]);
 

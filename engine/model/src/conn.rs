@@ -1,11 +1,11 @@
-//! One entry of a connection table, as modes and schedulers see it.
+//! What names a conn, and the states it goes through.
 
-use std::cell::Cell;
 use std::fmt;
-use std::sync::Arc;
 use std::time::Duration;
 
-use crate::{Dest, Direction, Endpoint, FlowKey, Introduction, Replies};
+use zerocopy::FromZeros;
+
+use crate::Direction;
 
 /// A conn's place in its table; valid until the table is next expired.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
@@ -21,7 +21,7 @@ pub struct Hit {
 }
 
 /// The state of a conn: TCP's as IPVS tracks it (kernel `net/netfilter/ipvs/ip_vs_proto_tcp.c`), or UDP's only one.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, FromZeros)]
 #[repr(u8)]
 #[allow(missing_docs)] // the names are TCP's
 pub enum ConnState {
@@ -55,6 +55,14 @@ impl ConnState {
         ConnState::SynAck,
         ConnState::Udp,
     ];
+
+    /// Whether the conn is still to be established: it has shown no more than that somebody sends SYNs.
+    pub const fn is_half_open(self) -> bool {
+        matches!(
+            self,
+            ConnState::None | ConnState::SynSent | ConnState::SynRecv | ConnState::SynAck
+        )
+    }
 
     /// Whether the conn counts as active; UDP conns never do.
     pub const fn is_active(self) -> bool {
@@ -97,45 +105,6 @@ impl fmt::Display for ConnState {
             ConnState::Listen => "LISTEN",
             ConnState::SynAck => "SYNACK",
             ConnState::Udp => "UDP",
-        })
-    }
-}
-
-/// What was decided when the conn was born, and holds until it ends.
-#[derive(Clone, Debug)]
-pub struct Conn {
-    /// Its inbound packets as received: CIP:cport to VIP:vport.
-    pub flow: FlowKey,
-    /// The server chosen by the scheduler.
-    pub dest: Arc<Dest>,
-    /// Where on the server its packets go: the server's own port, or the one the client asked for if the server has
-    /// port 0.
-    pub rip: Endpoint,
-    /// LIP:lport in FNAT, VIP:lport in ENAT: the source that the server sees in place of the client, leased from the
-    /// worker's ports until the conn ends.
-    pub local: Option<Endpoint>,
-    /// Which way its replies take.
-    pub replies: Replies,
-    /// How far its server has been told of its client; moves on as packets are rewritten.
-    pub introduction: Cell<Introduction>,
-    /// The mode it was opened with, by its number in the engine's registry.
-    pub mode: u8,
-}
-
-impl Conn {
-    /// What the server sees as the source of its packets.
-    #[inline]
-    pub fn source(&self) -> Endpoint {
-        self.local.unwrap_or(self.flow.source)
-    }
-
-    /// Its outbound packets as received, if any are ours to receive.
-    #[inline]
-    pub fn reply(&self) -> Option<FlowKey> {
-        (self.replies != Replies::Direct).then(|| FlowKey {
-            source: self.rip,
-            destination: self.source(),
-            protocol: self.flow.protocol,
         })
     }
 }

@@ -3,6 +3,8 @@
 use std::fmt;
 use std::str::FromStr;
 
+use zerocopy::FromZeros;
+
 /// What a service asks for: how its servers are told of clients that they do not see.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum ClientAddress {
@@ -48,7 +50,8 @@ impl FromStr for ClientAddress {
 }
 
 /// How far a conn has come with telling its server of the client.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, FromZeros)]
+#[repr(u8)]
 pub enum Introduction {
     /// Nothing is told, or nothing any more.
     Nothing,

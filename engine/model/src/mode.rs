@@ -1,5 +1,7 @@
 //! What a forwarding mode is: which address changes, in which direction.
 
+use zerocopy::FromZeros;
+
 use crate::{ClientAddress, Conn, Direction, Endpoint, HopCache, Introduction, Packet, Protocol};
 
 /// A forwarding mode: DR, NAT, FNAT, ENAT, TUN.
@@ -28,10 +30,10 @@ pub trait Mode: Send + Sync {
 
     /// Source and destination of the conn's packets after this mode has rewritten them in this direction: what an ICMP
     /// error about such a packet quotes. Both ends as they came, unless the mode replaces one.
-    fn endpoints(&self, conn: &Conn, direction: Direction) -> (Endpoint, Endpoint) {
+    fn endpoints(&self, conn: Conn<'_>, direction: Direction) -> (Endpoint, Endpoint) {
         match direction {
-            Direction::Inbound => (conn.flow.source, conn.flow.destination),
-            Direction::Outbound => (conn.flow.destination, conn.flow.source),
+            Direction::Inbound => (conn.client(), conn.vip()),
+            Direction::Outbound => (conn.vip(), conn.client()),
         }
     }
 
@@ -41,7 +43,7 @@ pub trait Mode: Send + Sync {
     }
 
     /// By how many bytes this mode makes the conn's packets longer in this direction.
-    fn overhead(&self, _conn: &Conn, _direction: Direction) -> usize {
+    fn overhead(&self, _conn: Conn<'_>, _direction: Direction) -> usize {
         0
     }
 
@@ -52,7 +54,8 @@ pub trait Mode: Send + Sync {
 }
 
 /// Which way the replies of a conn's server take, and so where they are looked for.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, FromZeros)]
+#[repr(u8)]
 pub enum Replies {
     /// To the client, past us: none is looked for (DR, TUN).
     Direct,
@@ -77,7 +80,7 @@ pub struct Work<'a> {
     /// The packet.
     pub packet: &'a mut Packet,
     /// Its conn.
-    pub conn: &'a Conn,
+    pub conn: Conn<'a>,
     /// Which way it goes.
     pub direction: Direction,
 }

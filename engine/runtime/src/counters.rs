@@ -20,6 +20,8 @@ pub enum Counter {
     ConnOpen,
     /// Conns ended by their time-out.
     ConnExpire,
+    /// Half-open conns ended before their time, to make room in a full table.
+    ConnEvict,
     /// Packets that had to wait for the MAC of their next hop; each is counted again as it ends.
     Held,
     /// ICMP errors of our own; each is a packet more than was received.
@@ -34,13 +36,14 @@ pub enum Counter {
     Drop(DropReason),
 }
 
-const PLAIN: [Counter; 10] = [
+const PLAIN: [Counter; 11] = [
     Counter::Rx,
     Counter::RxBytes,
     Counter::Tx,
     Counter::TxBytes,
     Counter::ConnOpen,
     Counter::ConnExpire,
+    Counter::ConnEvict,
     Counter::Held,
     Counter::IcmpSent,
     Counter::IcmpLimited,
@@ -66,10 +69,11 @@ impl Counter {
             Counter::TxBytes => 3,
             Counter::ConnOpen => 4,
             Counter::ConnExpire => 5,
-            Counter::Held => 6,
-            Counter::IcmpSent => 7,
-            Counter::IcmpLimited => 8,
-            Counter::NoRoomForClientAddress => 9,
+            Counter::ConnEvict => 6,
+            Counter::Held => 7,
+            Counter::IcmpSent => 8,
+            Counter::IcmpLimited => 9,
+            Counter::NoRoomForClientAddress => 10,
             Counter::Punt(reason) => FIRST_PUNT + reason as usize,
             Counter::Drop(reason) => FIRST_DROP + reason as usize,
         }
@@ -85,6 +89,7 @@ impl fmt::Display for Counter {
             Counter::TxBytes => f.pad("tx_bytes"),
             Counter::ConnOpen => f.pad("conn.open"),
             Counter::ConnExpire => f.pad("conn.expire"),
+            Counter::ConnEvict => f.pad("conn.evict"),
             Counter::Held => f.pad("held"),
             Counter::IcmpSent => f.pad("icmp.sent"),
             Counter::IcmpLimited => f.pad("icmp.limited"),

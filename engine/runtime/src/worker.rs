@@ -29,7 +29,7 @@ pub struct Observed<'a> {
     /// The packet; its verdict says how it ends.
     pub packet: &'a Packet,
     /// The conn it belongs to.
-    pub conn: Option<&'a Conn>,
+    pub conn: Option<Conn<'a>>,
     /// The service it is addressed to.
     pub service: Option<&'a VirtualService>,
     /// The mode of its conn.
@@ -142,7 +142,7 @@ impl<P: Port> Worker<P> {
             let service = packet
                 .service
                 .map(|at| &self.snapshot.services()[at as usize]);
-            let mode = conn.map(|conn| &*self.snapshot.modes()[usize::from(conn.mode)]);
+            let mode = conn.map(|conn| &*self.snapshot.modes()[usize::from(conn.mode())]);
             observer(&Observed {
                 packet,
                 conn,

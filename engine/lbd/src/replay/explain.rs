@@ -45,7 +45,7 @@ impl Explanation {
             scheduler: observed
                 .service
                 .map(|service| service.settings().scheduler_name.clone()),
-            server: observed.conn.map(|conn| conn.dest.rip().to_string()),
+            server: observed.conn.map(|conn| conn.dest().rip().to_string()),
             conn: match observed.conn {
                 None => "none",
                 Some(_) if observed.packet.opened => "new",

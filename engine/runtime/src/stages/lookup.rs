@@ -34,7 +34,7 @@ pub fn run(batch: &mut Batch, conns: &ConnTable, snapshot: &Snapshot) {
 
 #[inline]
 fn inbound(packet: &mut Packet, hit: Hit, conns: &ConnTable, settings: &IpvsSettings) {
-    let dest = &conns.conn(hit.conn).dest;
+    let dest = conns.conn(hit.conn).dest();
     let syn = packet.flow.protocol == Protocol::Tcp
         && TcpFlags(packet.headers.tcp_flags).has(TcpFlags::SYN);
     let begins_anew = syn

@@ -13,8 +13,8 @@ use crate::answer::{Message, turn_round};
 
 /// Whether the mode's own rewriting brings an error of this conn on its way: where it replaces no address, there is
 /// nothing to translate.
-pub fn is_carried(conn: &Conn, mode: &dyn Mode) -> bool {
-    mode.endpoints(conn, Direction::Inbound) == (conn.flow.source, conn.flow.destination)
+pub fn is_carried(conn: Conn<'_>, mode: &dyn Mode) -> bool {
+    mode.endpoints(conn, Direction::Inbound) == (conn.client(), conn.vip())
 }
 
 /// Whether the ICMP checksum of the packet, which is parsed and in one piece, is right.
@@ -39,13 +39,13 @@ pub fn is_intact(packet: &Packet) -> bool {
 pub fn translate(
     packet: &mut Packet,
     related: Related,
-    conn: &Conn,
+    conn: Conn<'_>,
     mode: &dyn Mode,
     direction: Direction,
 ) -> Result<(), DropReason> {
     let (source, destination) = mode.endpoints(conn, direction);
     let received = match direction {
-        Direction::Inbound => conn.flow.source,
+        Direction::Inbound => conn.client(),
         Direction::Outbound => mode.endpoints(conn, Direction::Inbound).1,
     };
     // A router's own address stays where the mode lets the client's stay.

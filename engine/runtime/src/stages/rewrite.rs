@@ -7,8 +7,8 @@ use std::sync::Arc;
 use arrayvec::ArrayVec;
 use lb_conn::ConnTable;
 use lb_model::{
-    BATCH, Batch, Conn, Direction, DropReason, Hit, HopCache, Mode, Packet, Port, PuntReason,
-    Related, Resolution, Time, Verdict, Work,
+    BATCH, Batch, Direction, DropReason, Hit, HopCache, Mode, Packet, Port, PuntReason, Related,
+    Resolution, Time, Verdict, Work,
 };
 use lb_wire::{EthernetHeader, Ipv4Header, Ipv6Header, TcpFlags, checksum};
 
@@ -75,12 +75,12 @@ fn follow<P: Port>(worker: &mut Worker<P>, now: Time) -> u64 {
             trim(packet);
             complete_checksum(packet);
             if options::has(packet)
-                && let Some(vip) = worker.conns.conn(hit.conn).flow.destination.addr.as_v4()
+                && let Some(vip) = worker.conns.conn(hit.conn).vip().addr.as_v4()
             {
                 options::record(packet, vip, now);
             }
         }
-        modes |= 1 << worker.conns.conn(hit.conn).mode;
+        modes |= 1 << worker.conns.conn(hit.conn).mode();
     }
     worker.batch = batch;
     modes
@@ -89,7 +89,7 @@ fn follow<P: Port>(worker: &mut Worker<P>, now: Time) -> u64 {
 /// Counts a packet for its conn's server, unless that was removed (kernel `ip_vs_in_stats`, `ip_vs_out_stats`).
 #[inline]
 fn count<P>(worker: &Worker<P>, hit: Hit, bytes: u64) {
-    let dest = &worker.conns.conn(hit.conn).dest;
+    let dest = &worker.conns.conn(hit.conn).dest();
     if dest.is_available() {
         match hit.direction {
             Direction::Inbound => worker.book.inbound(dest.slot(), bytes),
@@ -109,14 +109,14 @@ fn follow_error<P: Port>(
 ) -> Option<Verdict> {
     let conn = worker.conns.conn(hit.conn);
     let snapshot = Arc::clone(&worker.snapshot);
-    let mode = &*snapshot.modes()[usize::from(conn.mode)];
+    let mode = &*snapshot.modes()[usize::from(conn.mode())];
     if !relay::is_intact(packet) {
         return Some(Verdict::Drop(DropReason::Malformed));
     }
     trim(packet);
     let translated = match related.tunnel {
         Some(tunnel) => {
-            let rip = conn.rip.addr;
+            let rip = conn.rip().addr;
             let overhead = mode.overhead(conn, Direction::Inbound) as u32;
             let header = Ipv4Header::at(packet.frame.bytes(), tunnel.into());
             let is_ours = header.is_some_and(|ip| rip.as_v4() == Some(ip.destination));
@@ -155,11 +155,11 @@ fn check_size<P: Port>(
     now: Time,
 ) -> Option<Verdict> {
     let conn = worker.conns.conn(hit.conn);
-    let mode = &*worker.snapshot.modes()[usize::from(conn.mode)];
+    let mode = &*worker.snapshot.modes()[usize::from(conn.mode())];
     let inbound = hit.direction == Direction::Inbound;
     let to = match hit.direction {
-        Direction::Inbound => conn.rip.addr,
-        Direction::Outbound => conn.flow.source.addr,
+        Direction::Inbound => conn.rip().addr,
+        Direction::Outbound => conn.client().addr,
     };
     let overhead = mode.overhead(conn, hit.direction) as u32;
     // Where the way is not known yet, `route` looks again.
@@ -241,8 +241,8 @@ fn rewrite(batch: &mut Batch, conns: &ConnTable, id: u8, mode: &dyn Mode, hops: 
         .open_mut()
         .filter_map(|packet| {
             let hit = packet.hit?;
-            let conn: &Conn = conns.conn(hit.conn);
-            (conn.mode == id).then_some(Work {
+            let conn = conns.conn(hit.conn);
+            (conn.mode() == id).then_some(Work {
                 packet,
                 conn,
                 direction: hit.direction,

@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use lb_conn::{Asked, Refused, TemplateId, TemplateKey};
 use lb_model::{
-    Conn, Dest, Direction, DropReason, Endpoint, Hit, Packet, Persistence, Port, Protocol,
+    Dest, Direction, DropReason, Endpoint, Hit, NewConn, Packet, Persistence, Port, Protocol,
     PuntReason, Replies, Request, ServiceId, ServiceKey, Time, Verdict, VirtualService,
 };
 use lb_wire::TcpFlags;
@@ -40,6 +40,8 @@ pub fn run<P: Port>(worker: &mut Worker<P>, now: Time) {
         }
     }
     worker.counters.count(Counter::ConnOpen, opened);
+    let evicted = worker.conns.take_evicted();
+    worker.counters.count(Counter::ConnEvict, evicted);
     worker.batch = batch;
 }
 
@@ -91,13 +93,13 @@ fn open<P>(
     let asked = settings.and_then(|settings| settings.client_address);
     let introduction = binding.introduction(packet.flow.protocol, asked);
     let slot = dest.slot();
-    let conn = Conn {
+    let conn = NewConn {
         flow: packet.flow,
         dest,
         rip,
         local,
         replies,
-        introduction: introduction.into(),
+        introduction,
         mode,
     };
     let opened = if one_packet {

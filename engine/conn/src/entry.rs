@@ -1,0 +1,340 @@
+//! One entry of the table, a cache line, and the slab of all of them.
+
+use std::time::Duration;
+
+use lb_model::{ConnRecord, ConnState, NewConn, Time, WideEnds};
+use zerocopy::FromZeros;
+
+use crate::TemplateId;
+use crate::mem::{prefer_huge_pages, zeroed};
+use crate::wheel::{Link, Timers};
+
+/// What a table notes of a conn. Memory that was never used is zero, and that is a vacant entry.
+#[derive(FromZeros)]
+#[repr(C, align(64))]
+pub struct Entry {
+    pub record: ConnRecord,
+    /// Its place in the wheel, in the queue of half-open conns, among the retired or among the vacant.
+    pub link: Link,
+    /// When its last packet came, in milliseconds, modulo 2^32: 49 days.
+    last_packet: u32,
+    /// The time-out of its state when its last packet came, in milliseconds.
+    timeout: u32,
+    /// The template that made it, plus one; 0 for none.
+    template: u32,
+    pub state: ConnState,
+    pub life: Life,
+    spare: [u8; 2],
+}
+
+/// Where an entry is in its life.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, FromZeros)]
+#[repr(u8)]
+pub enum Life {
+    /// No conn.
+    Vacant,
+    /// Found by its flows and counted by its server.
+    Found,
+    /// Ended within this batch: neither found nor counted, but ids in the batch may still name it.
+    Retired,
+}
+
+impl Entry {
+    /// Notes a packet at `now`, after which the conn lives for `timeout`; returns whether that ends before it would have
+    /// ended without the packet.
+    #[inline(always)]
+    pub fn touch(&mut self, now: Time, timeout: Millis) -> bool {
+        let stamp = stamp(now);
+        let left = self.timeout.saturating_sub(self.passed(stamp));
+        (self.last_packet, self.timeout) = (stamp, timeout.0);
+        timeout.0 < left
+    }
+
+    /// How long it lives on without a packet.
+    pub fn expires_in(&self, now: Time) -> Duration {
+        let left = self.timeout.saturating_sub(self.passed(stamp(now)));
+        Duration::from_millis(left.into())
+    }
+
+    /// Whether its time is over.
+    pub fn is_over(&self, now: Time) -> bool {
+        let whole = (now.as_nanos() / NANOS_PER_MILLI) as u32;
+        self.passed(whole) >= self.timeout
+    }
+
+    /// Milliseconds from its last packet to `stamp`; none if `stamp` is earlier.
+    #[inline(always)]
+    fn passed(&self, stamp: u32) -> u32 {
+        let passed = stamp.wrapping_sub(self.last_packet);
+        if passed > Millis::MAX.0 { 0 } else { passed }
+    }
+
+    /// The template that made it.
+    #[inline(always)]
+    pub fn template(&self) -> Option<TemplateId> {
+        self.template.checked_sub(1).map(TemplateId)
+    }
+}
+
+const NANOS_PER_MILLI: u64 = 1_000_000;
+
+/// The time as entries note it. Rounded up, so that nothing ends early; whole differences stay what they are.
+#[inline(always)]
+fn stamp(now: Time) -> u32 {
+    now.as_nanos().div_ceil(NANOS_PER_MILLI) as u32
+}
+
+/// A time-out as entries note it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Millis(u32);
+
+impl Millis {
+    /// A minute less than the stamps' circle of 49 days: a packet that seems to come so long after the last one has come
+    /// before it.
+    const MAX: Millis = Millis(u32::MAX - 60_000);
+}
+
+impl From<Duration> for Millis {
+    /// Longer ones are as long as can be.
+    fn from(timeout: Duration) -> Millis {
+        let millis = u32::try_from(timeout.as_millis()).unwrap_or(u32::MAX);
+        Millis(millis.min(Millis::MAX.0))
+    }
+}
+
+/// All entries of a table.
+pub struct Entries {
+    entries: Box<[Entry]>,
+    /// The wide ends of the entry with the same number. Entries with such are taken from the upper end, so that this
+    /// takes no memory where there are none, and little more than it must otherwise.
+    wide: Box<[WideEnds]>,
+    /// The last vacated entry below and the last one above those never used; each names the one before it.
+    vacant: [u32; 2],
+    /// Entries from here to `upper` were never used.
+    lower: u32,
+    upper: u32,
+}
+
+/// Whose vacant entries are meant.
+const LOWER: usize = 0;
+const UPPER: usize = 1;
+
+const NONE: u32 = u32::MAX;
+
+impl Entries {
+    /// Room for `capacity` conns; no memory is taken until it is used.
+    pub fn new(capacity: u32) -> Entries {
+        let mut entries = zeroed(capacity as usize);
+        prefer_huge_pages(&mut entries);
+        Entries {
+            entries,
+            wide: zeroed(capacity as usize),
+            vacant: [NONE; 2],
+            lower: 0,
+            upper: capacity,
+        }
+    }
+
+    /// The numbers of all entries that were ever used.
+    pub fn used(&self) -> impl Iterator<Item = u32> + use<> {
+        self.used_from(0)
+    }
+
+    /// The same, from `start` on.
+    pub fn used_from(&self, start: u32) -> impl Iterator<Item = u32> + use<> {
+        (start..self.lower).chain(self.upper.max(start)..self.entries.len() as u32)
+    }
+
+    /// Makes an entry of a conn whose server has the number `dest`.
+    pub fn insert(
+        &mut self,
+        conn: &NewConn,
+        dest: u32,
+        state: ConnState,
+        template: Option<TemplateId>,
+    ) -> Option<u32> {
+        let narrow = conn.flow.source.addr.is_v4() && conn.rip.addr.is_v4();
+        let id = self.take_vacant(narrow)?;
+        let at = id as usize;
+        self.entries[at] = Entry {
+            record: ConnRecord::new(conn, dest, &mut self.wide[at]),
+            link: Link::UNSET,
+            last_packet: 0,
+            timeout: 0,
+            template: template.map_or(0, |template| template.0 + 1),
+            state,
+            life: Life::Found,
+            spare: [0; 2],
+        };
+        Some(id)
+    }
+
+    fn take_vacant(&mut self, narrow: bool) -> Option<u32> {
+        let (own, others) = if narrow {
+            (LOWER, UPPER)
+        } else {
+            (UPPER, LOWER)
+        };
+        self.take_used(own)
+            .or_else(|| self.take_unused(narrow))
+            .or_else(|| self.take_used(others))
+    }
+
+    fn take_used(&mut self, side: usize) -> Option<u32> {
+        let id = self.vacant[side];
+        (id != NONE).then(|| {
+            self.vacant[side] = self.get(id).link.next;
+            id
+        })
+    }
+
+    fn take_unused(&mut self, narrow: bool) -> Option<u32> {
+        (self.lower < self.upper).then(|| {
+            if narrow {
+                self.lower += 1;
+                self.lower - 1
+            } else {
+                self.upper -= 1;
+                self.upper
+            }
+        })
+    }
+
+    /// Makes entry `id`, which is in no list, vacant.
+    pub fn vacate(&mut self, id: u32) {
+        let side = if id < self.lower { LOWER } else { UPPER };
+        let next = std::mem::replace(&mut self.vacant[side], id);
+        let entry = self.get_mut(id);
+        entry.life = Life::Vacant;
+        entry.link = Link {
+            next,
+            ..Link::UNSET
+        };
+    }
+
+    /// Entry `id`.
+    #[inline(always)]
+    pub fn get(&self, id: u32) -> &Entry {
+        &self.entries[id as usize]
+    }
+
+    /// Entry `id`.
+    #[inline(always)]
+    pub fn get_mut(&mut self, id: u32) -> &mut Entry {
+        &mut self.entries[id as usize]
+    }
+
+    /// The wide ends of entry `id`, if it has such.
+    #[inline(always)]
+    pub fn wide(&self, id: u32) -> &WideEnds {
+        &self.wide[id as usize]
+    }
+
+    /// The entries as what a wheel times at `now`.
+    pub fn timed(&mut self, now: Time) -> Timed<'_> {
+        Timed { entries: self, now }
+    }
+}
+
+/// Entries whose due times count from `now`.
+pub struct Timed<'a> {
+    entries: &'a mut Entries,
+    now: Time,
+}
+
+impl Timers for Timed<'_> {
+    fn link(&mut self, id: u32) -> &mut Link {
+        &mut self.entries.get_mut(id).link
+    }
+
+    fn due(&self, id: u32) -> Time {
+        let entry = self.entries.get(id);
+        let now = self.now.as_nanos().div_ceil(NANOS_PER_MILLI);
+        // Stamps are cut to 32 bits; how long ago the last packet came says which time was meant.
+        let last_packet = now.saturating_sub(entry.passed(stamp(self.now)).into());
+        Time::ZERO + Duration::from_millis(last_packet + u64::from(entry.timeout))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use lb_model::{Dest, Endpoint, FlowKey, Introduction, Protocol, Replies};
+    use std::sync::Arc;
+
+    fn conn(vip: &str) -> NewConn {
+        let vip: Endpoint = vip.parse().expect("valid");
+        NewConn {
+            flow: FlowKey {
+                source: vip,
+                destination: vip,
+                protocol: Protocol::Udp,
+            },
+            dest: Arc::new(Dest::new(vip, 1)),
+            rip: vip,
+            local: None,
+            replies: Replies::Direct,
+            introduction: Introduction::Nothing,
+            mode: 0,
+        }
+    }
+
+    fn insert(entries: &mut Entries, vip: &str) -> Option<u32> {
+        entries.insert(&conn(vip), 0, ConnState::Udp, None)
+    }
+
+    #[test]
+    fn an_entry_is_a_cache_line() {
+        assert_eq!((size_of::<Entry>(), align_of::<Entry>()), (64, 64));
+    }
+
+    #[test]
+    fn wide_entries_come_from_the_other_end_while_there_is_room() {
+        let mut entries = Entries::new(5);
+        let (v4, v6) = ("10.0.0.1:80", "[2001:db8::1]:80");
+        let ids = [v4, v6, v4, v6].map(|vip| insert(&mut entries, vip));
+        assert_eq!(ids, [Some(0), Some(4), Some(1), Some(3)]);
+        for id in [4, 1] {
+            entries.vacate(id);
+        }
+        let ids = [v6, v4, v4, v4].map(|vip| insert(&mut entries, vip));
+        assert_eq!(ids, [Some(4), Some(1), Some(2), None]);
+        entries.vacate(3);
+        assert_eq!(insert(&mut entries, v4), Some(3));
+        assert!(entries.used().eq(0..5));
+    }
+
+    #[test]
+    fn time_is_never_over_early_and_whole_differences_are_exact() {
+        let mut entries = Entries::new(1);
+        let id = insert(&mut entries, "10.0.0.1:80").expect("room");
+        let entry = entries.get_mut(id);
+        let start = 3_600_000_400_001;
+        let at = |nanos| Time::from_nanos(start + nanos);
+        entry.touch(at(0), Duration::from_secs(60).into());
+        assert_eq!(entry.expires_in(at(0)), Duration::from_secs(60));
+        assert_eq!(
+            entry.expires_in(at(20_000_000_000)),
+            Duration::from_secs(40)
+        );
+        assert!(!entry.is_over(at(59_999_999_999)));
+        assert!(entry.is_over(at(60_001_000_000)));
+        assert!(!entry.is_over(Time::from_nanos(start - 5_000_000_000)));
+    }
+
+    #[test]
+    fn a_packet_tells_whether_the_end_comes_nearer() {
+        let mut entries = Entries::new(1);
+        let id = insert(&mut entries, "10.0.0.1:80").expect("room");
+        let entry = entries.get_mut(id);
+        let mut touch = |second, timeout| {
+            let now = Time::ZERO + Duration::from_secs(second);
+            entry.touch(now, Duration::from_secs(timeout).into())
+        };
+        assert!(!touch(0, 900));
+        assert!(!touch(10, 900));
+        assert!(touch(20, 120));
+        assert!(!touch(30, 120));
+        assert!(!touch(145, 10));
+    }
+}
