@@ -7,7 +7,7 @@ use std::process::{Command, Stdio};
 
 use libbpf_cargo::SkeletonBuilder;
 
-const PROGRAMS: [&str; 7] = [
+const PROGRAMS: [&str; 8] = [
     "steer",
     "generate",
     "count",
@@ -15,6 +15,7 @@ const PROGRAMS: [&str; 7] = [
     "decap",
     "toa",
     "listeners",
+    "enat",
 ];
 
 fn main() {

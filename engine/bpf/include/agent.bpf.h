@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR MIT OR Apache-2.0 */
-/* What the programs of the real-server agent have in common: whom they believe, and how they count. */
+/* What the programs of the real-server agent have in common: how they count, and how they hold addresses. */
 #ifndef LBD_AGENT_BPF_H
 #define LBD_AGENT_BPF_H
 
@@ -11,17 +11,6 @@
 #include <bpf/bpf_helpers.h>
 
 #include "agent.h"
-
-/* Nobody is believed unless listed, but without a list everybody is. */
-const volatile bool trust_everybody;
-
-struct {
-	__uint(type, BPF_MAP_TYPE_LPM_TRIE);
-	__uint(map_flags, BPF_F_NO_PREALLOC);
-	__uint(max_entries, MAX_PREFIXES);
-	__type(key, struct prefix);
-	__type(value, __u8);
-} trusted SEC(".maps");
 
 struct {
 	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
@@ -51,13 +40,6 @@ static __always_inline bool is_mapped_v4(const struct in6_addr *address)
 {
 	return !address->in6_u.u6_addr32[0] && !address->in6_u.u6_addr32[1] &&
 	       address->in6_u.u6_addr32[2] == bpf_htonl(0xffff);
-}
-
-static __always_inline bool is_trusted(const struct in6_addr *source)
-{
-	struct prefix key = { .bits = 32 + 128, .is_v4 = is_mapped_v4(source), .address = *source };
-
-	return trust_everybody || bpf_map_lookup_elem(&trusted, &key);
 }
 
 #endif

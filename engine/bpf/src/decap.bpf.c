@@ -16,7 +16,7 @@
 
 #include "decap.h"
 
-#include "agent.bpf.h"
+#include "trust.bpf.h"
 
 /* From the kernel's net/ip.h and net/inet_ecn.h, which are not user headers. */
 #define IP_MF 0x2000

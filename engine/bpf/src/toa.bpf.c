@@ -16,7 +16,7 @@
 
 #include "toa.h"
 
-#include "agent.bpf.h"
+#include "trust.bpf.h"
 
 /* From libc's headers, which clash with the kernel's. */
 #define AF_INET 2

@@ -4,16 +4,20 @@ use std::collections::BTreeSet;
 use std::fs::File;
 use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use anyhow::{Context, bail};
-use lb_bpf::agent::{Attached, Hook, Pins, Programs, Toa, ToaSettings, Tunnel, TunnelSettings};
+use lb_bpf::agent::{
+    Attached, Enat, Flows, Hook, Pins, Programs, Toa, ToaSettings, Tunnel, TunnelSettings,
+};
 use lb_netlink::Link;
 use nix::sys::signal::{SigSet, Signal};
 use nix::sys::signalfd::SignalFd;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::time::{ClockId, clock_gettime};
 
 use crate::place::Place;
-use crate::plan::{Plan, Role, TunPlan};
+use crate::plan::{EnatPlan, Plan, Role, TunPlan};
 use crate::presence::Presence;
 use crate::{config, detach, logging, rights};
 
@@ -22,6 +26,9 @@ const LOOK_AROUND: Timespec = Timespec {
     tv_sec: 1,
     tv_nsec: 0,
 };
+
+/// Every how many looks the flows are swept.
+const SWEEP_EVERY: u32 = 30;
 
 /// Where the plan comes from.
 pub enum Source {
@@ -72,7 +79,10 @@ pub fn attach(directory: Option<&Path>, source: Source, once: bool) -> anyhow::R
                 tracing::info!("{signal}: ending; what is attached stays, `lbrs detach` undoes it");
                 return Ok(());
             }
-            None => agent.look_around(),
+            None => {
+                agent.look_around();
+                agent.sweep();
+            }
         }
     }
 }
@@ -82,12 +92,15 @@ struct Agent<'p> {
     place: &'p Place,
     claims: Vec<(Role, File)>,
     served: Vec<Served>,
+    /// Looks around since the flows were swept.
+    since_sweep: u32,
 }
 
 /// A role with programs on interfaces.
 struct Served {
     role: Role,
     programs: Programs,
+    flows: Option<Flows>,
     interfaces: Vec<String>,
     attached: BTreeSet<u32>,
     /// The last complaint about an interface, which is not repeated every second.
@@ -100,6 +113,7 @@ impl<'p> Agent<'p> {
             place,
             claims: Vec::new(),
             served: Vec::new(),
+            since_sweep: 0,
         }
     }
 
@@ -123,6 +137,10 @@ impl<'p> Agent<'p> {
         }
         let links = lb_netlink::links()?;
         let mut served = Vec::new();
+        if let Some(enat) = &plan.enat {
+            require_interfaces(&enat.interfaces, &links)?;
+            served.push(load_enat(&self.place.pins(Role::Enat), enat)?);
+        }
         if let Some(tun) = &plan.tun {
             require_interfaces(&tun.interfaces, &links)?;
             served.push(load_tunnel(&self.place.pins(Role::Tun), tun)?);
@@ -143,6 +161,24 @@ impl<'p> Agent<'p> {
         }
         self.served = served;
         Ok(())
+    }
+
+    /// Forgets flows that are over.
+    fn sweep(&mut self) {
+        self.since_sweep += 1;
+        if self.since_sweep < SWEEP_EVERY {
+            return;
+        }
+        self.since_sweep = 0;
+        let time = clock_gettime(ClockId::Monotonic);
+        let now = Duration::try_from(time).unwrap_or_default();
+        for served in &self.served {
+            if let Some(flows) = &served.flows
+                && let Err(error) = flows.sweep(now)
+            {
+                tracing::warn!("{}: {error}", served.role);
+            }
+        }
     }
 
     /// Serves interfaces that have come, and forgets those that have gone.
@@ -220,6 +256,25 @@ fn described(how: Attached) -> &'static str {
     }
 }
 
+fn load_enat(pins: &Pins, plan: &EnatPlan) -> anyhow::Result<Served> {
+    let programs = Enat::load(pins, &plan.settings)?;
+    let flows = Flows::open(pins)?;
+    let (wanted, got) = (plan.settings.capacity, flows.usage()?.capacity);
+    if wanted != got {
+        tracing::warn!(
+            "enat: room for {got} flows and not {wanted}, for those that are there stay; `lbrs detach` forgets them"
+        );
+    }
+    Ok(Served {
+        role: Role::Enat,
+        programs,
+        flows: Some(flows),
+        interfaces: plan.interfaces.clone(),
+        attached: BTreeSet::new(),
+        complaint: None,
+    })
+}
+
 fn load_tunnel(pins: &Pins, plan: &TunPlan) -> anyhow::Result<Served> {
     let settings = TunnelSettings {
         vips: plan.vips.clone(),
@@ -229,6 +284,7 @@ fn load_tunnel(pins: &Pins, plan: &TunPlan) -> anyhow::Result<Served> {
     Ok(Served {
         role: Role::Tun,
         programs: Tunnel::load(pins, &settings)?,
+        flows: None,
         interfaces: plan.interfaces.clone(),
         attached: BTreeSet::new(),
         complaint: None,

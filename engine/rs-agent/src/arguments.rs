@@ -1,13 +1,13 @@
 //! The command line.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
-use lb_bpf::agent::{Prefix, ToaSettings};
+use lb_bpf::agent::{EnatSettings, PortMapping, Prefix, ToaSettings};
 use lb_model::Addr;
 
-use crate::plan::{DrPlan, GUE_PORT, Plan, Role, TunPlan};
+use crate::plan::{DrPlan, EnatPlan, FLOWS, GUE_PORT, Plan, Role, TunPlan};
 
 /// Where the configuration is if nobody says otherwise.
 const DEFAULT_CONFIG: &str = "/etc/lbd/lbrs.toml";
@@ -31,6 +31,8 @@ pub struct Arguments {
 enum Command {
     /// FNAT: let unmodified programs see the client's address in accept() and getpeername()
     Toa(ToaArguments),
+    /// ENAT: restore what the client sent, and answer it directly in the VIP's name
+    Enat(EnatArguments),
     /// TUN: take packets to VIPs out of IPIP, GRE and GUE, without a tunnel device
     Tun(TunArguments),
     /// DR: hold VIPs on loopback without answering ARP for them
@@ -61,6 +63,32 @@ struct ToaArguments {
     /// Serve the programs in all network namespaces, also of containers, not only those in this one
     #[arg(long)]
     every_namespace: bool,
+
+    #[command(flatten)]
+    once: Once,
+}
+
+#[derive(Args)]
+struct EnatArguments {
+    /// The services' addresses, from which the balancer sends
+    #[arg(required = true, value_name = "VIP")]
+    vips: Vec<IpAddr>,
+
+    /// A service's port and ours, like [2001:db8::100]:443=8443, where they differ: TCP over IPv6 only, IPv4 packets tell
+    #[arg(long = "port", value_name = "VIP:VPORT=RPORT", value_parser = port_mapping)]
+    ports: Vec<PortMapping>,
+
+    /// How many flows to remember at most: one for a TCP connection, three for a UDP conversation
+    #[arg(long, value_name = "FLOWS", default_value_t = FLOWS)]
+    #[arg(value_parser = clap::value_parser!(u32).range(1024..=16_777_216))]
+    capacity: u32,
+
+    #[command(flatten)]
+    interfaces: Interfaces,
+
+    /// Do not put the VIPs on loopback: they are there already
+    #[arg(long)]
+    no_address: bool,
 
     #[command(flatten)]
     once: Once,
@@ -152,6 +180,21 @@ impl Arguments {
                     ..Plan::default()
                 },
             },
+            Command::Enat(enat) => Task::Attach {
+                once: enat.once.once,
+                plan: Plan {
+                    enat: Some(EnatPlan {
+                        settings: EnatSettings {
+                            vips: addresses(&enat.vips),
+                            ports: enat.ports,
+                            capacity: enat.capacity,
+                        },
+                        interfaces: enat.interfaces.interfaces,
+                        hold_vips: !enat.no_address,
+                    }),
+                    ..Plan::default()
+                },
+            },
             Command::Tun(tun) => Task::Attach {
                 once: tun.once.once,
                 plan: Plan {
@@ -180,6 +223,22 @@ impl Arguments {
             Command::Detach { roles } => Task::Detach { roles },
         };
         (self.directory, task)
+    }
+}
+
+fn port_mapping(text: &str) -> Result<PortMapping, String> {
+    let parse = || {
+        let (service, rport) = text.split_once('=')?;
+        let service: SocketAddr = service.parse().ok()?;
+        Some(PortMapping {
+            vip: service.ip().into(),
+            vport: service.port(),
+            rport: rport.parse().ok()?,
+        })
+    };
+    match parse() {
+        Some(mapping) if mapping.vport != 0 && mapping.rport != 0 => Ok(mapping),
+        _ => Err("write VIP:VPORT=RPORT, like [2001:db8::100]:443=8443".to_owned()),
     }
 }
 
@@ -226,11 +285,29 @@ mod tests {
             "lbrs dr somewhere",
             "lbrs tun 10.0.0.100 --from 10.1.0.1/24",
             "lbrs tun 10.0.0.100 --gue-port 0",
+            "lbrs enat",
+            "lbrs enat 10.0.0.100 --port 443=8443",
+            "lbrs enat 10.0.0.100 --port 10.0.0.100:443=0",
+            "lbrs enat 10.0.0.100 --capacity 7",
             "lbrs detach everything",
             "lbrs status twice",
         ] {
             assert!(task(line).is_none(), "{line}");
         }
+    }
+
+    #[test]
+    fn enat_takes_ports_that_differ() {
+        let line = "lbrs enat 2001:db8::100 --port [2001:db8::100]:443=8443 --capacity 4096";
+        let Some(Task::Attach { plan, once: false }) = task(line) else {
+            panic!("{line}");
+        };
+        let enat = plan.enat.expect("the role");
+        assert_eq!(enat.settings.capacity, 4096);
+        let [mapping] = enat.settings.ports[..] else {
+            panic!("{:?}", enat.settings.ports);
+        };
+        assert_eq!((mapping.vport, mapping.rport), (443, 8443));
     }
 
     #[test]

@@ -1,15 +1,16 @@
 //! The configuration file: several roles at once.
 
 use std::fs;
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
+use std::num::NonZeroU16;
 use std::path::Path;
 
 use anyhow::{Context, bail};
-use lb_bpf::agent::{Prefix, ToaSettings};
+use lb_bpf::agent::{EnatSettings, PortMapping, Prefix, ToaSettings};
 use lb_model::Addr;
 use serde::{Deserialize, Deserializer, de};
 
-use crate::plan::{DrPlan, GUE_PORT, Plan, TunPlan};
+use crate::plan::{DrPlan, EnatPlan, FLOWS, GUE_PORT, Plan, TunPlan};
 
 /// Nobody writes that much; a device named by mistake never ends.
 const LARGEST_FILE: u64 = 1 << 20;
@@ -29,6 +30,7 @@ fn parse(text: &str) -> anyhow::Result<Plan> {
     let file: File = toml::from_str(text)?;
     let plan = Plan {
         toa: file.toa.map(Toa::plan),
+        enat: file.enat.map(Enat::plan),
         tun: file.tun.map(Tun::plan),
         dr: file.dr.map(Dr::plan),
     };
@@ -42,6 +44,7 @@ fn parse(text: &str) -> anyhow::Result<Plan> {
 #[serde(deny_unknown_fields)]
 struct File {
     toa: Option<Toa>,
+    enat: Option<Enat>,
     tun: Option<Tun>,
     dr: Option<Dr>,
 }
@@ -53,6 +56,27 @@ struct Toa {
     from: Vec<Source>,
     #[serde(default)]
     every_namespace: bool,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Enat {
+    vips: Vips,
+    #[serde(default)]
+    port: Vec<Port>,
+    #[serde(default)]
+    capacity: Capacity,
+    #[serde(default)]
+    interfaces: Vec<String>,
+    #[serde(default = "yes")]
+    hold_vips: bool,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Port {
+    service: SocketAddr,
+    rport: NonZeroU16,
 }
 
 #[derive(Deserialize)]
@@ -92,6 +116,25 @@ impl Toa {
     }
 }
 
+impl Enat {
+    fn plan(self) -> EnatPlan {
+        let ports = self.port.into_iter().map(|port| PortMapping {
+            vip: port.service.ip().into(),
+            vport: port.service.port(),
+            rport: port.rport.get(),
+        });
+        EnatPlan {
+            settings: EnatSettings {
+                vips: self.vips.0,
+                ports: ports.collect(),
+                capacity: self.capacity.0,
+            },
+            interfaces: self.interfaces,
+            hold_vips: self.hold_vips,
+        }
+    }
+}
+
 impl Tun {
     fn plan(self) -> TunPlan {
         TunPlan {
@@ -107,6 +150,26 @@ impl Tun {
 impl Dr {
     fn plan(self) -> DrPlan {
         DrPlan { vips: self.vips.0 }
+    }
+}
+
+/// A number of flows that is worth while and that the kernel takes.
+struct Capacity(u32);
+
+impl Default for Capacity {
+    fn default() -> Capacity {
+        Capacity(FLOWS)
+    }
+}
+
+impl<'de> Deserialize<'de> for Capacity {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Capacity, D::Error> {
+        match u32::deserialize(from)? {
+            flows @ 1024..=16_777_216 => Ok(Capacity(flows)),
+            flows => Err(de::Error::custom(format_args!(
+                "{flows}, allowed 1024..=16777216"
+            ))),
+        }
     }
 }
 
@@ -144,14 +207,20 @@ mod tests {
     #[test]
     fn a_file_may_have_all_roles() {
         let plan = parse(
-            "[toa]\n[tun]\nvips = [\"10.0.0.100\", \"2001:db8::100\"]\nfrom = [\"10.1.0.0/24\"]\ngue_ports = [6080, 7080]\n\
+            "[toa]\n[enat]\nvips = [\"2001:db8::1\"]\n[[enat.port]]\nservice = \"[2001:db8::1]:443\"\nrport = 8443\n\
+             [tun]\nvips = [\"10.0.0.100\", \"2001:db8::100\"]\nfrom = [\"10.1.0.0/24\"]\ngue_ports = [6080, 7080]\n\
              [dr]\nvips = [\"10.0.0.101\"]\n",
         )
         .expect("a configuration");
         let tun = plan.tun.as_ref().expect("the role");
         assert_eq!(tun.gue_ports, [6080, 7080]);
         assert!(tun.hold_vips);
-        assert_eq!(plan.roles().len(), 3);
+        let enat = plan.enat.as_ref().expect("the role");
+        assert_eq!(
+            (enat.settings.ports.len(), enat.settings.capacity),
+            (1, FLOWS)
+        );
+        assert_eq!(plan.roles().len(), 4);
     }
 
     #[test]
@@ -170,6 +239,10 @@ mod tests {
             (
                 "[tun]\nvips = [\"10.0.0.1\"]\ngue_ports = [70000]\n",
                 "line 3",
+            ),
+            (
+                "[enat]\nvips = [\"10.0.0.1\"]\ncapacity = 10\n",
+                "allowed 1024..=16777216",
             ),
             ("[dr\n", "line 1"),
         ] {

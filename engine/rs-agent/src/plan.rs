@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use lb_bpf::agent::{Counter, Prefix, Toa, ToaSettings, Tunnel};
+use lb_bpf::agent::{Counter, Enat, EnatSettings, Prefix, Toa, ToaSettings, Tunnel};
 use lb_model::Addr;
 
 /// What a real server can be helped with.
@@ -10,6 +10,8 @@ use lb_model::Addr;
 pub enum Role {
     /// The client's address for programs behind FNAT
     Toa,
+    /// The server's half of ENAT
+    Enat,
     /// Decapsulation
     Tun,
     /// VIPs held silently
@@ -18,12 +20,13 @@ pub enum Role {
 
 impl Role {
     /// All of them, in the order in which they are attached.
-    pub const ALL: [Role; 3] = [Role::Toa, Role::Tun, Role::Dr];
+    pub const ALL: [Role; 4] = [Role::Toa, Role::Enat, Role::Tun, Role::Dr];
 
     /// As it is written on the command line, in files and in messages.
     pub fn name(self) -> &'static str {
         match self {
             Role::Toa => "toa",
+            Role::Enat => "enat",
             Role::Tun => "tun",
             Role::Dr => "dr",
         }
@@ -33,6 +36,7 @@ impl Role {
     pub fn counters(self) -> &'static [Counter] {
         match self {
             Role::Toa => Toa::COUNTERS,
+            Role::Enat => Enat::COUNTERS,
             Role::Tun => Tunnel::COUNTERS,
             Role::Dr => &[],
         }
@@ -45,7 +49,7 @@ impl Role {
                 (5, 15),
                 "events of TCP sockets that tell the network namespace",
             ),
-            Role::Tun => (
+            Role::Enat | Role::Tun => (
                 (6, 6),
                 "tcx, eBPF programs on interfaces that are held by links",
             ),
@@ -60,7 +64,12 @@ impl Role {
 
     /// Whether its programs are told VIPs.
     pub fn knows_vips(self) -> bool {
-        self == Role::Tun
+        matches!(self, Role::Enat | Role::Tun)
+    }
+
+    /// Whether its programs are told whom to believe.
+    pub fn knows_sources(self) -> bool {
+        matches!(self, Role::Toa | Role::Tun)
     }
 }
 
@@ -75,6 +84,8 @@ impl fmt::Display for Role {
 pub struct Plan {
     /// The client's address for programs behind FNAT.
     pub toa: Option<ToaSettings>,
+    /// The server's half of ENAT.
+    pub enat: Option<EnatPlan>,
     /// Decapsulation.
     pub tun: Option<TunPlan>,
     /// VIPs held silently.
@@ -86,6 +97,7 @@ impl Plan {
     pub fn roles(&self) -> Vec<Role> {
         let has = |role: &Role| match role {
             Role::Toa => self.toa.is_some(),
+            Role::Enat => self.enat.is_some(),
             Role::Tun => self.tun.is_some(),
             Role::Dr => self.dr.is_some(),
         };
@@ -96,6 +108,9 @@ impl Plan {
     pub fn vips(&self, role: Role) -> &[Addr] {
         match role {
             Role::Toa => &[],
+            Role::Enat => (self.enat.iter())
+                .find(|enat| enat.hold_vips)
+                .map_or(&[], |enat| &enat.settings.vips),
             Role::Tun => (self.tun.iter())
                 .find(|tun| tun.hold_vips)
                 .map_or(&[], |tun| &tun.vips),
@@ -103,6 +118,20 @@ impl Plan {
         }
     }
 }
+
+/// The server's half of ENAT.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct EnatPlan {
+    /// What is translated.
+    pub settings: EnatSettings,
+    /// The interfaces that are looked at; none means every Ethernet interface, also those that come later.
+    pub interfaces: Vec<String>,
+    /// Whether the VIPs are put on loopback; TCP needs them there.
+    pub hold_vips: bool,
+}
+
+/// Flows that are remembered if nobody says otherwise: some 40 MB.
+pub const FLOWS: u32 = 262_144;
 
 /// Decapsulation.
 #[derive(Clone, PartialEq, Eq, Debug)]

@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 use std::path::Path;
 
-use lb_bpf::agent::Hook;
+use lb_bpf::agent::{Flows, Hook};
 use serde::Serialize;
 
 use crate::agent::interfaces_of;
@@ -34,6 +34,8 @@ struct Status {
 #[derive(Serialize)]
 struct RoleStatus {
     role: &'static str,
+    #[serde(skip)]
+    knows_sources: bool,
     attached: bool,
     keeper: Option<u32>,
     hooks: Vec<String>,
@@ -41,7 +43,15 @@ struct RoleStatus {
     vips: Vec<IpAddr>,
     vips_held: Vec<IpAddr>,
     from: Vec<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    flows: Option<FlowStatus>,
     counters: serde_json::Map<String, serde_json::Value>,
+}
+
+#[derive(Serialize)]
+struct FlowStatus {
+    used: u32,
+    capacity: u32,
 }
 
 impl Status {
@@ -64,6 +74,9 @@ impl Status {
                 .map(|(name, value)| [format!("{}.{name}", role.role), value.to_string()])
                 .collect();
             table.push_str(&aligned(&rows));
+            if let Some(FlowStatus { used, capacity }) = &role.flows {
+                table.push_str(&format!("{} flows {used} of {capacity}\n", role.role));
+            }
         }
         table
     }
@@ -77,7 +90,7 @@ impl RoleStatus {
         };
         let vips = [&self.vips, &self.vips_held].into_iter().flatten();
         let vips: std::collections::BTreeSet<String> = vips.map(ToString::to_string).collect();
-        let everybody = if self.attached && self.role != "dr" {
+        let everybody = if self.attached && self.knows_sources {
             "anybody"
         } else {
             "-"
@@ -107,6 +120,7 @@ fn read_role(place: &Place, role: Role) -> anyhow::Result<RoleStatus> {
     let vips_held = presence.held_by(role);
     let mut status = RoleStatus {
         role: role.name(),
+        knows_sources: role.knows_sources(),
         attached: pins.exist() || !vips_held.is_empty(),
         keeper: place.keeper(role),
         hooks: Vec::new(),
@@ -114,6 +128,7 @@ fn read_role(place: &Place, role: Role) -> anyhow::Result<RoleStatus> {
         vips: Vec::new(),
         vips_held,
         from: Vec::new(),
+        flows: None,
         counters: serde_json::Map::new(),
     };
     if !pins.exist() {
@@ -125,7 +140,16 @@ fn read_role(place: &Place, role: Role) -> anyhow::Result<RoleStatus> {
     if role.knows_vips() {
         status.vips = pins.vips()?.into_iter().map(IpAddr::from).collect();
     }
-    status.from = pins.trusted()?.iter().map(ToString::to_string).collect();
+    if role.knows_sources() {
+        status.from = pins.trusted()?.iter().map(ToString::to_string).collect();
+    }
+    if role == Role::Enat {
+        let usage = Flows::open(&pins)?.usage()?;
+        status.flows = Some(FlowStatus {
+            used: usage.used,
+            capacity: usage.capacity,
+        });
+    }
     for (name, value) in pins.counters(role.counters())? {
         status.counters.insert(name.to_owned(), value.into());
     }

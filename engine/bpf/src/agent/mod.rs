@@ -4,7 +4,9 @@
 //! they know. So they work on when the agent is gone, and the next one takes them over: it loads its own programs on
 //! the maps that are there and puts them in place of the old ones.
 
+mod enat;
 mod error;
+mod flows;
 mod listeners;
 mod maps;
 mod pins;
@@ -14,7 +16,9 @@ mod tunnel;
 
 use std::io;
 
+pub use enat::{Enat, EnatSettings, PortMapping};
 pub use error::AgentError;
+pub use flows::{Flows, Usage};
 pub use listeners::Listeners;
 pub use pins::{Attached, Hook, Pins, Programs};
 pub use prefix::{ParsePrefixError, Prefix};
