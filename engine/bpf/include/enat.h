@@ -20,11 +20,10 @@ enum counter {
 	COUNTERS,
 };
 
-/* What a flow is looked up by: the two ends of a packet, `own` being this server's or the VIP. */
+/* What a flow is looked up by: the two ends of a packet, `own` being this server's. */
 enum kind {
-	KIND_REQUEST, /* VIP:lport to RIP:rport, as the balancer sends it; tells CIP:cport and vport */
+	KIND_REQUEST, /* VIP:lport and RIP:rport, as the balancer sends it; tells CIP:cport and vport */
 	KIND_REPLY,   /* CIP:cport and RIP:rport; UDP only; tells VIP:vport */
-	KIND_ERROR,   /* CIP:cport and VIP:vport; UDP only; tells RIP:rport */
 };
 
 struct flow_key {

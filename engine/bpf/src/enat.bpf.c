@@ -491,7 +491,7 @@ static __always_inline int incoming_tcp(struct __sk_buff *skb, struct packet *pa
 	return find_socket(skb, packet, &tcp, &client, flow);
 }
 
-/* A flow of the three that a UDP conversation has. */
+/* One of the two flows that a UDP conversation has. */
 static __always_inline void learn(const struct flow_key *key, const struct in6_addr *address,
 				  __be16 port, __be16 vport, __u32 time)
 {
@@ -544,7 +544,7 @@ static __always_inline int incoming_udp(struct __sk_buff *skb, struct packet *pa
 {
 	__u32 check = packet->transport + offsetof(struct udphdr, check);
 	struct flow_key key = { .protocol = IPPROTO_UDP, .kind = KIND_REQUEST };
-	struct flow_key reply, error;
+	struct flow_key reply;
 	struct client client = {};
 	struct flow *flow, *other;
 	struct udphdr udp;
@@ -581,21 +581,15 @@ static __always_inline int incoming_udp(struct __sk_buff *skb, struct packet *pa
 		reply.kind = KIND_REPLY;
 		reply.peer = client.address;
 		reply.peer_port = client.port;
-		error = reply;
-		error.kind = KIND_ERROR;
-		error.own = packet->source;
-		error.own_port = client.vport;
 		if (flow) {
 			flow->seen = time;
 			touch(&reply, time);
-			touch(&error, time);
 		} else {
 			other = bpf_map_lookup_elem(&flows, &reply);
 			if (other && (!is_same(&other->address, &packet->source) ||
 				      other->port != client.vport))
 				count(COUNTER_COLLISION);
 			learn(&reply, &packet->source, client.vport, 0, time);
-			learn(&error, &packet->destination, udp.dest, 0, time);
 		}
 	}
 
@@ -667,23 +661,27 @@ static __always_inline long set_quoted(struct __sk_buff *skb, const struct packe
 }
 
 /*
- * An error about a reply, which the balancer has sent on to us: it quotes VIP:vport to CIP:cport. TCP knows itself by that;
- * a UDP socket is RIP:rport's.
+ * An error about a reply. It came to the VIP, and so to the balancer, which has translated it like a packet of the client's: it
+ * quotes RIP:rport to VIP:lport. The kernel here knows the connection as VIP:vport's to CIP:cport, or the UDP socket as
+ * RIP:rport's.
  */
 static __always_inline int incoming_error(struct __sk_buff *skb, const struct packet *packet)
 {
-	struct flow_key key = { .protocol = IPPROTO_UDP, .kind = KIND_ERROR };
+	struct flow_key key = { .kind = KIND_REQUEST };
 	struct packet quoted = {};
-	struct in6_addr rip;
+	struct in6_addr client;
 	struct flow *flow;
 	__be16 ends[2];
 	__u32 at;
+	long failed;
 
-	if (!read_quoted(skb, packet, &quoted, &at) || quoted.protocol != IPPROTO_UDP ||
-	    quoted.later_fragment)
+	if (!read_quoted(skb, packet, &quoted, &at) || quoted.later_fragment)
+		return TC_ACT_UNSPEC;
+	if (quoted.protocol != IPPROTO_UDP && quoted.protocol != IPPROTO_TCP)
 		return TC_ACT_UNSPEC;
 	if (bpf_skb_load_bytes(skb, quoted.transport, ends, sizeof(ends)))
 		return TC_ACT_UNSPEC;
+	key.protocol = quoted.protocol;
 	key.peer = quoted.destination;
 	key.peer_port = ends[1];
 	key.own = quoted.source;
@@ -691,8 +689,12 @@ static __always_inline int incoming_error(struct __sk_buff *skb, const struct pa
 	flow = bpf_map_lookup_elem(&flows, &key);
 	if (!flow)
 		return TC_ACT_UNSPEC;
-	rip = flow->address;
-	if (set_quoted(skb, packet, &quoted, at, true, &rip, ends[0], flow->port)) {
+	client = flow->address;
+	failed = set_quoted(skb, packet, &quoted, at, false, &client, ends[1], flow->port);
+	if (quoted.protocol == IPPROTO_TCP)
+		failed |= set_quoted(skb, packet, &quoted, at, true, &quoted.destination, ends[0],
+				     flow->vport);
+	if (failed) {
 		count(COUNTER_FAILED);
 		return TC_ACT_SHOT;
 	}

@@ -33,7 +33,7 @@ const SWEEP_EVERY: u32 = 30;
 /// Where the plan comes from.
 pub enum Source {
     /// The command line.
-    Given(Plan),
+    Given(Box<Plan>),
     /// A file, which may be read again.
     File(PathBuf),
 }
@@ -41,7 +41,7 @@ pub enum Source {
 impl Source {
     fn plan(&self) -> anyhow::Result<Plan> {
         match self {
-            Source::Given(plan) => Ok(plan.clone()),
+            Source::Given(plan) => Ok(Plan::clone(plan)),
             Source::File(path) => config::load(path),
         }
     }

@@ -78,7 +78,7 @@ struct EnatArguments {
     #[arg(long = "port", value_name = "VIP:VPORT=RPORT", value_parser = port_mapping)]
     ports: Vec<PortMapping>,
 
-    /// How many flows to remember at most: one for a TCP connection, three for a UDP conversation
+    /// How many flows to remember at most: one for a TCP connection, two for a UDP conversation
     #[arg(long, value_name = "FLOWS", default_value_t = FLOWS)]
     #[arg(value_parser = clap::value_parser!(u32).range(1024..=16_777_216))]
     capacity: u32,
@@ -154,7 +154,7 @@ struct ConfigFile {
 
 /// What is to be done.
 pub enum Task {
-    Attach { plan: Plan, once: bool },
+    Attach { plan: Box<Plan>, once: bool },
     Run { config: PathBuf },
     Check { config: PathBuf },
     Status { json: bool },
@@ -172,17 +172,17 @@ impl Arguments {
         let task = match self.command {
             Command::Toa(toa) => Task::Attach {
                 once: toa.once.once,
-                plan: Plan {
+                plan: Box::new(Plan {
                     toa: Some(ToaSettings {
                         from: toa.from,
                         every_namespace: toa.every_namespace,
                     }),
                     ..Plan::default()
-                },
+                }),
             },
             Command::Enat(enat) => Task::Attach {
                 once: enat.once.once,
-                plan: Plan {
+                plan: Box::new(Plan {
                     enat: Some(EnatPlan {
                         settings: EnatSettings {
                             vips: addresses(&enat.vips),
@@ -193,11 +193,11 @@ impl Arguments {
                         hold_vips: !enat.no_address,
                     }),
                     ..Plan::default()
-                },
+                }),
             },
             Command::Tun(tun) => Task::Attach {
                 once: tun.once.once,
-                plan: Plan {
+                plan: Box::new(Plan {
                     tun: Some(TunPlan {
                         vips: addresses(&tun.vips),
                         from: tun.from,
@@ -206,16 +206,16 @@ impl Arguments {
                         hold_vips: !tun.no_address,
                     }),
                     ..Plan::default()
-                },
+                }),
             },
             Command::Dr(dr) => Task::Attach {
                 once: dr.once.once,
-                plan: Plan {
+                plan: Box::new(Plan {
                     dr: Some(DrPlan {
                         vips: addresses(&dr.vips),
                     }),
                     ..Plan::default()
-                },
+                }),
             },
             Command::Run(ConfigFile { config }) => Task::Run { config },
             Command::Check(ConfigFile { config }) => Task::Check { config },

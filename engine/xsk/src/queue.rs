@@ -83,6 +83,11 @@ impl Queue {
         let (fill, completion) =
             rings.ok_or_else(|| io::Error::new(io::ErrorKind::ResourceBusy, "bound twice"))?;
         let fd = rx.fd().as_raw_fd();
+        // A program that is started meanwhile, by a health check say, would keep the queue when we have let go of it.
+        // SAFETY: plain fcntl(2); `rx` keeps the descriptor open.
+        if unsafe { libc::fcntl(fd, libc::F_SETFD, libc::FD_CLOEXEC) } < 0 {
+            return Err(io::Error::last_os_error());
+        }
         // Every packet on its way to a slow receiver counts against the socket's send buffer, which by default holds
         // fewer than a ring does. Where we may not raise it, the rest leaves with the next flush.
         let bytes = ring_size * SEND_BUFFER_PER_PACKET;

@@ -162,6 +162,17 @@ fn an_interface_can_be_opened_again_at_once() {
 }
 
 #[test]
+fn a_program_started_meanwhile_does_not_keep_an_interface() {
+    let Some(wire) = Wire::new(1) else { return };
+    let xsk = wire.open();
+    let mut child = Command::new("sleep").arg("100").spawn().expect("a child");
+    drop(xsk);
+    drop(wire.open());
+    child.kill().expect("it runs");
+    child.wait().expect("it ends");
+}
+
+#[test]
 fn a_killed_process_leaves_its_traffic_to_the_kernel() {
     let Some(wire) = Wire::new(1) else { return };
     wire.own_vip();

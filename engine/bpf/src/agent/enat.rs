@@ -41,7 +41,7 @@ pub struct EnatSettings {
     /// The services' ports where packets cannot tell them, which is TCP over IPv6; without a mapping the service's port
     /// is the server's.
     pub ports: Vec<PortMapping>,
-    /// How many flows are remembered at most: one for a TCP connection, three for a UDP conversation. Maps that are pinned
+    /// How many flows are remembered at most: one for a TCP connection, two for a UDP conversation. Maps that are pinned
     /// already keep their size.
     pub capacity: u32,
 }

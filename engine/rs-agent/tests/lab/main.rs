@@ -4,6 +4,7 @@
 //! SKIPPED; with `LB_REQUIRE_NETNS=1` they fail then.
 
 mod caller;
+mod enat;
 mod rig;
 mod toa;
 mod tunnel;
