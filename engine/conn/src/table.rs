@@ -467,7 +467,6 @@ impl ConnTable {
     /// those after it.
     pub fn retire_of_removed_dests(&mut self) {
         self.sweep = Some(0);
-        self.templates.end_of_removed_dests();
     }
 
     fn sweep(&mut self, now: Time) {
@@ -481,6 +480,10 @@ impl ConnTable {
             }
         }
         self.sweep = ids.next();
+        if self.sweep.is_none() {
+            // Now that no conn of theirs holds them.
+            self.templates.end_of_removed_dests();
+        }
     }
 
     /// Ends a conn now: it is not found and not counted any more. Ids of it stay good until the next
