@@ -24,6 +24,27 @@ struct ports {
 	__u16 last;
 };
 
+/* A key of the trie of marked destinations. */
+struct prefix {
+	__u32 len;
+	struct address address;
+};
+
+/* Ports, the last one included, in the machine's order. */
+struct port_range {
+	__u16 first;
+	__u16 last;
+	__u8 protocol; /* 0 for one that is not in use */
+	__u8 zero;
+};
+
+#define MARKED_RANGES 16
+
+/* What of the packets to a prefix gets a mark, whichever. */
+struct marked {
+	struct port_range ranges[MARKED_RANGES];
+};
+
 /* The interface's own Ethernet address. */
 struct mac {
 	__u16 words[3];
@@ -41,6 +62,7 @@ enum counter {
 #define MAX_SERVICES 65536
 #define MAX_SERVERS 262144
 #define MAX_LOCAL_ADDRESSES 65536
+#define MAX_MARKED 65536
 #define MAX_LOCALS 65536
 
 #endif

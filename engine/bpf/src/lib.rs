@@ -12,6 +12,7 @@ pub mod agent;
 mod error;
 mod generator;
 mod link;
+mod marked;
 mod program;
 mod redirect;
 mod rules;
@@ -20,6 +21,7 @@ mod steering;
 
 pub use error::BpfError;
 pub use generator::Generator;
+pub use marked::{Marked, Ports, marked};
 pub use redirect::Redirect;
 pub use rules::Rules;
 pub use sink::{Arrivals, Sink};

@@ -32,6 +32,7 @@ pub(crate) struct Maps {
     services: MapHandle,
     servers: MapHandle,
     local_addresses: MapHandle,
+    marked: MapHandle,
     locals: MapHandle,
     own_mac: MapHandle,
     counters: MapHandle,
@@ -77,6 +78,7 @@ impl Maps {
             Rule::Service(_) => &self.services,
             Rule::Server(..) => &self.servers,
             Rule::LocalAddress(..) => &self.local_addresses,
+            Rule::Marked(..) => &self.marked,
             Rule::Local(_) => &self.locals,
         }
     }
@@ -95,6 +97,7 @@ pub(crate) fn load(
         services: MapHandle::try_from(&program.maps.services)?,
         servers: MapHandle::try_from(&program.maps.servers)?,
         local_addresses: MapHandle::try_from(&program.maps.local_addresses)?,
+        marked: MapHandle::try_from(&program.maps.marked)?,
         locals: MapHandle::try_from(&program.maps.locals)?,
         own_mac: MapHandle::try_from(&program.maps.own_mac)?,
         counters: MapHandle::try_from(&program.maps.counters)?,
@@ -107,11 +110,12 @@ mod tests {
     use std::io;
     use std::os::fd::{AsFd, OwnedFd};
 
-    use lb_model::{Addr, Endpoint, Protocol, ServiceKey};
+    use lb_model::{Addr, Endpoint, MarkRule, Prefix, Protocol, ServiceKey};
     use libbpf_rs::libbpf_sys::{XDP_PASS, XDP_REDIRECT};
     use libbpf_rs::{ErrorKind, ProgramInput};
 
     use super::*;
+    use crate::marked;
 
     const OWN: Mac = Mac([2, 0, 0, 0, 0, 1]);
     const VIP: [u8; 4] = [10, 0, 0, 100];
@@ -223,6 +227,22 @@ mod tests {
             vip: Endpoint::new(Addr::v6(v6(100)), 80),
             protocol: Protocol::Tcp,
         };
+        let every_port = ServiceKey {
+            vip: Endpoint::new(Addr::v4([10, 0, 0, 101]), 0),
+            protocol: Protocol::Udp,
+        };
+        let mark = |addr, len, protocol, ports| MarkRule {
+            mark: 7,
+            destination: Prefix::new(addr, len),
+            protocol: Some(protocol),
+            ports: Some(ports),
+        };
+        let net = Addr::v4([198, 51, 100, 7]);
+        let marks = [
+            mark(net, 24, Protocol::Tcp, 80..=90),
+            mark(net, 32, Protocol::Udp, 53..=53),
+            mark(Addr::v6([0; 16]), 0, Protocol::Udp, 8..=8),
+        ];
         let rip6 = Endpoint::new(Addr::v6(v6(7)), 8080);
         for rule in [
             Rule::Service(vip6),
@@ -233,7 +253,15 @@ mod tests {
             Rule::Local(Addr::v4(DIP)),
             Rule::LocalAddress(Addr::v4(LIP), 1024..=2000),
             Rule::Local(Addr::v4(LIP)),
-        ] {
+            Rule::Service(every_port),
+            Rule::Server(Endpoint::new(Addr::v4([10, 1, 0, 8]), 0), Protocol::Tcp),
+        ]
+        .into_iter()
+        .chain(
+            marked(marks.iter())
+                .into_iter()
+                .map(|(prefix, ports)| Rule::Marked(prefix, ports)),
+        ) {
             maps.add(&rule).expect("room for a rule");
         }
 
@@ -241,7 +269,45 @@ mod tests {
         let request_v6 =
             |extensions: &[u8], last| frame_v6((v6(9), 4000), (v6(100), 80), extensions, last);
         let reply = || frame((RIP, 8080), (CIP, 4000), TCP, 20);
+        let to_marked =
+            |last, port, protocol| frame((CIP, 4000), ([198, 51, 100, last], port), protocol, 20);
         let cases = [
+            ("marked, the first port", to_marked(1, 80, TCP), true),
+            ("marked, the last port", to_marked(1, 90, TCP), true),
+            ("marked, one port too far", to_marked(1, 91, TCP), false),
+            ("marked, other protocol", to_marked(1, 80, UDP), false),
+            ("marked by a longer prefix", to_marked(7, 53, UDP), true),
+            ("marked by a shorter one too", to_marked(7, 85, TCP), true),
+            (
+                "IPv4 is not marked by a rule of all IPv6",
+                frame((CIP, 4000), ([198, 51, 101, 1], 80), TCP, 20),
+                false,
+            ),
+            (
+                "all IPv6 is marked",
+                frame_v6((v6(9), 4000), (v6(77), 8), &[], UDP),
+                true,
+            ),
+            (
+                "to a service for every port",
+                frame((CIP, 4000), ([10, 0, 0, 101], 12345), UDP, 20),
+                true,
+            ),
+            (
+                "to a service for every port, other protocol",
+                frame((CIP, 4000), ([10, 0, 0, 101], 12345), TCP, 20),
+                false,
+            ),
+            (
+                "reply of a server for every port",
+                frame(([10, 1, 0, 8], 777), (CIP, 4000), TCP, 20),
+                true,
+            ),
+            (
+                "answer of a server for every port to this machine",
+                frame(([10, 1, 0, 8], 777), (DIP, 4000), TCP, 20),
+                false,
+            ),
             ("to the service", request(), true),
             (
                 "to the service, with IP options",

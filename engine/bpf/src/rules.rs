@@ -4,17 +4,22 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::ops::RangeInclusive;
 
-use lb_model::{Addr, Endpoint, Protocol, ServiceKey};
+use lb_model::{Addr, Endpoint, Prefix, Protocol, ServiceKey};
+
+use crate::marked::{self, Marked, Ports};
 
 /// What the steering program sends to the balancer.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Rules {
-    /// Virtual services: packets to them are ours.
+    /// Virtual services: packets to them are ours; port 0 stands for every port.
     pub services: BTreeSet<ServiceKey>,
-    /// Real servers whose replies come through us: packets from them are ours, unless they go to one of `locals`.
+    /// Real servers whose replies come through us: packets from them are ours, unless they go to one of `locals`; port 0
+    /// stands for every port.
     pub servers: BTreeSet<(Endpoint, Protocol)>,
     /// LIPs: packets to them are ours if they go to one of these ports.
     pub local_addresses: BTreeMap<Addr, RangeInclusive<u16>>,
+    /// What gets a mark that a service goes by: packets to these ports of these prefixes are ours.
+    pub marked: Marked,
     /// This machine's own addresses: what servers send there answers the balancer's own connections.
     pub locals: BTreeSet<Addr>,
 }
@@ -25,6 +30,7 @@ pub(crate) enum Rule {
     Service(ServiceKey),
     Server(Endpoint, Protocol),
     LocalAddress(Addr, RangeInclusive<u16>),
+    Marked(Prefix, Vec<Ports>),
     Local(Addr),
 }
 
@@ -53,18 +59,29 @@ impl Rules {
             .local_addresses
             .iter()
             .filter(|(addr, _)| !target.local_addresses.contains_key(*addr));
+        let marked = |(prefix, ports): (&Prefix, &Vec<Ports>)| Rule::Marked(*prefix, ports.clone());
+        let new_marked = target
+            .marked
+            .iter()
+            .filter(|(prefix, ports)| self.marked.get(*prefix) != Some(*ports));
+        let old_marked = self
+            .marked
+            .iter()
+            .filter(|(prefix, _)| !target.marked.contains_key(*prefix));
         let added = target
             .locals
             .difference(&self.locals)
             .map(local)
             .chain(target.services.difference(&self.services).map(service))
             .chain(target.servers.difference(&self.servers).map(server))
-            .chain(new_lips.map(lip));
+            .chain(new_lips.map(lip))
+            .chain(new_marked.map(marked));
         let removed = self
             .servers
             .difference(&target.servers)
             .map(server)
             .chain(old_lips.map(lip))
+            .chain(old_marked.map(marked))
             .chain(self.services.difference(&target.services).map(service))
             .chain(self.locals.difference(&target.locals).map(local));
         added
@@ -81,6 +98,8 @@ impl Rules {
             Change::Add(Rule::LocalAddress(addr, ports)) => {
                 self.local_addresses.insert(addr, ports).is_none()
             }
+            Change::Add(Rule::Marked(prefix, ports)) => self.marked.insert(prefix, ports).is_none(),
+            Change::Remove(Rule::Marked(prefix, _)) => self.marked.remove(&prefix).is_some(),
             Change::Add(Rule::Local(addr)) => self.locals.insert(addr),
             Change::Remove(Rule::Service(key)) => self.services.remove(&key),
             Change::Remove(Rule::Server(rip, protocol)) => self.servers.remove(&(rip, protocol)),
@@ -98,6 +117,7 @@ impl Rule {
         match self {
             Rule::Service(key) => endpoint_key(key.vip, key.protocol),
             Rule::Server(rip, protocol) => endpoint_key(*rip, *protocol),
+            Rule::Marked(prefix, _) => marked::key(prefix),
             Rule::LocalAddress(addr, _) | Rule::Local(addr) => addr.octets().to_vec(),
         }
     }
@@ -109,6 +129,7 @@ impl Rule {
                 let ends = [*ports.start(), *ports.end()];
                 ends.iter().flat_map(|port| port.to_ne_bytes()).collect()
             }
+            Rule::Marked(_, ports) => marked::value(ports),
             Rule::Service(_) | Rule::Server(..) | Rule::Local(_) => vec![1],
         }
     }
@@ -127,6 +148,7 @@ impl fmt::Display for Rule {
                     ports.end()
                 )
             }
+            Rule::Marked(prefix, _) => write!(f, "mark rules of {prefix}"),
             Rule::Local(addr) => write!(f, "own address {addr}"),
         }
     }
@@ -159,6 +181,7 @@ mod tests {
                 .collect(),
             local_addresses: BTreeMap::new(),
             locals: locals.iter().map(|addr| Addr::v4(*addr)).collect(),
+            marked: Marked::new(),
         }
     }
 

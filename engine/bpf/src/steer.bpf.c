@@ -2,10 +2,10 @@
 /*
  * Steering: which frames of an interface go to the balancer's sockets.
  *
- * Three kinds do: packets to a virtual service (destination VIP:vport:protocol), packets to a port of a local address that
- * may be a conn's (FNAT), and replies of NAT servers (source RIP:rport:protocol, unless they answer one of this
- * machine's own addresses: those are the balancer's own connections to its servers). Everything else is the kernel's, as if no program were attached: ARP, neighbour discovery,
- * ping, ssh, VLAN-tagged frames, fragments, whatever is malformed, and frames for another machine that a switch flooded.
+ * Three kinds do: packets to a virtual service (destination VIP:vport:protocol, VIP with any port, or what a mark rule
+ * names), packets to a port of a local address that may be a conn's (FNAT), and replies of NAT servers (source
+ * RIP:rport:protocol, unless they answer one of this machine's own addresses: those are the balancer's own connections to
+ * its servers). Everything else is the kernel's, as if no program were attached: ARP, neighbour discovery, ping, ssh, VLAN-tagged frames, fragments, whatever is malformed, and frames for another machine that a switch flooded.
  *
  * A frame that is ours goes to the socket bound to the queue it came in on. Where there is none (not yet, or the
  * process was killed), the kernel has it too.
@@ -67,6 +67,14 @@ struct {
 	__type(key, struct address);
 	__type(value, __u8);
 } locals SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_LPM_TRIE);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__uint(max_entries, MAX_MARKED);
+	__type(key, struct prefix);
+	__type(value, struct marked);
+} marked SEC(".maps");
 
 struct {
 	__uint(type, BPF_MAP_TYPE_ARRAY);
@@ -172,6 +180,46 @@ static __always_inline bool is_local_port(const struct endpoint *destination)
 	return ports && port >= ports->first && port <= ports->last;
 }
 
+static __always_inline bool is_marked(const struct endpoint *destination)
+{
+	struct prefix prefix = { .len = 8 * sizeof(prefix.address) };
+	__u16 port = bpf_ntohs(destination->port);
+	const struct marked *ports;
+	int i;
+
+	prefix.address = destination->address;
+	ports = bpf_map_lookup_elem(&marked, &prefix);
+	if (!ports)
+		return false;
+	for (i = 0; i < MARKED_RANGES; i++) {
+		const struct port_range *range = &ports->ranges[i];
+
+		if (range->protocol == destination->protocol && port >= range->first && port <= range->last)
+			return true;
+	}
+	return false;
+}
+
+/* A service for every port of its address, or one by mark. */
+static __always_inline bool is_to_wide_service(const struct endpoint *destination)
+{
+	struct endpoint any_port = *destination;
+
+	any_port.port = 0;
+	return bpf_map_lookup_elem(&services, &any_port) || is_marked(destination);
+}
+
+/* A server's reply; those of services for many ports come from any port, which is written 0. */
+static __always_inline bool is_reply(struct endpoint *source, const struct address *destination)
+{
+	if (!bpf_map_lookup_elem(&servers, source)) {
+		source->port = 0;
+		if (!bpf_map_lookup_elem(&servers, source))
+			return false;
+	}
+	return !bpf_map_lookup_elem(&locals, destination);
+}
+
 static __always_inline bool is_ours(struct xdp_md *ctx)
 {
 	void *data = (void *)(long)ctx->data;
@@ -203,8 +251,7 @@ static __always_inline bool is_ours(struct xdp_md *ctx)
 		source.address = packet.source;
 		source.port = packet.ports[0];
 		source.protocol = packet.protocol;
-		if (!bpf_map_lookup_elem(&servers, &source) ||
-		    bpf_map_lookup_elem(&locals, &destination.address))
+		if (!is_reply(&source, &destination.address) && !is_to_wide_service(&destination))
 			return false;
 	}
 	return is_for_this_machine(eth);

@@ -81,6 +81,21 @@ impl Prefix {
         }
     }
 
+    /// Its first address.
+    pub fn addr(&self) -> Addr {
+        self.addr
+    }
+
+    /// How many bits it has, in the family of its addresses.
+    pub fn bits(&self) -> u8 {
+        self.len
+    }
+
+    /// Whether all of `other` lies within.
+    pub fn covers(&self, other: &Prefix) -> bool {
+        self.len <= other.len && self.contains(other.addr)
+    }
+
     /// Whether `addr` lies within.
     pub fn contains(&self, addr: Addr) -> bool {
         addr.is_v4() == self.addr.is_v4() && addr.masked(self.len) == self.addr

@@ -85,6 +85,15 @@ impl Snapshot {
         &self.services
     }
 
+    /// The rules that give packets the marks of services.
+    pub fn marks_in_use(&self) -> impl Iterator<Item = &MarkRule> + Clone {
+        self.marks.iter().filter(|rule| {
+            let v6 = !rule.destination.addr().is_v4();
+            let mark = rule.mark;
+            self.find(&ServiceId::Mark(Mark { mark, v6 })).is_some()
+        })
+    }
+
     /// The modes, by their numbers.
     pub fn modes(&self) -> &[Arc<dyn Mode>] {
         &self.modes

@@ -31,7 +31,7 @@ mod wait;
 
 pub use config::XskConfig;
 pub use error::XskError;
-pub use lb_bpf::{BpfError, Rules, Steered, XdpMode};
+pub use lb_bpf::{BpfError, Marked, Ports, Rules, Steered, XdpMode, marked};
 pub use netdev::queue_count;
 pub use open::{Control, Xsk};
 pub use port::XskPort;

@@ -7,10 +7,12 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{Builder, JoinHandle};
 use std::time::Duration;
 
-use lb_model::{Addr, InterfaceId, NextHops, Protocol, Replies};
+use lb_model::{
+    Addr, Endpoint, InterfaceId, NextHops, Protocol, Replies, ServiceId, VirtualService,
+};
 use lb_netlink::Kernel;
 use lb_runtime::Snapshot;
-use lb_xsk::{Control, Rules};
+use lb_xsk::{Control, Rules, marked};
 
 use super::LiveError;
 use super::clock::Clock;
@@ -70,31 +72,41 @@ impl Follower {
 fn rules(snapshot: &Snapshot, next_hops: &NextHops, local_ports: &RangeInclusive<u16>) -> Rules {
     let mut rules = Rules {
         locals: next_hops.locals().collect(),
+        marked: marked(snapshot.marks_in_use()),
         ..Rules::default()
     };
-    for service in snapshot.services() {
+    let is_balanced = |service: &&VirtualService| {
+        service
+            .key()
+            .is_none_or(|key| key.protocol != Protocol::Sctp)
+    };
+    for service in snapshot.services().iter().filter(is_balanced) {
         for lip in service.settings().local_addresses.iter() {
             rules.local_addresses.insert(*lip, local_ports.clone());
         }
-        let Some(key) = service.key() else { continue };
-        if key.protocol == Protocol::Sctp {
-            continue;
-        }
-        rules.services.insert(key);
+        let key = service.key();
+        rules.services.extend(key);
         for dest in service.dests().iter() {
-            match snapshot.modes()[usize::from(dest.mode())].replies() {
-                Replies::Direct | Replies::ToLocalAddress => {}
-                Replies::ToClient => {
-                    rules.servers.insert((dest.rip(), key.protocol));
-                }
-                Replies::ByAgent => {
-                    rules.servers.insert((dest.rip(), key.protocol));
-                    rules.locals.remove(&key.vip.addr);
-                }
+            let replies = snapshot.modes()[usize::from(dest.mode())].replies();
+            if matches!(replies, Replies::ToClient | Replies::ByAgent) {
+                rules.servers.extend(replying(service.id(), dest.rip()));
+            }
+            if let (Replies::ByAgent, Some(key)) = (replies, key) {
+                rules.locals.remove(&key.vip.addr);
             }
         }
     }
     rules
+}
+
+/// Where a server's replies come from: one that is asked for by any port answers from any.
+fn replying(service: ServiceId, rip: Endpoint) -> Vec<(Endpoint, Protocol)> {
+    let any_port = Endpoint::new(rip.addr, 0);
+    match service {
+        ServiceId::Address(key) if key.vip.port == 0 => vec![(any_port, key.protocol)],
+        ServiceId::Address(key) => vec![(rip, key.protocol)],
+        ServiceId::Mark(_) => vec![(any_port, Protocol::Tcp), (any_port, Protocol::Udp)],
+    }
 }
 
 /// The addresses of all real servers.

@@ -11,3 +11,4 @@ mod requests;
 mod rig;
 mod transfers;
 mod udp;
+mod wide;

@@ -145,13 +145,18 @@ pub struct Rig {
 impl Rig {
     /// Makes a lab for `mode`, starts the servers, then `lbd`.
     pub fn start(topology: Topology, mode: Mode) -> Rig {
+        Rig::start_with(topology, mode, "")
+    }
+
+    /// The same, with `more` in the configuration.
+    pub fn start_with(topology: Topology, mode: Mode, more: &str) -> Rig {
         let lab = Lab::new(Plan::new(topology, mode.replies())).expect("a lab");
         let scratch = Scratch::new().expect("a folder");
         let servers = (0..lab.servers.len())
             .map(|index| Servers::start(&lab, mode, index, &scratch))
             .collect();
         let ssh = LineServer::start(&lab.balancer, ssh()).expect("a server");
-        let config = lab.config(&services(mode));
+        let config = lab.config(&services(mode)) + more;
         let lbd = start_lbd(&lab, &config);
         Rig {
             lbd,
