@@ -156,7 +156,10 @@ fn turn_and_check(worker: &mut Worker<MemoryPort>, now: Time) {
     worker.turn(now);
     let counters = worker.counters();
     let ended = counters.of(Counter::Tx) + counters.punted() + counters.dropped();
-    let there = counters.of(Counter::Rx) + counters.of(Counter::IcmpSent);
+    let there =
+        counters.of(Counter::Rx) + counters.of(Counter::IcmpSent) + counters.of(Counter::Split);
+    // A fragment's bytes wait without its frame.
+    let ended = ended + counters.of(Counter::Joined) + worker.waiting_fragments();
     assert!(ended <= there, "no packet ends twice: {counters:?}");
     let census = worker.port().census();
     assert!(census.is_conserved(), "{census:?}");

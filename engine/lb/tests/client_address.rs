@@ -278,7 +278,7 @@ fn a_clients_own_ip_option_is_overwritten_and_ours_comes_before_what_else_there_
         let forwarded = || case.family.server_gets(0).udp(1024, 8080);
         for number in 0..4 {
             let (forged, cleaned) = if case.family.cip.is_ipv4() {
-                let cleaned = [1, 1, 1, 1, 1, 1, 1, 1, 1, 148, 4, 0];
+                let cleaned = [1, 1, 1, 1, 1, 1, 1, 1, 148, 4, 0, 0];
                 let ours = marked(*case, forwarded());
                 let mut options = case.option();
                 options[0] = 31;
@@ -288,7 +288,7 @@ fn a_clients_own_ip_option_is_overwritten_and_ours_comes_before_what_else_there_
                 } else {
                     forwarded().options(&cleaned)
                 };
-                let forged = [1, 31, 8, 1, 2, 3, 4, 5, 6, 148, 4, 0];
+                let forged = [31, 8, 1, 2, 3, 4, 5, 6, 148, 4, 0, 0];
                 (asked().options(&forged), cleaned)
             } else {
                 let hop_by_hop = [5, 2, 0, 0, 1, 0];
@@ -363,9 +363,13 @@ fn a_proxy_header_stands_before_every_payload() {
         // A server that waits for the header must not take a payload for one.
         let headers = if case.family.cip.is_ipv4() { 28 } else { 48 };
         lab.inbound(&asked().payload(&vec![7; 1500 - headers - header.len() + 1]));
+        let (egress, told) = lab.port().take_sent().expect("the client is told");
+        let mtu = (1500 - header.len()) as u16;
+        let at = if case.family.cip.is_ipv4() { 40 } else { 60 };
+        assert_eq!((egress, &told[at..at + 2]), (ETH0, &mtu.to_be_bytes()[..]));
         lab.expect_nothing_sent();
-        let mut moved = vec!["tx"; 6];
-        moved.extend(["conn.open", "drop.too_big"]);
+        let mut moved = vec!["tx"; 7];
+        moved.extend(["conn.open", "drop.too_big", "icmp.sent"]);
         lab.expect_counters(&moved);
     }
 }

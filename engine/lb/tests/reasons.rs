@@ -361,11 +361,58 @@ fn not_balanced() {
 #[test]
 fn fragment() {
     let mut lab = tcp_lab();
-    for packet in [syn(4000).fragment(0, true), syn(4000).fragment(185, false)] {
-        lab.inbound(&packet);
-        lab.expect_punted(ETH0, &packet);
+    let echo = pkt().ipv6(CIP6, VIP6).icmp_error((128, 0, 0), &pkt(), 8);
+    let packet = echo.fragment(0, true);
+    lab.inbound(&packet);
+    lab.expect_punted(ETH0, &packet);
+    lab.expect_counters(&["punt.fragment"]);
+}
+
+/// A UDP service and a datagram for it.
+fn datagram_lab(mode: &str) -> (Lab, PacketBuilder) {
+    let lab = Lab::new(vec![with_servers(service(mode, Protocol::Udp), 1, 80)]);
+    let packet = pkt().ipv4(CIP, VIP).id(7, false).udp(4000, 80);
+    (lab, packet.payload(&[0; 1472]))
+}
+
+#[test]
+fn fragment_incomplete() {
+    let (mut lab, datagram) = datagram_lab("nat");
+    lab.inbound(&datagram.split(1000)[1]);
+    lab.pass_time(29);
+    lab.turn();
+    lab.expect_counters(&[]);
+    lab.pass_time(1);
+    lab.turn();
+    lab.expect_counters(&["drop.fragment_incomplete"]);
+    lab.expect_nothing_sent();
+}
+
+#[test]
+fn fragment_overlap() {
+    let (mut lab, datagram) = datagram_lab("nat");
+    let (here, there) = (datagram.clone().split(1000), datagram.split(992));
+    for part in [&here[0], &here[0]] {
+        lab.inbound(part);
     }
-    lab.expect_counters(&["punt.fragment", "punt.fragment"]);
+    // The second was the first again, and the first still waits.
+    lab.expect_counters(&["drop.fragment_overlap"]);
+    lab.inbound(&there[1]);
+    lab.expect_counters(&["drop.fragment_overlap", "drop.fragment_incomplete"]);
+    lab.expect_nothing_sent();
+    assert_eq!(lab.worker().waiting_fragments(), 0);
+}
+
+#[test]
+fn no_frame() {
+    let (mut lab, datagram) = datagram_lab("tun");
+    lab.client_sends(&datagram);
+    let small = datagram.payload(b"small").bytes();
+    while lab.port().inject(ETH0, &small) {}
+    lab.turn();
+    let mut moved = vec!["conn.open", "drop.no_frame"];
+    moved.extend(["tx"; 63]);
+    lab.expect_counters(&moved);
 }
 
 #[test]

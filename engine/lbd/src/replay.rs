@@ -76,8 +76,6 @@ struct Replay<'a> {
     interfaces: &'a [String],
     balancer: OfflineBalancer,
     output: Writer<BufWriter<File>>,
-    /// Positions in the output of the engine's interfaces.
-    output_interfaces: Vec<Option<usize>>,
     explain: Option<BufWriter<File>>,
     written: u64,
     all_well: bool,
@@ -85,13 +83,16 @@ struct Replay<'a> {
 
 impl<'a> Replay<'a> {
     fn new(config: &'a Config, files: &Files) -> anyhow::Result<Replay<'a>> {
-        let output = Writer::new(create(&files.output)?)
+        let mut output = Writer::new(create(&files.output)?)
             .with_context(|| format!("cannot write {}", files.output.display()))?;
+        // In the engine's order: an interface has the same number on both sides.
+        for name in &config.engine.interfaces {
+            output.add_interface(&Interface::ethernet(name))?;
+        }
         Ok(Replay {
             interfaces: &config.engine.interfaces,
             balancer: OfflineBalancer::new(config)?,
             output,
-            output_interfaces: vec![None; config.engine.interfaces.len()],
             explain: files.explain.as_deref().map(create).transpose()?,
             written: 0,
             all_well: true,
@@ -114,7 +115,6 @@ impl<'a> Replay<'a> {
                 record.original_len
             );
         }
-        self.announce(ingress, &name)?;
         let explanation = self.balancer.packet(ingress, record.bytes);
         let out = self.write_sent()?;
         if let Some(explain) = &mut self.explain {
@@ -147,23 +147,11 @@ impl<'a> Replay<'a> {
         Ok((InterfaceId(position as u16), name.clone()))
     }
 
-    /// Puts an interface into the output, once.
-    fn announce(&mut self, id: InterfaceId, name: &str) -> anyhow::Result<usize> {
-        let place = usize::from(id.0);
-        if let Some(position) = self.output_interfaces[place] {
-            return Ok(position);
-        }
-        let position = self.output.add_interface(&Interface::ethernet(name))?;
-        self.output_interfaces[place] = Some(position);
-        Ok(position)
-    }
-
     /// Writes what was sent since the last time; the positions in the output of what it was.
     fn write_sent(&mut self) -> anyhow::Result<Vec<u64>> {
         let mut positions = Vec::new();
         while let Some(sent) = self.balancer.take_sent() {
-            let name = self.interfaces[usize::from(sent.egress.0)].clone();
-            let interface = self.announce(sent.egress, &name)?;
+            let interface = usize::from(sent.egress.0);
             self.output
                 .write(&Record::whole(interface, sent.time, &sent.bytes), None)?;
             positions.push(self.written);
@@ -193,9 +181,6 @@ impl<'a> Replay<'a> {
     }
 
     fn end(mut self) -> anyhow::Result<bool> {
-        for (place, name) in self.interfaces.iter().enumerate() {
-            self.announce(InterfaceId(place as u16), name)?;
-        }
         self.output.flush()?;
         if let Some(explain) = &mut self.explain {
             explain.flush()?;

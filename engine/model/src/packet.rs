@@ -32,6 +32,19 @@ pub struct Related {
     pub tunnel: Option<u16>,
 }
 
+/// How a datagram came that was put together from fragments.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Reassembled {
+    /// The length of the longest fragment, as an IP packet: it is not sent in longer ones.
+    pub longest: u32,
+    /// How much of the datagram's payload that had.
+    pub part: u32,
+    /// The length of the payload, as it came.
+    pub payload_len: u32,
+    /// Whether the fragments said that they must not be fragmented further.
+    pub dont_fragment: bool,
+}
+
 /// One packet on its way through the stages.
 #[derive(Debug)]
 pub struct Packet {
@@ -46,6 +59,8 @@ pub struct Packet {
     pub flow: FlowKey,
     /// `parse`: what it is about, if it is an ICMP error.
     pub related: Option<Related>,
+    /// `gather`: how it came, if that was in fragments. Its frame is the worker's then, and not the port's.
+    pub reassembled: Option<Reassembled>,
     /// `classify`: the virtual service it is addressed to, by position in the snapshot.
     pub service: Option<u32>,
     /// `lookup` or `schedule`: its conn.
@@ -60,6 +75,12 @@ pub struct Packet {
     pub route_to: Addr,
     /// `rewrite`: whether an outer header leaves "don't fragment" out, whatever the packet itself says.
     pub ignore_df: bool,
+    /// `rewrite`: the largest packet that its way takes, where that is less than the interface does.
+    pub path_mtu: u32,
+    /// `rewrite`: whether an outer header of ours is around it.
+    pub encapsulated: bool,
+    /// `rewrite`: it is sent in fragments of at most this length.
+    pub split: Option<u32>,
     /// What its sender is told beside the reason for which it was dropped: an MTU, or the place of what is wrong.
     pub detail: u32,
     /// How it ends; no later stage touches a packet that has one.
@@ -75,6 +96,7 @@ impl Packet {
             headers: Headers::default(),
             flow: FlowKey::UNKNOWN,
             related: None,
+            reassembled: None,
             service: None,
             hit: None,
             opened: false,
@@ -82,6 +104,9 @@ impl Packet {
             without_client_address: false,
             route_to: Addr::UNSPECIFIED_V4,
             ignore_df: false,
+            path_mtu: u32::MAX,
+            encapsulated: false,
+            split: None,
             detail: 0,
             verdict: None,
         }

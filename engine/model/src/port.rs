@@ -20,6 +20,12 @@ pub trait Port {
     /// take it.
     fn punt(&mut self, ingress: InterfaceId, frame: Frame) -> Result<(), Frame>;
 
+    /// A free frame for a packet that did not come from the port; it goes back like a received one. `None` if there is
+    /// none free.
+    fn spare(&mut self) -> Option<Frame> {
+        None
+    }
+
     /// Takes back a frame whose packet ends here.
     fn release(&mut self, frame: Frame);
 

@@ -13,6 +13,8 @@ pub enum Verdict {
     Punt(PuntReason),
     /// Ends here.
     Drop(DropReason),
+    /// A fragment that waits for the others of its datagram: it goes on as part of that, which ends as one packet.
+    Join,
     /// Rewritten, and waiting for the kernel to find the MAC of its next hop; ends later as `Tx` or `Drop`.
     Hold,
 }
@@ -62,6 +64,12 @@ reasons! {
         ReplyTupleTaken = "reply_tuple_taken",
         /// The service has no local address, or all their ports towards the chosen server are in use.
         NoLocalPort = "no_local_port",
+        /// A fragment whose datagram did not become whole in time, or that had no room to wait in.
+        FragmentIncomplete = "fragment_incomplete",
+        /// A fragment that another of its datagram contradicts: they overlap, or end in two places.
+        FragmentOverlap = "fragment_overlap",
+        /// There was no free frame for a part of the packet, which does not fit into one.
+        NoFrame = "no_frame",
         /// An IPv4 option contradicts itself or the header's length.
         BadOption = "bad_option",
         /// The packet says by which hosts it wants to be routed (IPv4 source routing).
@@ -92,7 +100,7 @@ reasons! {
     PuntReason {
         /// Not TCP or UDP over IP.
         NotBalanced = "not_balanced",
-        /// A fragment.
+        /// A fragment of something else than TCP or UDP.
         Fragment = "fragment",
         /// Neither to a virtual service nor of a conn.
         NotOurs = "not_ours",

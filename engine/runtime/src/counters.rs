@@ -30,13 +30,17 @@ pub enum Counter {
     IcmpLimited,
     /// Packets that went on without what should have told their server of the client: they had no room for it.
     NoRoomForClientAddress,
+    /// Fragments that became part of a datagram, but for the last of each: that goes on as the datagram.
+    Joined,
+    /// Fragments that packets were taken apart into, but for the first of each; so many more packets than were received.
+    Split,
     /// Packets left to the kernel, by reason.
     Punt(PuntReason),
     /// Packets that ended here, by reason.
     Drop(DropReason),
 }
 
-const PLAIN: [Counter; 11] = [
+const PLAIN: [Counter; 13] = [
     Counter::Rx,
     Counter::RxBytes,
     Counter::Tx,
@@ -48,6 +52,8 @@ const PLAIN: [Counter; 11] = [
     Counter::IcmpSent,
     Counter::IcmpLimited,
     Counter::NoRoomForClientAddress,
+    Counter::Joined,
+    Counter::Split,
 ];
 const FIRST_PUNT: usize = PLAIN.len();
 const FIRST_DROP: usize = FIRST_PUNT + PuntReason::ALL.len();
@@ -74,6 +80,8 @@ impl Counter {
             Counter::IcmpSent => 8,
             Counter::IcmpLimited => 9,
             Counter::NoRoomForClientAddress => 10,
+            Counter::Joined => 11,
+            Counter::Split => 12,
             Counter::Punt(reason) => FIRST_PUNT + reason as usize,
             Counter::Drop(reason) => FIRST_DROP + reason as usize,
         }
@@ -94,6 +102,8 @@ impl fmt::Display for Counter {
             Counter::IcmpSent => f.pad("icmp.sent"),
             Counter::IcmpLimited => f.pad("icmp.limited"),
             Counter::NoRoomForClientAddress => f.pad("client_address.no_room"),
+            Counter::Joined => f.pad("fragment.joined"),
+            Counter::Split => f.pad("fragment.split"),
             Counter::Punt(reason) => f.pad(&format!("punt.{reason}")),
             Counter::Drop(reason) => f.pad(&format!("drop.{reason}")),
         }
@@ -120,11 +130,12 @@ impl Counters {
         self.0[FIRST_PUNT..FIRST_DROP].iter().sum()
     }
 
-    /// Packets that have not ended: those that wait for the MAC of their next hop. Nothing else stays inside between
-    /// turns: received + made here = transmitted + punted + dropped + waiting.
+    /// Packets that have not ended: those that wait for the MAC of their next hop, and fragments that wait for others.
+    /// Nothing else stays inside between turns: received + made here = transmitted + punted + dropped + joined + waiting.
     pub fn waiting(&self) -> u64 {
-        let made = self.of(Counter::IcmpSent);
-        self.of(Counter::Rx) + made - self.of(Counter::Tx) - self.punted() - self.dropped()
+        let there = self.of(Counter::Rx) + self.of(Counter::IcmpSent) + self.of(Counter::Split);
+        let ended = self.of(Counter::Tx) + self.punted() + self.dropped();
+        there - ended - self.of(Counter::Joined)
     }
 
     /// The counters above zero, in listing order.

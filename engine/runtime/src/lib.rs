@@ -6,6 +6,7 @@
 
 mod answer;
 mod counters;
+mod fragments;
 mod held;
 mod paths;
 mod snapshot;

@@ -3,19 +3,21 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use ahash::RandomState;
 use arc_swap::{ArcSwap, Cache};
 use lb_conn::ConnTable;
 use lb_model::{
-    Addr, Batch, Conn, HopCache, InterfaceId, Mode, NextHops, Packet, Port, Scheduler, Time,
+    Addr, Batch, Conn, Frame, HopCache, InterfaceId, Mode, NextHops, Packet, Port, Scheduler, Time,
     VirtualService,
 };
 
 use crate::answer::Limiter;
 use crate::counters::{Counter, Counters, SharedCounters};
+use crate::fragments::Fragments;
 use crate::held::Held;
 use crate::paths::Paths;
 use crate::snapshot::Snapshot;
-use crate::stages;
+use crate::stages::{self, pieces::MOST_PIECES};
 use crate::traffic_book::TrafficBook;
 
 /// Asks the kernel for the MAC of a next hop; must not block, may be called often.
@@ -63,6 +65,11 @@ pub struct Worker<P> {
     pub(crate) smallest_mtu: u32,
     pub(crate) paths: Paths,
     pub(crate) limiter: Limiter,
+    pub(crate) fragments: Fragments,
+    /// The fragments of the packet that is being taken apart.
+    pub(crate) pieces: Vec<Frame>,
+    /// Of the next packet over IPv6 that is.
+    pub(crate) fragment_id: u32,
     pub(crate) resolver: Resolver,
     observer: Option<Observer>,
     latest_snapshot: Cache<Arc<ArcSwap<Snapshot>>, Arc<Snapshot>>,
@@ -93,6 +100,10 @@ impl<P: Port> Worker<P> {
             smallest_mtu: smallest_mtu(&next_hops.load()),
             paths: Paths::new(),
             limiter: Limiter::new(),
+            fragments: Fragments::new(),
+            pieces: Vec::with_capacity(MOST_PIECES),
+            // Not to be guessed by others (RFC 7739).
+            fragment_id: RandomState::new().hash_one(()) as u32,
             resolver,
             observer: None,
             latest_snapshot: Cache::new(snapshots),
@@ -112,6 +123,7 @@ impl<P: Port> Worker<P> {
         stages::receive::run(self);
         let received = self.batch.len();
         stages::parse::run(&mut self.batch);
+        stages::gather::run(self, now);
         stages::classify::run(&mut self.batch, &self.snapshot);
         stages::lookup::run(&mut self.batch, &self.conns, &self.snapshot);
         stages::schedule::run(self, now);
@@ -175,6 +187,11 @@ impl<P: Port> Worker<P> {
     /// The worker's counters now.
     pub fn counters(&self) -> &Counters {
         &self.counters
+    }
+
+    /// How many fragments wait for the others of their datagram.
+    pub fn waiting_fragments(&self) -> u64 {
+        self.fragments.kept()
     }
 
     /// The worker's connection table.

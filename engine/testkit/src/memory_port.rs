@@ -118,6 +118,12 @@ impl Port for MemoryPort {
         Ok(())
     }
 
+    fn spare(&mut self) -> Option<Frame> {
+        let frame = self.free.pop()?;
+        self.held += 1;
+        Some(frame)
+    }
+
     fn release(&mut self, frame: Frame) {
         self.held -= 1;
         self.free.push(frame);

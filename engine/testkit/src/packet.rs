@@ -34,6 +34,8 @@ pub struct PacketBuilder {
     checksum: Checksum,
     /// In place of a segment: a whole IP packet, and its protocol number.
     inner: Option<(u8, Vec<u8>)>,
+    /// Of what the packet would carry: the part that this one does.
+    part: Option<std::ops::Range<usize>>,
     /// In place of a segment: an ICMP message, but for its checksum.
     icmp: Option<Vec<u8>>,
     vlan_tags: Vec<u16>,
@@ -70,6 +72,7 @@ pub fn pkt() -> PacketBuilder {
         payload: Vec::new(),
         checksum: Checksum::Full,
         inner: None,
+        part: None,
         icmp: None,
         vlan_tags: Vec::new(),
     }
@@ -139,6 +142,18 @@ impl PacketBuilder {
         }
         let [high, low] = (offset << 3 | u16::from(more)).to_be_bytes();
         self.extension(44, &[high, low, 0, 0, 0x12, 0x34])
+    }
+
+    /// The packet's fragments, each with so many bytes of its payload as are left, or `size` of them.
+    pub fn split(&self, size: usize) -> Vec<Self> {
+        let len = self.carried().1.len();
+        let parts = (0..len).step_by(size).map(|from| {
+            let to = len.min(from + size);
+            let mut part = self.clone().fragment((from / 8) as u16, to < len);
+            part.part = Some(from..to);
+            part
+        });
+        parts.collect()
     }
 
     /// IPv6 flow label.
@@ -287,12 +302,20 @@ impl PacketBuilder {
         frame
     }
 
-    fn packet(&self) -> Vec<u8> {
-        let (protocol, segment) = match (&self.inner, &self.icmp) {
+    /// What the packet carries, and its protocol number.
+    fn carried(&self) -> (u8, Vec<u8>) {
+        match (&self.inner, &self.icmp) {
             (Some((protocol, packet)), _) => (*protocol, packet.clone()),
             (None, Some(message)) => self.message(message.clone()),
             (None, None) => (self.protocol as u8, self.segment()),
-        };
+        }
+    }
+
+    fn packet(&self) -> Vec<u8> {
+        let (protocol, mut segment) = self.carried();
+        if let Some(part) = &self.part {
+            segment = segment[part.clone()].to_vec();
+        }
         match (self.source, self.destination) {
             (IpAddr::V4(source), IpAddr::V4(destination)) => {
                 self.packet_v4(source, destination, protocol, &segment)

@@ -77,6 +77,27 @@ impl Ipv4Header {
         self.flags_offset.get() & FRAGMENT_OFFSET != 0
     }
 
+    /// Where in the packet's payload a fragment's part begins, in bytes.
+    pub fn fragment_offset(&self) -> usize {
+        usize::from(self.flags_offset.get() & FRAGMENT_OFFSET) * 8
+    }
+
+    /// Whether there are more fragments behind this one.
+    pub fn more_fragments(&self) -> bool {
+        self.flags_offset.get() & MORE_FRAGMENTS != 0
+    }
+
+    /// Makes it the header of a fragment, but for its length and checksum.
+    pub fn set_fragment(&mut self, offset: usize, more: bool, dont_fragment: bool) {
+        let more = if more { MORE_FRAGMENTS } else { 0 };
+        let dont_fragment = if dont_fragment {
+            Ipv4Header::DONT_FRAGMENT
+        } else {
+            0
+        };
+        self.flags_offset = U16::new((offset / 8) as u16 | more | dont_fragment);
+    }
+
     /// Whether routers must not fragment the packet.
     pub fn dont_fragment(&self) -> bool {
         self.flags_offset.get() & Ipv4Header::DONT_FRAGMENT != 0

@@ -5,6 +5,7 @@
 
 pub mod checksum;
 mod ethernet;
+mod fragment;
 mod icmp;
 mod icmp_error;
 mod ipv4;
@@ -16,6 +17,7 @@ mod tunnel;
 mod udp;
 
 pub use ethernet::{ETHERTYPE_IPV4, ETHERTYPE_IPV6, EthernetHeader};
+pub use fragment::{Fragment, Split, finish_header, fragment};
 pub use icmp::{IcmpHeader, PROTOCOL_ICMP, PROTOCOL_ICMP_V6, v4 as icmp_v4, v6 as icmp_v6};
 pub use icmp_error::{IcmpError, Quoted, icmp_error};
 pub use ipv4::Ipv4Header;

@@ -138,6 +138,11 @@ impl Port for XskPort {
         }
     }
 
+    fn spare(&mut self) -> Option<Frame> {
+        let chunk = self.pool.free.pop()?;
+        Some(self.pool.frame(chunk))
+    }
+
     fn release(&mut self, frame: Frame) {
         let chunk = self.pool.chunk(frame);
         self.pool.free.push(chunk);

@@ -34,6 +34,8 @@ impl Explanation {
             Some(Verdict::Tx(_)) => ("tx", None),
             Some(Verdict::Punt(reason)) => ("pass", Some(reason.name())),
             Some(Verdict::Drop(reason)) => ("drop", Some(reason.name())),
+            // It leaves with the fragment that makes its datagram whole.
+            Some(Verdict::Join) => ("tx", Some("fragment.joined")),
             // Nobody answers in a replay.
             Some(Verdict::Hold) | None => ("drop", Some(DropReason::NeighbourUnresolved.name())),
         };

@@ -94,6 +94,12 @@ impl Port for ReplayPort {
         Ok(())
     }
 
+    fn spare(&mut self) -> Option<Frame> {
+        let frame = self.free.pop().or_else(|| self.another())?;
+        self.held += 1;
+        Some(frame)
+    }
+
     fn release(&mut self, frame: Frame) {
         self.held -= 1;
         self.free.push(frame);

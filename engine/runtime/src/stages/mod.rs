@@ -4,6 +4,8 @@ pub mod receive;
 
 pub mod parse;
 
+pub mod gather;
+
 pub mod classify;
 
 pub mod lookup;
@@ -17,3 +19,5 @@ pub mod transmit;
 mod options;
 
 mod relay;
+
+pub mod pieces;

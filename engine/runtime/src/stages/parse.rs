@@ -1,6 +1,6 @@
 //! Stage 2: offsets and flow keys, in one pass over each frame.
 //!
-//! Ends: [`DropReason::Malformed`], [`PuntReason::Fragment`], [`PuntReason::NotBalanced`].
+//! Ends: [`DropReason::Malformed`], [`PuntReason::NotBalanced`], and [`PuntReason::Fragment`] unless `gather` can do more.
 
 use lb_model::{
     Addr, Batch, DropReason, Endpoint, FlowKey, Headers, Packet, Protocol, PuntReason, Related,
@@ -10,29 +10,35 @@ use lb_wire::{IpHeader, Refused};
 
 pub fn run(batch: &mut Batch) {
     for packet in batch.open_mut() {
-        match lb_wire::parse(packet.frame.bytes()) {
-            Ok(parsed) => {
-                packet.headers = Headers {
-                    l3: parsed.l3,
-                    l4: parsed.l4,
-                    end: parsed.end,
-                    tcp_flags: parsed.tcp_flags,
-                };
-                let (source, destination) = addresses(parsed.ip);
-                packet.flow = FlowKey {
-                    source: Endpoint::new(source, parsed.source_port),
-                    destination: Endpoint::new(destination, parsed.destination_port),
-                    protocol: protocol(parsed.protocol),
-                };
-            }
-            Err(Refused::Malformed) => {
-                packet.verdict = Some(Verdict::Drop(DropReason::Malformed));
-            }
-            Err(Refused::Fragment) => packet.verdict = Some(Verdict::Punt(PuntReason::Fragment)),
-            Err(Refused::Other) => {
-                if !read_error(packet) {
-                    packet.verdict = Some(Verdict::Punt(PuntReason::NotBalanced));
-                }
+        read(packet);
+    }
+}
+
+/// Of one packet.
+#[inline(always)]
+pub fn read(packet: &mut Packet) {
+    match lb_wire::parse(packet.frame.bytes()) {
+        Ok(parsed) => {
+            packet.headers = Headers {
+                l3: parsed.l3,
+                l4: parsed.l4,
+                end: parsed.end,
+                tcp_flags: parsed.tcp_flags,
+            };
+            let (source, destination) = addresses(parsed.ip);
+            packet.flow = FlowKey {
+                source: Endpoint::new(source, parsed.source_port),
+                destination: Endpoint::new(destination, parsed.destination_port),
+                protocol: protocol(parsed.protocol),
+            };
+        }
+        Err(Refused::Malformed) => {
+            packet.verdict = Some(Verdict::Drop(DropReason::Malformed));
+        }
+        Err(Refused::Fragment) => packet.verdict = Some(Verdict::Punt(PuntReason::Fragment)),
+        Err(Refused::Other) => {
+            if !read_error(packet) {
+                packet.verdict = Some(Verdict::Punt(PuntReason::NotBalanced));
             }
         }
     }

@@ -166,10 +166,15 @@ fn check_size<P: Port>(
     let Resolution::Reachable(hop) = worker.hops.resolve(to) else {
         return None;
     };
-    let mtu = worker.paths.mtu_to(to, hop.mtu, now);
-    let fits = mtu.saturating_sub(overhead);
+    packet.path_mtu = worker.paths.mtu_to(to, hop.mtu, now);
+    packet.encapsulated = overhead > 0;
+    let fits = packet.path_mtu.saturating_sub(overhead);
     let (l3, end) = (packet.headers.l3, packet.headers.end);
-    if u32::from(end - l3) <= fits {
+    let longest = match packet.reassembled {
+        Some(came) => came.longest,
+        None => u32::from(end - l3),
+    };
+    if longest <= fits {
         return None;
     }
     let told = if packet.flow.source.addr.is_v4() {
@@ -256,16 +261,33 @@ fn rewrite(batch: &mut Batch, conns: &ConnTable, id: u8, mode: &dyn Mode, hops: 
 pub fn route(packet: &mut Packet, way: Resolution) {
     let len = u32::from(packet.headers.end - packet.headers.l3);
     packet.verdict = Some(match way {
-        Resolution::Reachable(hop) if len > hop.mtu => Verdict::Drop(DropReason::TooBig),
-        Resolution::Reachable(hop) => match EthernetHeader::of_mut(packet.frame.bytes_mut()) {
-            Some(ethernet) => {
-                ethernet.destination = hop.destination.0;
-                ethernet.source = hop.source.0;
-                Verdict::Tx(hop.egress)
+        Resolution::Reachable(hop) => {
+            let mtu = hop.mtu.min(packet.path_mtu);
+            let in_one = len <= mtu && packet.reassembled.is_none();
+            packet.split = (!in_one).then_some(mtu);
+            let fits = len <= mtu || may_be_split(packet);
+            match EthernetHeader::of_mut(packet.frame.bytes_mut()) {
+                _ if !fits => Verdict::Drop(DropReason::TooBig),
+                Some(ethernet) => {
+                    ethernet.destination = hop.destination.0;
+                    ethernet.source = hop.source.0;
+                    Verdict::Tx(hop.egress)
+                }
+                None => Verdict::Drop(DropReason::Malformed),
             }
-            None => Verdict::Drop(DropReason::Malformed),
-        },
+        }
         Resolution::Unresolved { .. } => Verdict::Hold,
         Resolution::Unreachable => Verdict::Drop(DropReason::NoRoute),
     });
+}
+
+/// Whether the packet may leave in fragments: IPv4 without "don't fragment", what came in fragments, and IPv6 if it is
+/// we who send it.
+fn may_be_split(packet: &Packet) -> bool {
+    let l3 = usize::from(packet.headers.l3);
+    let ip = Ipv4Header::at(packet.frame.bytes(), l3);
+    match ip.filter(|ip| ip.version() == 4) {
+        Some(ip) => !ip.dont_fragment() || packet.reassembled.is_some(),
+        None => packet.encapsulated || packet.reassembled.is_some(),
+    }
 }

@@ -1,10 +1,13 @@
 //! Stage 7: every packet to where its verdict says, and its counter.
 //!
 //! Ends: [`DropReason::TxRingFull`], [`DropReason::PuntFailed`], [`DropReason::NeighbourQueueFull`],
-//! [`DropReason::NeighbourUnresolved`].
+//! [`DropReason::NeighbourUnresolved`], [`DropReason::NoFrame`].
 
-use lb_model::{DropReason, Frame, Packet, Port, PuntReason, Resolution, Time, Verdict};
+use lb_model::{
+    DropReason, Frame, InterfaceId, Packet, Port, PuntReason, Resolution, Time, Verdict,
+};
 
+use super::pieces;
 use super::rewrite::{complete_checksum, route};
 use crate::answer::{self, Message, turn_round};
 use crate::counters::Counter;
@@ -31,7 +34,7 @@ pub fn released<P: Port>(worker: &mut Worker<P>, now: Time) {
 /// Packets that still wait at the end of the worker's life.
 pub fn give_up<P: Port>(worker: &mut Worker<P>) {
     for packet in worker.held.take() {
-        drop_frame(worker, packet.frame, DropReason::NeighbourUnresolved);
+        drop_packet(worker, packet, DropReason::NeighbourUnresolved);
     }
     worker.port.flush();
 }
@@ -43,35 +46,74 @@ fn end<P: Port>(worker: &mut Worker<P>, mut packet: Packet, now: Time) {
         "a packet reached transmit without a verdict: {packet:?}"
     );
     match packet.verdict.unwrap_or(Verdict::Punt(PuntReason::NotOurs)) {
-        Verdict::Tx(egress) => {
-            let bytes = packet.frame.len() as u64;
-            match worker.port.transmit(egress, packet.frame) {
-                Ok(()) => {
-                    worker.counters.count(Counter::Tx, 1);
-                    worker.counters.count(Counter::TxBytes, bytes);
-                }
-                Err(frame) => drop_frame(worker, frame, DropReason::TxRingFull),
-            }
-        }
+        Verdict::Tx(egress) => match packet.split {
+            None => send(worker, egress, packet.frame),
+            Some(mtu) => in_pieces(worker, packet, mtu, |worker, frame| {
+                send(worker, egress, frame);
+            }),
+        },
         Verdict::Punt(reason) => {
             if packet.is_parsed() && packet.related.is_none() {
                 // The way back to the kernel has no means to say that a checksum is not complete.
                 complete_checksum(&mut packet);
             }
-            match worker.port.punt(packet.ingress, packet.frame) {
-                Ok(()) => worker.counters.count(Counter::Punt(reason), 1),
-                Err(frame) => drop_frame(worker, frame, DropReason::PuntFailed),
+            let ingress = packet.ingress;
+            match packet.reassembled {
+                None => punt(worker, ingress, packet.frame, reason),
+                Some(came) => in_pieces(worker, packet, came.longest, |worker, frame| {
+                    punt(worker, ingress, frame, reason);
+                }),
             }
         }
         Verdict::Drop(reason) => match answer::about(&packet, reason) {
-            None => drop_frame(worker, packet.frame, reason),
+            None => drop_packet(worker, packet, reason),
             Some(message) => {
                 worker.counters.count(Counter::Drop(reason), 1);
                 tell_sender(worker, packet, message, now);
             }
         },
+        Verdict::Join => worker.port.release(packet.frame),
         Verdict::Hold => hold(worker, packet, now),
     }
+}
+
+fn send<P: Port>(worker: &mut Worker<P>, egress: InterfaceId, frame: Frame) {
+    let bytes = frame.len() as u64;
+    match worker.port.transmit(egress, frame) {
+        Ok(()) => {
+            worker.counters.count(Counter::Tx, 1);
+            worker.counters.count(Counter::TxBytes, bytes);
+        }
+        Err(frame) => drop_frame(worker, frame, DropReason::TxRingFull),
+    }
+}
+
+fn punt<P: Port>(worker: &mut Worker<P>, ingress: InterfaceId, frame: Frame, reason: PuntReason) {
+    match worker.port.punt(ingress, frame) {
+        Ok(()) => worker.counters.count(Counter::Punt(reason), 1),
+        Err(frame) => drop_frame(worker, frame, DropReason::PuntFailed),
+    }
+}
+
+/// Ends the packet as the fragments that it is taken apart into.
+#[cold]
+fn in_pieces<P: Port>(
+    worker: &mut Worker<P>,
+    packet: Packet,
+    mtu: u32,
+    end: impl Fn(&mut Worker<P>, Frame),
+) {
+    if let Err(reason) = pieces::cut(worker, &packet, mtu) {
+        return drop_packet(worker, packet, reason);
+    }
+    release(worker, packet);
+    let mut pieces = std::mem::take(&mut worker.pieces);
+    let more = pieces.len().saturating_sub(1);
+    worker.counters.count(Counter::Split, more as u64);
+    for frame in pieces.drain(..) {
+        end(worker, frame);
+    }
+    worker.pieces = pieces;
 }
 
 /// Sends the packet, which has ended and was counted, back as an ICMP error.
@@ -81,15 +123,19 @@ fn tell_sender<P: Port>(worker: &mut Worker<P>, mut packet: Packet, message: Mes
     let (per_second, burst) = (settings.icmp_msgs_per_sec, settings.icmp_msgs_burst);
     if !worker.limiter.allows(now, per_second, burst) {
         worker.counters.count(Counter::IcmpLimited, 1);
-        return worker.port.release(packet.frame);
+        return release(worker, packet);
     }
     let source = answer::source(&packet, &mut worker.hops);
     let quote = packet.headers.l3.into()..packet.headers.end.into();
     let turned = source.is_some_and(|source| turn_round(&mut packet, source, quote, message));
     if !turned {
-        return worker.port.release(packet.frame);
+        return release(worker, packet);
     }
     worker.counters.count(Counter::IcmpSent, 1);
+    packet.path_mtu = u32::MAX;
+    if let Some(came) = &mut packet.reassembled {
+        (came.longest, came.part) = (u32::MAX, 0);
+    }
     let way = worker.hops.resolve(packet.route_to);
     route(&mut packet, way);
     // Neither a drop of the error itself is told to anyone.
@@ -99,7 +145,7 @@ fn tell_sender<P: Port>(worker: &mut Worker<P>, mut packet: Packet, message: Mes
 
 fn hold<P: Port>(worker: &mut Worker<P>, packet: Packet, now: Time) {
     let Resolution::Unresolved { egress, next_hop } = worker.hops.resolve(packet.route_to) else {
-        return drop_frame(worker, packet.frame, DropReason::NoRoute);
+        return drop_packet(worker, packet, DropReason::NoRoute);
     };
     match worker.held.hold(
         packet,
@@ -114,9 +160,20 @@ fn hold<P: Port>(worker: &mut Worker<P>, packet: Packet, now: Time) {
             worker.counters.count(Counter::Held, 1);
         }
         Holding::Behind => worker.counters.count(Counter::Held, 1),
-        Holding::Refused(packet) => {
-            drop_frame(worker, packet.frame, DropReason::NeighbourQueueFull)
-        }
+        Holding::Refused(packet) => drop_packet(worker, packet, DropReason::NeighbourQueueFull),
+    }
+}
+
+fn drop_packet<P: Port>(worker: &mut Worker<P>, packet: Packet, reason: DropReason) {
+    release(worker, packet);
+    worker.counters.count(Counter::Drop(reason), 1);
+}
+
+/// Gives the packet's frame back to whom it belongs.
+fn release<P: Port>(worker: &mut Worker<P>, packet: Packet) {
+    match packet.reassembled {
+        None => worker.port.release(packet.frame),
+        Some(_) => worker.fragments.give_back(packet.frame),
     }
 }
 

@@ -81,19 +81,7 @@ struct Out {
 }
 
 /// Where we do something else, and why: in a file, in a case, with these frames (docs/decisions/0005).
-const DIFFERENT: [(&str, &str, &[usize], &str); 18] = [
-    ("nat-v4", "big_df", &[7, 8], NOT_FRAGMENTED),
-    ("dr-v4", "big_df", &[6, 7], NOT_FRAGMENTED),
-    ("tun-v4", "big_df", &[6, 7], NOT_FRAGMENTED),
-    ("tun-v4", "tun_mtu", &[6, 7], NOT_FRAGMENTED),
-    ("tun-v4", "tun_mtu_nopmtu", &[3, 4, 6, 7], NOT_FRAGMENTED),
-    ("nat-v4", "small_reply_mtu", &[4], NOT_FRAGMENTED),
-    ("nat-v4", "fragments", &NAT_FRAGMENTS, FRAGMENTS),
-    ("nat-v6", "fragments", &NAT_FRAGMENTS, FRAGMENTS),
-    ("dr-v4", "fragments", &ONE_WAY_FRAGMENTS, FRAGMENTS),
-    ("dr-v6", "fragments", &ONE_WAY_FRAGMENTS, FRAGMENTS),
-    ("tun-v4", "fragments", &ONE_WAY_FRAGMENTS, FRAGMENTS),
-    ("tun-v6", "fragments", &ONE_WAY_FRAGMENTS, FRAGMENTS),
+const DIFFERENT: [(&str, &str, &[usize], &str); 6] = [
     ("nat-v4", "udp", &[5, 6], NO_CHECKSUM),
     ("nat-v6", "icmp_err_from_client", &[16], WRONG_CHECKSUM),
     ("dr-v6", "icmp_err_from_client", &[15], WRONG_CHECKSUM),
@@ -101,11 +89,6 @@ const DIFFERENT: [(&str, &str, &[usize], &str); 18] = [
     ("nat-v6", "icmp_err_from_rs_side", &[3, 4, 5, 6, 7, 8], LOST),
     ("nat-v6", "icmp_err_from_rs_side", &[9, 10], LOST),
 ];
-const NAT_FRAGMENTS: [usize; 12] = [0, 1, 2, 3, 4, 5, 6, 10, 11, 12, 13, 14];
-const ONE_WAY_FRAGMENTS: [usize; 9] = [0, 1, 2, 3, 4, 5, 6, 9, 10];
-
-const NOT_FRAGMENTED: &str = "what is too big is dropped, and not fragmented";
-const FRAGMENTS: &str = "fragments are left to the kernel";
 const NO_CHECKSUM: &str = "UDP without a checksum stays without one";
 const WRONG_CHECKSUM: &str = "an ICMPv6 error with a wrong checksum is dropped";
 const LOST: &str = "an ICMPv6 error of a server's side reaches the client; IPVS loses it";
