@@ -6,7 +6,7 @@ use std::net::IpAddr;
 
 use lab::*;
 use lb::{ClientAddress, Protocol, ServiceConfig};
-use lb_testkit::PacketBuilder;
+use lb_testkit::{PacketBuilder, pkt};
 
 /// A mode, and what servers see of it.
 #[derive(Clone, Copy)]
@@ -199,6 +199,32 @@ fn without_room_a_segment_goes_without() {
 }
 
 #[test]
+fn a_path_that_is_too_narrow_for_the_option_is_spared_it() {
+    for case in cases() {
+        let mut lab = case.lab(Protocol::Tcp);
+        let full = [7; 1300];
+        lab.inbound(&case.client().syn());
+        lab.inbound(&case.client().payload(&full));
+        assert!(lab.port().take_sent().is_some());
+        let told = case.to_server().tcp_options(&case.option()).payload(&full);
+        lab.expect_tx(ETH1, &told);
+        let kind = if case.family.cip.is_ipv4() {
+            (3, 4, 1345)
+        } else {
+            (2, 0, 1365)
+        };
+        let router = pkt().ip((case.family.rip)(0), case.family.lip);
+        lab.outbound(&router.icmp_error(kind, &told, 68));
+        let relayed = lab.port().take_sent().expect("to the client").1;
+        let at = if case.family.cip.is_ipv4() { 38 } else { 58 };
+        assert_eq!(relayed[at..at + 4], u32::from(kind.2 as u16).to_be_bytes());
+        // The client knows of no option, and what it sends fits without.
+        lab.inbound(&case.client().payload(&full));
+        lab.expect_tx(ETH1, &case.to_server().payload(&full));
+    }
+}
+
+#[test]
 fn a_service_may_tell_nothing_but_does_not_let_clients_tell_either() {
     let case = cases()[0];
     let mut service = case.service(Protocol::Tcp);
@@ -371,5 +397,16 @@ fn a_proxy_header_stands_before_every_payload() {
         let mut moved = vec!["tx"; 7];
         moved.extend(["conn.open", "drop.too_big", "icmp.sent"]);
         lab.expect_counters(&moved);
+        // So of a router behind us.
+        let kind = if case.family.cip.is_ipv4() {
+            (3, 4, 1400)
+        } else {
+            (2, 0, 1400)
+        };
+        let error = pkt().ip((case.family.rip)(0), case.family.lip);
+        lab.outbound(&error.icmp_error(kind, &forwarded().payload(&header), 68));
+        let told = lab.port().take_sent().expect("forwarded").1;
+        let mtu = &told[14 + headers - 8 + 4..][..4];
+        assert_eq!(mtu, (1400 - header.len() as u32).to_be_bytes());
     }
 }

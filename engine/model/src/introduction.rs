@@ -71,4 +71,17 @@ const DATAGRAMS: u8 = 3;
 impl Introduction {
     /// By IP option, from the first datagram on.
     pub const IP_OPTION: Introduction = Introduction::IpOption(DATAGRAMS);
+
+    /// What is left of it on a path that proved too narrow. Its packets cannot become smaller for an option of ours; the
+    /// first ones have carried it. A header that its server waits for stays.
+    #[must_use]
+    pub fn shortened(self) -> Introduction {
+        match self {
+            Introduction::TcpOption | Introduction::TcpOptionUntilMoreThan(_) => {
+                Introduction::Nothing
+            }
+            Introduction::IpOption(_) => Introduction::IpOption(0),
+            Introduction::Nothing | Introduction::ProxyV2 => self,
+        }
+    }
 }

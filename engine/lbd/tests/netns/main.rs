@@ -5,6 +5,7 @@
 
 mod conversations;
 mod endings;
+mod full_nat;
 mod kernel;
 mod neighbours;
 mod requests;

@@ -24,10 +24,12 @@ pub enum Mode {
     Gue,
     /// Inside GRE and an IP packet of the same family.
     Gre,
+    /// As FNAT from the service's own address. There is nobody on the servers to answer in the balancer's place.
+    Enat,
 }
 
 impl Mode {
-    /// All of them.
+    /// All of them that are whole: ENAT lacks its component on the servers.
     pub const ALL: [Mode; 6] = [
         Mode::Dr,
         Mode::Nat,
@@ -43,6 +45,7 @@ impl Mode {
             Mode::Nat => "nat",
             Mode::Fnat => "fnat",
             Mode::Tun | Mode::Gue | Mode::Gre => "tun",
+            Mode::Enat => "enat",
         }
     }
 
@@ -50,14 +53,14 @@ impl Mode {
     fn replies(self) -> Replies {
         match self {
             Mode::Dr => Replies::Direct,
-            Mode::Nat => Replies::ThroughBalancer,
+            Mode::Nat | Mode::Enat => Replies::ThroughBalancer,
             Mode::Fnat | Mode::Tun | Mode::Gue | Mode::Gre => Replies::ToBalancer,
         }
     }
 
     /// Whether the servers serve the service's own address and port.
     fn reaches_vip(self) -> bool {
-        !matches!(self, Mode::Nat | Mode::Fnat)
+        !matches!(self, Mode::Nat | Mode::Fnat | Mode::Enat)
     }
 
     /// Where the servers serve the service's `port`.

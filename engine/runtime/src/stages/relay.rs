@@ -6,7 +6,7 @@
 
 use lb_model::{Addr, Conn, Direction, DropReason, Endpoint, Mode, Packet, Related};
 use lb_wire::checksum::{Change, fold, pseudo_header_v6, sum};
-use lb_wire::{IcmpHeader, Ipv4Header, Ipv6Header, PROTOCOL_ICMP_V6, icmp_v4};
+use lb_wire::{IcmpHeader, Ipv4Header, Ipv6Header, PROTOCOL_ICMP_V6, icmp_v4, icmp_v6};
 use zerocopy::network_endian::U16;
 
 use crate::answer::{Message, turn_round};
@@ -50,6 +50,9 @@ pub fn translate(
     };
     // A router's own address stays where the mode lets the client's stay.
     let source_addr = (source.addr != received.addr).then_some(source.addr);
+    if direction == Direction::Outbound {
+        make_room(packet, conn, mode.overhead(conn, Direction::Inbound) as u32);
+    }
     packet.route_to = destination.addr;
     let is_v4 = destination.addr.is_v4();
     replace(
@@ -60,6 +63,27 @@ pub fn translate(
     )
     .filter(|()| is_v4 == packet.flow.source.addr.is_v4())
     .ok_or(DropReason::Malformed)
+}
+
+/// What came in was smaller than what was too big for the path: the client is told of so much less, and what need not be
+/// said of it is said no more. The checksum is the caller's.
+fn make_room(packet: &mut Packet, conn: Conn<'_>, overhead: u32) {
+    let l4 = usize::from(packet.headers.l4);
+    let is_v4 = packet.flow.source.addr.is_v4();
+    let Some(icmp) = IcmpHeader::at_mut(packet.frame.bytes_mut(), l4) else {
+        return;
+    };
+    let too_big = match is_v4 {
+        true => (
+            icmp_v4::DESTINATION_UNREACHABLE,
+            icmp_v4::FRAGMENTATION_NEEDED,
+        ),
+        false => (icmp_v6::PACKET_TOO_BIG, icmp.code),
+    };
+    if (icmp.kind, icmp.code) == too_big {
+        icmp.rest.set(icmp.rest.get().saturating_sub(overhead));
+        conn.introduced(conn.introduction().shortened());
+    }
 }
 
 /// `None` if the frame does not hold the headers that were found in it.

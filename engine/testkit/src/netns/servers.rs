@@ -18,7 +18,7 @@ const START_LIMIT: Duration = Duration::from_secs(20);
 /// How often a thread that waits for a client looks whether its server was dropped.
 const LOOK_AROUND: Duration = Duration::from_millis(50);
 
-/// nginx: answers every path with its name, and `/files/NAME` with the file of that name in the scratch folder.
+/// nginx: answers every path with its name, `/who` with the client's address and port, and `/files/NAME` with the file of that name in the scratch folder.
 pub struct WebServer {
     _process: Process,
 }
@@ -61,6 +61,7 @@ fn configuration(name: &str, port: u16, scratch: &Scratch) -> String {
            scgi_temp_path {folder}/{name}.scgi;
            server {{
              listen {port}; listen [::]:{port};
+             location /who {{ return 200 \"$remote_addr $remote_port\"; }}
              location / {{ return 200 \"{name}\\n\"; }}
              location /files/ {{ alias {folder}/; }}
            }}
