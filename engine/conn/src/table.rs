@@ -387,8 +387,13 @@ impl ConnTable {
             let dest = self.dests.get(entry.record.dest());
             dest.conn_became(state.is_active());
         }
+        let answered = match state {
+            ConnState::Established => true,
+            ConnState::Udp => direction == Direction::Outbound,
+            _ => false,
+        };
         if let Some(template) = entry.template()
-            && matches!(state, ConnState::Established | ConnState::Udp)
+            && answered
         {
             self.templates.assure(template);
         }
@@ -850,6 +855,28 @@ mod tests {
         assert_eq!((table.find(&flow), dest.total()), (None, 0));
         table.expire(at(0), 9);
         assert!(table.is_empty());
+    }
+
+    #[test]
+    fn a_template_is_assured_by_an_answer() {
+        let (mut table, dest) = (table(2), dest());
+        let conn = conn(1, Protocol::Udp, &dest, true);
+        let key = crate::TemplateKey {
+            client: conn.flow.source.addr,
+            asked: crate::Asked::Mark(1),
+        };
+        let minute = Duration::from_secs(60);
+        let template = table.templates_mut().open(key, &dest, minute, at(0));
+        let template = template.expect("room");
+        let id = table.open(conn, Some(template), SYN, at(0)).expect("room");
+        for (direction, assured) in [(Direction::Inbound, false), (Direction::Outbound, true)] {
+            let hit = Hit {
+                conn: id,
+                direction,
+            };
+            table.packet(hit, ACK, at(1));
+            assert_eq!(table.templates().get(template).assured, assured);
+        }
     }
 
     #[test]

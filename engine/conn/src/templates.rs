@@ -42,7 +42,7 @@ pub struct Template {
     pub key: TemplateKey,
     /// The server it leads to.
     pub dest: Arc<Dest>,
-    /// Whether a conn of it was ever established.
+    /// Whether a conn of it was ever established, or its UDP packets answered (kernel `ip_vs_control_assure_ct`).
     pub assured: bool,
     /// Whether it leads nobody to its server any more, and only waits for its end.
     pub forgotten: bool,

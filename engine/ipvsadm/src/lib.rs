@@ -51,7 +51,7 @@ pub use execute::{Streams, execute, run};
 pub use ipvs::{Ipvs, Next, Refusal};
 pub use names::{Names, NoNames, ServiceNames};
 pub use parse::parse;
-pub use row::{ConnRow, LocalAddressRow, ServerRow, ServiceRow};
+pub use row::{ConnRow, EntryState, LocalAddressRow, ServerRow, ServiceRow};
 pub use server::{Forwarding, ServerSettings, Tunnel, TunnelChecksum};
 pub use service::{Family, Mask, Persistence, ServiceId, ServiceSettings, Transport};
 pub use usage::{HELP, UsageError, VERSION};

@@ -1,5 +1,6 @@
 //! What the balancer answers to a listing.
 
+use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 
 use lb_model::{ConnState, Traffic};
@@ -61,7 +62,7 @@ pub struct ConnRow<'a> {
     /// Seconds until it expires if nothing comes.
     pub expires_s: u32,
     /// Its state.
-    pub state: ConnState,
+    pub state: EntryState,
     /// CIP:cport; port 0 in a template.
     pub client: SocketAddr,
     /// VIP:vport; the mark as an address in the template of a mark service.
@@ -70,4 +71,26 @@ pub struct ConnRow<'a> {
     pub server: SocketAddr,
     /// The persistence engine's name and data, if it has one.
     pub engine: Option<(&'a str, &'a str)>,
+}
+
+/// What a listing says of a conn's or a template's state.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum EntryState {
+    /// A conn's.
+    Conn(ConnState),
+    /// A template's: whether a conn that it made was ever answered (kernel `ip_vs_state_name`).
+    Template {
+        /// Whether one was.
+        assured: bool,
+    },
+}
+
+impl fmt::Display for EntryState {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            EntryState::Conn(state) => state.fmt(f),
+            EntryState::Template { assured: true } => f.pad("ASSURED"),
+            EntryState::Template { assured: false } => f.pad("NONE"),
+        }
+    }
 }

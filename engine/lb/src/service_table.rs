@@ -176,12 +176,7 @@ impl ServiceTable {
         let at = self.position(spec.id)?;
         let before = &self.services[at];
         let settings = self.settings_of(spec, Some(before.settings()))?;
-        let dests = if Arc::ptr_eq(&settings.scheduler, &before.settings().scheduler) {
-            Arc::clone(before.dests())
-        } else {
-            Arc::new(Dests::new(before.dests().to_vec(), &*settings.scheduler))
-        };
-        self.services[at] = VirtualService::new(spec.id, settings, dests);
+        self.services[at] = with_settings(before, settings);
         Ok(())
     }
 
@@ -324,7 +319,33 @@ impl ServiceTable {
 
     /// Other switches and mark rules.
     pub fn set_settings(&mut self, settings: IpvsSettings, marks: Vec<MarkRule>) {
+        let expirations = |table: &ServiceTable| {
+            let IpvsSettings {
+                lblc_expiration,
+                lblcr_expiration,
+                ..
+            } = table.settings;
+            (lblc_expiration, lblcr_expiration)
+        };
+        let before = expirations(self);
         (self.settings, self.marks) = (settings, marks);
+        if expirations(self) != before {
+            for at in 0..self.services.len() {
+                self.inform_scheduler(at);
+            }
+        }
+    }
+
+    /// Tells a service's scheduler what the switches say now; it keeps its state.
+    fn inform_scheduler(&mut self, at: usize) {
+        let service = &self.services[at];
+        let mut settings = service.settings().clone();
+        let options = self.options(settings.scheduler_flags);
+        let informed = self.registry.scheduler(&settings.scheduler_name, &options);
+        if let Some(scheduler) = informed {
+            settings.scheduler = scheduler;
+            self.services[at] = with_settings(service, settings);
+        }
     }
 
     /// The table as workers see it.
@@ -345,29 +366,31 @@ impl ServiceTable {
         Ok(self.registry.mode(&spec.mode).ok_or(Refusal::NoSuchMode)?.0)
     }
 
+    fn options(&self, flags: SchedulerFlags) -> SchedulerOptions {
+        SchedulerOptions {
+            fallback: flags.contains(SchedulerFlags::FIRST),
+            port: flags.contains(SchedulerFlags::SECOND),
+            lblc_expiration: self.settings.lblc_expiration,
+            lblcr_expiration: self.settings.lblcr_expiration,
+        }
+    }
+
     fn settings_of(
         &self,
         spec: &ServiceSpec,
         before: Option<&ServiceSettings>,
     ) -> Result<ServiceSettings, Refusal> {
-        let same = |before: &&ServiceSettings| {
-            before.scheduler_name == spec.scheduler
-                && before.scheduler_flags == spec.scheduler_flags
-        };
-        let scheduler = match before.filter(same) {
-            Some(before) => Arc::clone(&before.scheduler),
-            None => {
-                let options = SchedulerOptions {
-                    fallback: spec.scheduler_flags.contains(SchedulerFlags::FIRST),
-                    port: spec.scheduler_flags.contains(SchedulerFlags::SECOND),
-                    lblc_expiration: self.settings.lblc_expiration,
-                    lblcr_expiration: self.settings.lblcr_expiration,
-                };
-                self.registry
-                    .scheduler(&spec.scheduler, &options)
-                    .ok_or(Refusal::NoSuchScheduler)?
+        let same_name = before.filter(|before| before.scheduler_name == spec.scheduler);
+        let scheduler = match same_name {
+            Some(before) if before.scheduler_flags == spec.scheduler_flags => {
+                Arc::clone(&before.scheduler)
             }
+            _ => self
+                .registry
+                .scheduler(&spec.scheduler, &self.options(spec.scheduler_flags))
+                .ok_or(Refusal::NoSuchScheduler)?,
         };
+        let scheduler_life = same_name.map(|before| Arc::clone(&before.scheduler_life));
         let (local_addresses, client_address) = match (&spec.full_nat, before) {
             (Some(wanted), _) => (
                 wanted.local_addresses.as_slice().into(),
@@ -379,6 +402,7 @@ impl ServiceTable {
         Ok(ServiceSettings {
             scheduler_name: spec.scheduler.clone(),
             scheduler,
+            scheduler_life: scheduler_life.unwrap_or_default(),
             scheduler_flags: spec.scheduler_flags,
             persistence: spec.persistence,
             persistence_engine: spec.persistence_engine.clone(),
@@ -425,4 +449,14 @@ impl ServiceTable {
         }
         self.trash.push((id, Arc::clone(dest)));
     }
+}
+
+/// The service with other settings; its dests are prepared for its scheduler if that is told something else.
+fn with_settings(service: &VirtualService, settings: ServiceSettings) -> VirtualService {
+    let same = Arc::ptr_eq(&service.settings().scheduler, &settings.scheduler);
+    let dests = match same {
+        true => Arc::clone(service.dests()),
+        false => Arc::new(service.dests().prepared_by(&*settings.scheduler)),
+    };
+    VirtualService::new(service.id(), settings, dests)
 }

@@ -293,27 +293,6 @@ fn sloppy_tcp_opens_conns_for_segments_that_are_no_syn() {
 }
 
 #[test]
-fn another_scheduler_begins_afresh_and_the_same_goes_on() {
-    let mut lab = lab(&spec(WEB), 80, IpvsSettings::default());
-    assert_eq!(sent_to(&mut lab, &tcp(4000).syn()), Some(1));
-    lab.engine
-        .edit(|table| table.edit_service(&spec(WEB)))
-        .expect("edited");
-    assert_eq!(sent_to(&mut lab, &tcp(4001).syn()), Some(0));
-    for scheduler in ["wrr", "rr"] {
-        let other = ServiceSpec {
-            scheduler: scheduler.into(),
-            ..spec(WEB)
-        };
-        lab.engine
-            .edit(|table| table.edit_service(&other))
-            .expect("edited");
-    }
-    lab.turn();
-    assert_eq!(sent_to(&mut lab, &tcp(4002).syn()), Some(1));
-}
-
-#[test]
 fn a_server_of_the_other_family_is_refused_where_the_mode_cannot_carry_it() {
     let lab = lab(&spec(WEB), 80, IpvsSettings::default());
     let mut other = server(2, 80, 1);

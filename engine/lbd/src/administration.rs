@@ -8,8 +8,8 @@ use lb::{
     Worker,
 };
 use lb_ipvsadm::{
-    ConnRow, Daemon, Family, Forwarding, Ipvs, Mask, Next, Persistence, Refusal, Role, ServerRow,
-    ServerSettings, ServiceId, ServiceRow, ServiceSettings, Timeouts, Transport, Tunnel,
+    ConnRow, Daemon, EntryState, Family, Forwarding, Ipvs, Mask, Next, Persistence, Refusal, Role,
+    ServerRow, ServerSettings, ServiceId, ServiceRow, ServiceSettings, Timeouts, Transport, Tunnel,
 };
 
 use crate::sync_daemons::SyncDaemons;
@@ -75,7 +75,9 @@ fn template_row(template: &Template, now: Time) -> ConnRow<'static> {
     ConnRow {
         transport,
         expires_s: whole_seconds(template.expires_in(now)),
-        state: ConnState::None,
+        state: EntryState::Template {
+            assured: template.assured,
+        },
         client: Endpoint::new(template.key.client, 0).into(),
         virtual_service: SocketAddr::new(virtual_service.ip(), asked_port),
         server: Endpoint::new(rip.addr, port).into(),
@@ -88,7 +90,7 @@ fn conn_row(view: &ConnView<'_>) -> ConnRow<'static> {
     ConnRow {
         transport: Some(flow.protocol.into()),
         expires_s: whole_seconds(view.expires_in),
-        state: view.state,
+        state: EntryState::Conn(view.state),
         client: flow.source.into(),
         virtual_service: flow.destination.into(),
         server: view.conn.rip().into(),

@@ -289,7 +289,7 @@ impl Dest {
 ///
 /// Never changed, only replaced: any server added, removed or edited makes a new one.
 pub struct Dests {
-    list: Vec<Arc<Dest>>,
+    list: Arc<[Arc<Dest>]>,
     prepared: Option<Prepared>,
 }
 
@@ -300,7 +300,22 @@ impl Dests {
     /// The dests of a service that is scheduled by `scheduler`, which prepares itself here.
     pub fn new(list: Vec<Arc<Dest>>, scheduler: &dyn SchedulerKind) -> Dests {
         let prepared = scheduler.prepare(&list);
+        let list = list.into();
         Dests { list, prepared }
+    }
+
+    /// The same dests for a scheduler of the same name that was told something else.
+    #[must_use]
+    pub fn prepared_by(&self, scheduler: &dyn SchedulerKind) -> Dests {
+        Dests {
+            list: Arc::clone(&self.list),
+            prepared: scheduler.prepare(&self.list),
+        }
+    }
+
+    /// Whether no server was added, removed or edited between these and `other`.
+    pub fn are_those_of(&self, other: &Dests) -> bool {
+        Arc::ptr_eq(&self.list, &other.list)
     }
 
     /// What the service's [`SchedulerKind::prepare`] made, if it made a `T`.

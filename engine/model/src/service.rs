@@ -108,6 +108,9 @@ pub struct ServiceSettings {
     pub scheduler_name: String,
     /// What makes its schedulers.
     pub scheduler: Arc<dyn SchedulerKind>,
+    /// The same object as long as its schedulers keep their state: also when they are told something else, but not when
+    /// another scheduler was there in between.
+    pub scheduler_life: Arc<()>,
     /// ipvsadm's `-b`.
     pub scheduler_flags: SchedulerFlags,
     /// Whether and how clients stay with their server.
@@ -134,8 +137,8 @@ pub struct VirtualService {
 impl VirtualService {
     /// A service.
     ///
-    /// Whether two services have the same [`Dests`] object tells their schedulers whether a server was added, removed
-    /// or edited.
+    /// Whether two services [have the same dests](Dests::are_those_of) tells their schedulers whether a server was added,
+    /// removed or edited.
     pub fn new(id: ServiceId, settings: ServiceSettings, dests: Arc<Dests>) -> VirtualService {
         VirtualService {
             id,

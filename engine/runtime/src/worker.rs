@@ -248,8 +248,8 @@ fn smallest_mtu(next_hops: &NextHops) -> u32 {
     mtus.min().unwrap_or(u32::MAX)
 }
 
-/// The schedulers for `new`: a service that keeps its scheduler keeps its scheduler's state, and one that keeps its
-/// dests does not even tell it.
+/// The schedulers for `new`: a service that keeps its scheduler keeps its scheduler's state, whatever that is told
+/// (kernel `ip_vs_edit_service`), and one that keeps its dests does not even tell it.
 fn schedulers(
     old: &Snapshot,
     states: Vec<Box<dyn Scheduler>>,
@@ -260,10 +260,10 @@ fn schedulers(
     let mut kept = |service: &VirtualService| {
         let position = old.find(&service.id())? as usize;
         let before = &old.services()[position];
-        let scheduler = states[position].take_if(|_| {
-            Arc::ptr_eq(&before.settings().scheduler, &service.settings().scheduler)
-        })?;
-        Some((scheduler, Arc::ptr_eq(before.dests(), service.dests())))
+        let lives = &before.settings().scheduler_life;
+        let scheduler =
+            states[position].take_if(|_| Arc::ptr_eq(lives, &service.settings().scheduler_life))?;
+        Some((scheduler, before.dests().are_those_of(service.dests())))
     };
     new.services()
         .iter()

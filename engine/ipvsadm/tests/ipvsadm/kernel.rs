@@ -3,8 +3,8 @@
 use std::net::{IpAddr, SocketAddr};
 
 use lb_ipvsadm::{
-    ConnRow, Daemon, Ipvs, LocalAddressRow, Next, Refusal, Role, ServerRow, ServerSettings,
-    ServiceId, ServiceRow, ServiceSettings, Timeouts, Traffic, Transport,
+    ConnRow, Daemon, EntryState, Ipvs, LocalAddressRow, Next, Refusal, Role, ServerRow,
+    ServerSettings, ServiceId, ServiceRow, ServiceSettings, Timeouts, Traffic, Transport,
 };
 
 use lb_model::ConnState;
@@ -168,13 +168,13 @@ impl Ipvs for Kernel {
             (
                 tcp,
                 899,
-                ConnState::Established,
+                EntryState::Conn(ConnState::Established),
                 ["5.6.7.8:1025", "203.0.113.5:80", "10.20.0.12:8080"],
             ),
             (
                 tcp,
                 59,
-                ConnState::SynRecv,
+                EntryState::Conn(ConnState::SynRecv),
                 [
                     "[2001:db8:5::8]:1026",
                     "[2001:db8:f::7]:443",
@@ -184,7 +184,7 @@ impl Ipvs for Kernel {
             (
                 None,
                 10_000,
-                ConnState::None,
+                EntryState::Template { assured: false },
                 ["5.6.7.8:0", "0.0.0.7:0", "10.20.0.12:0"],
             ),
         ];
