@@ -75,8 +75,8 @@ impl Maps {
 
     fn of(&self, rule: &Rule) -> &MapHandle {
         match rule {
-            Rule::Service(_) => &self.services,
-            Rule::Server(..) => &self.servers,
+            Rule::Service(_) | Rule::FragmentsTo(_) => &self.services,
+            Rule::Server(..) | Rule::FragmentsFrom(_) => &self.servers,
             Rule::LocalAddress(..) => &self.local_addresses,
             Rule::Marked(..) => &self.marked,
             Rule::Local(_) => &self.locals,
@@ -125,6 +125,7 @@ mod tests {
     const LIP: [u8; 4] = [10, 1, 0, 2];
     const TCP: u8 = 6;
     const UDP: u8 = 17;
+    const ICMP: u8 = 1;
 
     /// An Ethernet frame to `OWN` with an IPv4 header of `header_len` bytes and two ports.
     fn frame(from: ([u8; 4], u16), to: ([u8; 4], u16), protocol: u8, header_len: u8) -> Vec<u8> {
@@ -183,6 +184,30 @@ mod tests {
 
     fn mapped(v4: [u8; 4]) -> [u8; 16] {
         *Addr::v4(v4).octets()
+    }
+
+    /// An ICMP error of this kind from one host to another about a packet.
+    fn error(from: [u8; 4], to: [u8; 4], kind: u16, about: &[u8]) -> Vec<u8> {
+        let mut error = frame((from, kind << 8), (to, 0), ICMP, 20);
+        error.truncate(14 + 20 + 8);
+        error.extend(&about[14..]);
+        error
+    }
+
+    fn error_v6(kind: u16, about: &[u8]) -> Vec<u8> {
+        let mut error = frame_v6((v6(9), kind << 8), (v6(100), 0), &[], 58);
+        error.truncate(14 + 40 + 8);
+        error.extend(&about[14..]);
+        error
+    }
+
+    /// The packet within another, from this machine to a server.
+    fn tunnelled(packet: &[u8]) -> Vec<u8> {
+        const IPIP: u8 = 4;
+        let mut outer = frame((DIP, 0), (RIP, 0), IPIP, 20);
+        outer.truncate(14 + 20);
+        outer.extend(&packet[14..]);
+        outer
     }
 
     fn with(mut frame: Vec<u8>, change: impl FnOnce(&mut Vec<u8>)) -> Vec<u8> {
@@ -254,6 +279,9 @@ mod tests {
             Rule::LocalAddress(Addr::v4(LIP), 1024..=2000),
             Rule::Local(Addr::v4(LIP)),
             Rule::Service(every_port),
+            Rule::FragmentsTo(Addr::v4(VIP)),
+            Rule::FragmentsTo(Addr::v6(v6(100))),
+            Rule::FragmentsFrom(Addr::v4(RIP)),
             Rule::Server(Endpoint::new(Addr::v4([10, 1, 0, 8]), 0), Protocol::Tcp),
         ]
         .into_iter()
@@ -370,8 +398,92 @@ mod tests {
                 frame((RIP, 8080), (DIP, 4000), TCP, 20),
                 false,
             ),
-            ("first fragment", with(request(), |f| f[20] = 0x20), false),
-            ("later fragment", with(request(), |f| f[21] = 1), false),
+            ("first fragment", with(request(), |f| f[20] = 0x20), true),
+            ("later fragment", with(request(), |f| f[21] = 1), true),
+            (
+                "fragment to another address",
+                with(frame((CIP, 4000), (DIP, 80), TCP, 20), |f| f[21] = 1),
+                false,
+            ),
+            (
+                "fragment of a ping to the VIP",
+                with(frame((CIP, 0x0800), (VIP, 80), ICMP, 20), |f| f[21] = 1),
+                false,
+            ),
+            ("fragment of a server's", with(reply(), |f| f[21] = 1), true),
+            (
+                "fragment of a server's to this machine",
+                with(frame((RIP, 0), (DIP, 0), UDP, 20), |f| f[21] = 1),
+                false,
+            ),
+            (
+                "fragment for another machine",
+                with(request(), |f| (f[5], f[21]) = (9, 1)),
+                false,
+            ),
+            (
+                "error about a packet to a client",
+                error(CIP, VIP, 11, &frame((VIP, 80), (CIP, 4000), TCP, 20)),
+                true,
+            ),
+            (
+                "error about a packet from a local address",
+                error(CIP, LIP, 3, &frame((LIP, 1024), (RIP, 8080), TCP, 20)),
+                true,
+            ),
+            (
+                "error about the machine's own packet",
+                error(CIP, VIP, 3, &frame((VIP, 22), (CIP, 4000), TCP, 20)),
+                false,
+            ),
+            (
+                "error of a kind that is not followed",
+                error(CIP, VIP, 12, &frame((VIP, 80), (CIP, 4000), TCP, 20)),
+                false,
+            ),
+            (
+                "error about a packet to a server",
+                error(RIP, CIP, 3, &frame((CIP, 4000), (RIP, 8080), TCP, 20)),
+                true,
+            ),
+            (
+                "error about our own connection to a server",
+                error(RIP, DIP, 3, &frame((DIP, 4000), (RIP, 8080), TCP, 20)),
+                false,
+            ),
+            (
+                "error about a tunnel's packet",
+                error(CIP, DIP, 3, &tunnelled(&request())),
+                true,
+            ),
+            (
+                "error about another tunnel's packet",
+                error(
+                    CIP,
+                    DIP,
+                    3,
+                    &tunnelled(&frame((CIP, 1), (DIP, 80), TCP, 20)),
+                ),
+                false,
+            ),
+            (
+                "error cut before the quoted ports",
+                with(
+                    error(CIP, VIP, 3, &frame((VIP, 80), (CIP, 4000), TCP, 20)),
+                    |f| f.truncate(14 + 20 + 8 + 20 + 3),
+                ),
+                false,
+            ),
+            (
+                "ICMPv6 error about a packet to a client",
+                error_v6(2, &frame_v6((v6(100), 80), (v6(9), 4000), &[], TCP)),
+                true,
+            ),
+            (
+                "ICMPv6 parameter problem",
+                error_v6(4, &frame_v6((v6(100), 80), (v6(9), 4000), &[], TCP)),
+                false,
+            ),
             ("for another machine", with(request(), |f| f[5] = 9), false),
             ("broadcast", with(request(), |f| f[..6].fill(0xff)), false),
             (
@@ -420,7 +532,8 @@ mod tests {
                 with(request_v6(&[43], TCP), |f| f[57] = 1),
                 false,
             ),
-            ("IPv6 fragment", request_v6(&[44], TCP), false),
+            ("IPv6 fragment", request_v6(&[44], TCP), true),
+            ("IPv6 fragment of a ping", request_v6(&[44], 58), false),
             ("authenticated", request_v6(&[51], TCP), false),
             ("ICMPv6 to the VIP", request_v6(&[], 58), false),
             ("IPv6 by another protocol", request_v6(&[], UDP), false),

@@ -20,6 +20,10 @@ pub struct Rules {
     pub local_addresses: BTreeMap<Addr, RangeInclusive<u16>>,
     /// What gets a mark that a service goes by: packets to these ports of these prefixes are ours.
     pub marked: Marked,
+    /// Hosts to which fragments are ours: they have no ports to go by.
+    pub fragments_to: BTreeSet<Addr>,
+    /// Hosts from which they are, unless they go to one of `locals`.
+    pub fragments_from: BTreeSet<Addr>,
     /// This machine's own addresses: what servers send there answers the balancer's own connections.
     pub locals: BTreeSet<Addr>,
 }
@@ -31,6 +35,8 @@ pub(crate) enum Rule {
     Server(Endpoint, Protocol),
     LocalAddress(Addr, RangeInclusive<u16>),
     Marked(Prefix, Vec<Ports>),
+    FragmentsTo(Addr),
+    FragmentsFrom(Addr),
     Local(Addr),
 }
 
@@ -49,6 +55,8 @@ impl Rules {
         let service = |key: &ServiceKey| Rule::Service(*key);
         let server = |(rip, protocol): &(Endpoint, Protocol)| Rule::Server(*rip, *protocol);
         let local = |addr: &Addr| Rule::Local(*addr);
+        let to = |addr: &Addr| Rule::FragmentsTo(*addr);
+        let from = |addr: &Addr| Rule::FragmentsFrom(*addr);
         let lip =
             |(addr, ports): (&Addr, &RangeInclusive<u16>)| Rule::LocalAddress(*addr, ports.clone());
         let new_lips = target
@@ -74,12 +82,25 @@ impl Rules {
             .map(local)
             .chain(target.services.difference(&self.services).map(service))
             .chain(target.servers.difference(&self.servers).map(server))
+            .chain(target.fragments_to.difference(&self.fragments_to).map(to))
+            .chain(
+                target
+                    .fragments_from
+                    .difference(&self.fragments_from)
+                    .map(from),
+            )
             .chain(new_lips.map(lip))
             .chain(new_marked.map(marked));
         let removed = self
             .servers
             .difference(&target.servers)
             .map(server)
+            .chain(
+                self.fragments_from
+                    .difference(&target.fragments_from)
+                    .map(from),
+            )
+            .chain(self.fragments_to.difference(&target.fragments_to).map(to))
             .chain(old_lips.map(lip))
             .chain(old_marked.map(marked))
             .chain(self.services.difference(&target.services).map(service))
@@ -100,6 +121,10 @@ impl Rules {
             }
             Change::Add(Rule::Marked(prefix, ports)) => self.marked.insert(prefix, ports).is_none(),
             Change::Remove(Rule::Marked(prefix, _)) => self.marked.remove(&prefix).is_some(),
+            Change::Add(Rule::FragmentsTo(addr)) => self.fragments_to.insert(addr),
+            Change::Add(Rule::FragmentsFrom(addr)) => self.fragments_from.insert(addr),
+            Change::Remove(Rule::FragmentsTo(addr)) => self.fragments_to.remove(&addr),
+            Change::Remove(Rule::FragmentsFrom(addr)) => self.fragments_from.remove(&addr),
             Change::Add(Rule::Local(addr)) => self.locals.insert(addr),
             Change::Remove(Rule::Service(key)) => self.services.remove(&key),
             Change::Remove(Rule::Server(rip, protocol)) => self.servers.remove(&(rip, protocol)),
@@ -118,6 +143,7 @@ impl Rule {
             Rule::Service(key) => endpoint_key(key.vip, key.protocol),
             Rule::Server(rip, protocol) => endpoint_key(*rip, *protocol),
             Rule::Marked(prefix, _) => marked::key(prefix),
+            Rule::FragmentsTo(addr) | Rule::FragmentsFrom(addr) => host_key(*addr),
             Rule::LocalAddress(addr, _) | Rule::Local(addr) => addr.octets().to_vec(),
         }
     }
@@ -131,6 +157,7 @@ impl Rule {
             }
             Rule::Marked(_, ports) => marked::value(ports),
             Rule::Service(_) | Rule::Server(..) | Rule::Local(_) => vec![1],
+            Rule::FragmentsTo(_) | Rule::FragmentsFrom(_) => vec![1],
         }
     }
 }
@@ -149,6 +176,8 @@ impl fmt::Display for Rule {
                 )
             }
             Rule::Marked(prefix, _) => write!(f, "mark rules of {prefix}"),
+            Rule::FragmentsTo(addr) => write!(f, "fragments to {addr}"),
+            Rule::FragmentsFrom(addr) => write!(f, "fragments from {addr}"),
             Rule::Local(addr) => write!(f, "own address {addr}"),
         }
     }
@@ -158,6 +187,13 @@ fn endpoint_key(endpoint: Endpoint, protocol: Protocol) -> Vec<u8> {
     let mut key = endpoint.addr.octets().to_vec();
     key.extend(endpoint.port.to_be_bytes());
     key.extend([protocol as u8, 0]);
+    key
+}
+
+/// A host's entry among endpoints: no port, and no protocol, so that it is no endpoint's.
+fn host_key(addr: Addr) -> Vec<u8> {
+    let mut key = addr.octets().to_vec();
+    key.extend([0; 4]);
     key
 }
 
@@ -180,6 +216,8 @@ mod tests {
                 .map(|rip| (endpoint(rip), Protocol::Udp))
                 .collect(),
             local_addresses: BTreeMap::new(),
+            fragments_to: BTreeSet::new(),
+            fragments_from: BTreeSet::new(),
             locals: locals.iter().map(|addr| Addr::v4(*addr)).collect(),
             marked: Marked::new(),
         }

@@ -2,10 +2,12 @@
 /*
  * Steering: which frames of an interface go to the balancer's sockets.
  *
- * Three kinds do: packets to a virtual service (destination VIP:vport:protocol, VIP with any port, or what a mark rule
- * names), packets to a port of a local address that may be a conn's (FNAT), and replies of NAT servers (source
- * RIP:rport:protocol, unless they answer one of this machine's own addresses: those are the balancer's own connections to
- * its servers). Everything else is the kernel's, as if no program were attached: ARP, neighbour discovery, ping, ssh, VLAN-tagged frames, fragments, whatever is malformed, and frames for another machine that a switch flooded.
+ * These do: packets to a virtual service (destination VIP:vport:protocol, VIP with any port, or what a mark rule names),
+ * packets to a port of a local address that may be a conn's (FNAT), and replies of NAT servers (source RIP:rport:protocol,
+ * unless they answer one of this machine's own addresses: those are the balancer's own connections to its servers). Of
+ * fragments, which have no ports, those between the same addresses; and ICMP errors about packets of such conns, which
+ * quote them as they went out. Everything else is the kernel's, as if no program were attached: ARP, neighbour
+ * discovery, ping, ssh, VLAN-tagged frames, whatever is malformed, and frames for another machine that a switch flooded.
  *
  * A frame that is ours goes to the socket bound to the queue it came in on. Where there is none (not yet, or the
  * process was killed), the kernel has it too.
@@ -113,14 +115,16 @@ struct transport {
 	struct address destination;
 	const __be16 *ports;
 	__u8 protocol;
+	bool fragment;
 };
 
 static __always_inline bool read_v4(const struct iphdr *ip, const void *end, struct transport *to)
 {
 	if ((const void *)(ip + 1) > end)
 		return false;
-	if (ip->version != 4 || ip->ihl < 5 || (ip->frag_off & bpf_htons(IP_MF | IP_OFFSET)))
+	if (ip->version != 4 || ip->ihl < 5)
 		return false;
+	to->fragment = ip->frag_off & bpf_htons(IP_MF | IP_OFFSET);
 	set_v4(&to->source, ip->saddr);
 	set_v4(&to->destination, ip->daddr);
 	to->ports = (const void *)ip + ip->ihl * 4;
@@ -164,6 +168,12 @@ static __always_inline bool read_v6(const struct ipv6hdr *ip, const void *end, s
 			return false;
 		kind = at->next;
 		at = (const void *)at + 8 + at->len * 8;
+	}
+	to->fragment = kind == IPPROTO_FRAGMENT;
+	if (to->fragment) {
+		if ((const void *)(at + 1) > end)
+			return false;
+		kind = at->next;
 	}
 	__builtin_memcpy(&to->source, &ip->saddr, sizeof(to->source));
 	__builtin_memcpy(&to->destination, &ip->daddr, sizeof(to->destination));
@@ -220,6 +230,89 @@ static __always_inline bool is_reply(struct endpoint *source, const struct addre
 	return !bpf_map_lookup_elem(&locals, destination);
 }
 
+/* Of a host, whatever the port: an entry that no packet's own key is equal to, for want of a protocol. */
+static __always_inline bool is_host_of(void *map, const struct address *address)
+{
+	struct endpoint host = { .address = *address };
+
+	return bpf_map_lookup_elem(map, &host);
+}
+
+/* A fragment that may be of a packet to a service or a local address, or of a reply. */
+static __always_inline bool is_our_fragment(const struct transport *packet)
+{
+	return is_host_of(&services, &packet->destination) ||
+	       (is_host_of(&servers, &packet->source) && !bpf_map_lookup_elem(&locals, &packet->destination));
+}
+
+/* What ICMP errors begin with. */
+struct icmp {
+	__u8 type;
+	__u8 code;
+	__be16 checksum;
+	__be32 rest;
+};
+
+#define ICMP_DEST_UNREACH 3
+#define ICMP_SOURCE_QUENCH 4
+#define ICMP_TIME_EXCEEDED 11
+#define ICMPV6_DEST_UNREACH 1
+#define ICMPV6_PKT_TOOBIG 2
+#define ICMPV6_TIME_EXCEED 3
+
+/* The packet that an ICMP error is about; of a tunnel's, the one inside. */
+static __always_inline bool read_quote(const struct transport *error, const void *end, bool *tunnel,
+				       struct transport *quote)
+{
+	const struct icmp *icmp = (const void *)error->ports;
+	const struct iphdr *ip = (const void *)(icmp + 1);
+
+	*tunnel = false;
+	if ((const void *)ip > end)
+		return false;
+	if (error->protocol == IPPROTO_ICMPV6) {
+		if (icmp->type < ICMPV6_DEST_UNREACH || icmp->type > ICMPV6_TIME_EXCEED)
+			return false;
+		return read_v6((const void *)ip, end, quote);
+	}
+	if (icmp->type != ICMP_DEST_UNREACH && icmp->type != ICMP_SOURCE_QUENCH &&
+	    icmp->type != ICMP_TIME_EXCEEDED)
+		return false;
+	if (!read_v4(ip, end, quote))
+		return false;
+	if (quote->protocol == IPPROTO_IPIP) {
+		*tunnel = true;
+		return read_v4((const void *)quote->ports, end, quote);
+	}
+	return true;
+}
+
+/* An ICMP error about a packet of a conn. */
+static __always_inline bool is_our_error(const struct transport *error, const void *end)
+{
+	struct endpoint from = {}, to = {};
+	struct transport quote;
+	bool tunnel;
+
+	if (!read_quote(error, end, &tunnel, &quote))
+		return false;
+	if (quote.protocol != IPPROTO_TCP && quote.protocol != IPPROTO_UDP)
+		return false;
+	if ((void *)(quote.ports + 2) > end)
+		return false;
+	from.address = quote.source;
+	from.port = quote.ports[0];
+	from.protocol = quote.protocol;
+	to.address = quote.destination;
+	to.port = quote.ports[1];
+	to.protocol = quote.protocol;
+	if (tunnel)
+		return bpf_map_lookup_elem(&services, &to) || is_to_wide_service(&to);
+	/* About a packet to a client, or to a server. */
+	return bpf_map_lookup_elem(&services, &from) || is_local_port(&from) ||
+	       is_reply(&to, &error->destination) || is_to_wide_service(&from);
+}
+
 static __always_inline bool is_ours(struct xdp_md *ctx)
 {
 	void *data = (void *)(long)ctx->data;
@@ -239,8 +332,12 @@ static __always_inline bool is_ours(struct xdp_md *ctx)
 	} else {
 		return false;
 	}
+	if (!packet.fragment && (packet.protocol == IPPROTO_ICMP || packet.protocol == IPPROTO_ICMPV6))
+		return is_for_this_machine(eth) && is_our_error(&packet, end);
 	if (packet.protocol != IPPROTO_TCP && packet.protocol != IPPROTO_UDP)
 		return false;
+	if (packet.fragment)
+		return is_for_this_machine(eth) && is_our_fragment(&packet);
 	if ((void *)(packet.ports + 2) > end)
 		return false;
 

@@ -96,6 +96,10 @@ fn rules(snapshot: &Snapshot, next_hops: &NextHops, local_ports: &RangeInclusive
             }
         }
     }
+    let vips = rules.services.iter().map(|key| key.vip.addr);
+    rules.fragments_to = vips.chain(rules.local_addresses.keys().copied()).collect();
+    let rips = rules.servers.iter().map(|(rip, _)| rip.addr);
+    rules.fragments_from = rips.collect();
     rules
 }
 
