@@ -5,6 +5,7 @@
 
 mod caller;
 mod enat;
+mod overhead;
 mod rig;
 mod toa;
 mod tunnel;

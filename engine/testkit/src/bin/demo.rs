@@ -4,8 +4,9 @@
 
 use std::error::Error;
 use std::io::{self, Write};
+use std::net::{IpAddr, SocketAddr};
 use std::path::Path;
-use std::process::ExitCode;
+use std::process::{Command, ExitCode};
 use std::time::Instant;
 
 use lb_testkit::netns::{
@@ -43,6 +44,10 @@ fn shows() -> Vec<Show> {
         },
         ..show
     };
+    let helped = |role, show: Show| Show {
+        agent: Some(role),
+        ..to_another_port(show)
+    };
     let tunnelled = |name, tunnel| {
         let show = show(name, Topology::Routed, Replies::ToBalancer);
         Show {
@@ -61,6 +66,8 @@ fn shows() -> Vec<Show> {
         to_another_port(show("nat", Topology::TwoArmed, Replies::ThroughBalancer)),
         to_another_port(show("nat", Topology::OneArmed, Replies::ThroughBalancer)),
         to_another_port(show("fnat", Topology::Routed, Replies::ToBalancer)),
+        helped("toa", show("fnat", Topology::Routed, Replies::ToBalancer)),
+        helped("enat", show("enat", Topology::Routed, Replies::ToBalancer)),
         tunnelled("tun", ""),
         tunnelled("tun, gue", "tunnel = { type = \"gue\", port = 6080 }"),
         tunnelled("tun, gre", "tunnel = { type = \"gre\" }"),
@@ -97,7 +104,8 @@ fn show(out: &mut impl Write) -> Result<bool, Box<dyn Error>> {
         out,
         "\nA client, {SERVERS} nginx servers and lbd, each in a network namespace of its own, joined by veth pairs;\n\
          {REQUESTS} curl requests per line, each on a new TCP connection. In the routed wiring there is a router between\n\
-         lbd and the servers; in mode tun each of them runs lbrs.\n"
+         lbd and the servers. Where a role of lbrs is named, each server runs it; \"sees\" is whom nginx on a server takes for\n\
+         its client.\n"
     )?;
     writeln!(out, "{}", heading())?;
     let (mut failures, mut config) = (0, String::new());
@@ -128,6 +136,8 @@ struct Run {
     config: String,
     tally: HttpTally,
     seconds: f64,
+    /// Whom a server takes for its client.
+    seen: String,
 }
 
 impl Run {
@@ -153,6 +163,7 @@ impl Run {
         let start = Instant::now();
         let tally = HttpTally::collect(&lab.client, service.address(), REQUESTS)?;
         let seconds = start.elapsed().as_secs_f64();
+        let seen = client_seen(&lab, service.address(), family)?;
         let status = balancer.terminate()?;
         if !status.success() {
             return Err(format!("lbd ended with {status}:\n{}", balancer.log()).into());
@@ -161,6 +172,7 @@ impl Run {
             config,
             tally,
             seconds,
+            seen,
         })
     }
 
@@ -178,7 +190,11 @@ impl Run {
         }));
         numbers.push(self.tally.failures.to_string());
         numbers.push(format!("{:.0}", answered as f64 / self.seconds));
-        row([shown.name, &family.to_string(), topology], &numbers)
+        let agent = shown.agent.unwrap_or("-");
+        row(
+            [shown.name, &family.to_string(), topology, agent, &self.seen],
+            &numbers,
+        )
     }
 }
 
@@ -189,8 +205,16 @@ fn agents(
     role: &str,
     family: Family,
 ) -> Result<Vec<Agent>, Box<dyn Error>> {
-    let balancer = family.balancer_back(lab.plan.topology);
-    let arguments = format!("{role} {} --from {balancer}", family.vip());
+    let vip = family.vip();
+    let arguments = match role {
+        "toa" => format!("toa --from {}", family.local_address(lab.plan.topology)),
+        // Over IPv6 packets have no room to tell the service's port.
+        "enat" => format!("enat {vip} --port {}=8080", SocketAddr::from((vip, 80))),
+        _ => {
+            let balancer = family.balancer_back(lab.plan.topology);
+            format!("{role} {vip} --from {balancer}")
+        }
+    };
     let started = lab
         .servers
         .iter()
@@ -198,15 +222,29 @@ fn agents(
     Ok(started.collect::<Result<_, _>>()?)
 }
 
+/// Whom a server takes for its client: one of the lab's hosts.
+fn client_seen(lab: &Lab, service: SocketAddr, family: Family) -> Result<String, Box<dyn Error>> {
+    let mut curl = Command::new("curl");
+    curl.args(["--silent", "--noproxy", "*", "--max-time", "30"])
+        .arg(format!("http://{service}/who"));
+    let answer = lab.client.check_output(curl)?;
+    let seen = answer.split(' ').next().unwrap_or_default();
+    Ok(match seen.parse::<IpAddr>() {
+        Ok(seen) if seen == family.client() => "client".to_owned(),
+        Ok(seen) if seen == family.local_address(lab.plan.topology) => "lbd".to_owned(),
+        _ => seen.to_owned(),
+    })
+}
+
 fn heading() -> String {
     let mut numbers = vec!["requests".to_owned()];
     numbers.extend((0..SERVERS).map(server_name));
     numbers.extend(["failures", "requests/s"].map(str::to_owned));
-    row(["mode", "family", "wiring"], &numbers)
+    row(["mode", "family", "wiring", "lbrs", "sees"], &numbers)
 }
 
 /// Words to the left, numbers to the right.
-fn row([mode, family, wiring]: [&str; 3], numbers: &[String]) -> String {
+fn row([mode, family, wiring, agent, seen]: [&str; 5], numbers: &[String]) -> String {
     let numbers: String = numbers.iter().map(|n| format!("  {n:>10}")).collect();
-    format!("{mode:<8}  {family:<6}  {wiring:<9}{numbers}")
+    format!("{mode:<8}  {family:<6}  {wiring:<9}  {agent:<4}  {seen:<8}{numbers}")
 }
