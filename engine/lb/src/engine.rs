@@ -27,6 +27,17 @@ pub struct Engine {
     workers: Mutex<Vec<Arc<SharedCounters>>>,
     /// What was applied last: the part of it that nobody can edit is still in force.
     applied: Mutex<Config>,
+    #[cfg(feature = "live")]
+    companion: Mutex<Option<Arc<dyn Companion>>>,
+}
+
+/// Who changes something else along with the services.
+#[cfg(feature = "live")]
+pub(crate) trait Companion: Send + Sync {
+    /// Gets ready for `config` without giving up what is in force; or says what of it cannot be, with nothing changed.
+    fn prepare(&self, config: &Config) -> Result<(), ConfigError>;
+    /// `config` is in force: the rest can go.
+    fn settle(&self, config: &Config);
 }
 
 impl Engine {
@@ -49,6 +60,8 @@ impl Engine {
                 engine: config.engine.clone(),
                 ..Config::default()
             }),
+            #[cfg(feature = "live")]
+            companion: Mutex::default(),
         };
         engine.apply(config)?;
         Ok(engine)
@@ -59,11 +72,18 @@ impl Engine {
     pub fn apply(&self, config: &Config) -> Result<Difference, Vec<ConfigError>> {
         let plan = plan(config, &self.registry)?;
         let mut applied = self.applied.lock();
-        self.edit(|table| {
+        let restart = self.look(|table| difference(table, &applied, config).restart);
+        if !restart.is_empty() {
+            return Err(restart);
+        }
+        #[cfg(feature = "live")]
+        let companion = self.companion.lock().clone();
+        #[cfg(feature = "live")]
+        if let Some(companion) = &companion {
+            companion.prepare(config).map_err(|error| vec![error])?;
+        }
+        let outcome = self.edit(|table| {
             let difference = difference(table, &applied, config);
-            if !difference.restart.is_empty() {
-                return Err(difference.restart);
-            }
             table.set_settings(config.ipvs, config.marks.clone());
             table.set_timeouts(config.timeouts.clone());
             table
@@ -81,7 +101,21 @@ impl Engine {
             }
             *applied = config.clone();
             Ok(difference)
-        })
+        });
+        #[cfg(feature = "live")]
+        if let Some(companion) = &companion {
+            companion.settle(&applied);
+        }
+        outcome
+    }
+
+    /// Lets `companion` change something else along with the services, from what is in force now on.
+    #[cfg(feature = "live")]
+    pub(crate) fn accompany(&self, companion: Arc<dyn Companion>) -> Result<(), ConfigError> {
+        let applied = self.applied.lock();
+        companion.prepare(&applied)?;
+        *self.companion.lock() = Some(companion);
+        Ok(())
     }
 
     /// What [`apply`](Engine::apply) would change; all that is wrong with `config` otherwise.

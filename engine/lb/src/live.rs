@@ -9,6 +9,7 @@
 //! # Ok::<(), lb::live::LiveError>(())
 //! ```
 
+mod addresses;
 mod clock;
 mod follower;
 mod worker_thread;
@@ -17,12 +18,13 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
 
-use lb_model::{Addr, FrameCensus, ServiceId};
-use lb_netlink::{AddedAddress, Kernel, NetlinkError, Origin};
+use lb_model::FrameCensus;
+use lb_netlink::{Kernel, NetlinkError};
 use lb_runtime::Counters;
 use lb_xsk::{Xsk, XskConfig, XskError};
 
 use crate::{Config, ConfigError, Engine, Workers};
+use addresses::Addresses;
 use follower::Follower;
 
 /// Why a balancer did not start.
@@ -68,7 +70,7 @@ pub struct Balancer {
     engine: Arc<Engine>,
     /// In the order in which they end: VIPs go first, so that the kernel answers nobody in our place; then the
     /// steering, and with it the supply of packets; then the workers.
-    addresses: Vec<AddedAddress>,
+    addresses: Arc<Addresses>,
     follower: Option<Follower>,
     stopping: Arc<AtomicBool>,
     workers: Vec<JoinHandle<FrameCensus>>,
@@ -90,7 +92,7 @@ impl Balancer {
         let resolver = kernel.resolver();
         let mut balancer = Balancer {
             engine: Arc::clone(&engine),
-            addresses: Vec::new(),
+            addresses: Arc::default(),
             follower: None,
             stopping: Arc::default(),
             workers: Vec::new(),
@@ -106,7 +108,10 @@ impl Balancer {
             balancer.workers.push(thread.map_err(LiveError::Thread)?);
         }
         balancer.follower = Some(Follower::start(kernel, control, Arc::clone(&engine))?);
-        balancer.addresses = addresses(config)?;
+        let addresses = Arc::clone(&balancer.addresses);
+        engine
+            .accompany(addresses)
+            .map_err(|error| LiveError::Config(vec![error]))?;
         Ok(balancer)
     }
 
@@ -169,41 +174,4 @@ fn workers(config: &Config, engine: &Engine) -> Option<u32> {
             Some(count.into())
         }
     }
-}
-
-/// Puts the VIPs and LIPs that ask for it on their interfaces.
-fn addresses(config: &Config) -> Result<Vec<AddedAddress>, LiveError> {
-    let mut added: Vec<AddedAddress> = Vec::new();
-    for service in &config.services {
-        let vip = match (&service.vip_interface, service.id) {
-            (Some(interface), ServiceId::Address(key)) => Some((interface, key.vip.addr)),
-            _ => None,
-        };
-        let lips = service.local_interface.iter().flat_map(|interface| {
-            let lips = service.local_addresses.iter();
-            lips.map(move |lip| (interface, *lip))
-        });
-        for (interface, addr) in lips.chain(vip) {
-            let same =
-                |other: &AddedAddress| other.addr() == addr && other.interface() == interface;
-            if !added.iter().any(same) {
-                added.push(add(interface, addr)?);
-            }
-        }
-    }
-    Ok(added)
-}
-
-fn add(interface: &str, addr: Addr) -> Result<AddedAddress, LiveError> {
-    let address = AddedAddress::new(interface, addr)?;
-    match address.origin() {
-        Origin::Added => tracing::info!("{addr} added to {interface}"),
-        Origin::Adopted => {
-            tracing::info!("{addr} was on {interface} since an earlier run of ours")
-        }
-        Origin::Foreign => {
-            tracing::info!("{addr} was on {interface} already, and stays there at the end")
-        }
-    }
-    Ok(address)
 }
