@@ -18,6 +18,7 @@ mod write;
 use std::fmt;
 use std::fs::File;
 use std::io::{self, Read};
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
 use annotate_snippets::{Group, Level, Renderer};
@@ -37,6 +38,15 @@ pub struct Settings {
     pub balancer: Config,
     /// To the daemon: `[control]`.
     pub control: Control,
+    /// To the daemon: `[metrics]`.
+    pub metrics: Metrics,
+}
+
+/// `[metrics]`: numbers for Prometheus.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Metrics {
+    /// Where they are offered over HTTP; `None`: nowhere.
+    pub address: Option<SocketAddr>,
 }
 
 /// `[control]`: the control socket.

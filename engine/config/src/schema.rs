@@ -1,5 +1,6 @@
 //! Which tables there are. `docs/configuration.md` tells the same to people.
 
+use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use lb::{Config, EngineConfig, Timeouts, Workers};
@@ -9,13 +10,14 @@ use toml::de::{DeTable, DeValue};
 use super::duration::{self, DURATION};
 use super::fault::Faults;
 use super::section::{Kind, Section};
-use super::{Control, Settings, ipvs, mark, network, service};
+use super::{Control, Metrics, Settings, ipvs, mark, network, service};
 
 /// The configuration in `document`; with faults it is not complete.
 pub fn read(document: &Spanned<DeTable<'_>>, faults: &mut Faults<'_>) -> Settings {
     let mut file = Section::root(document);
     let engine = file.required_table("engine", faults);
     let control = file.table("control", faults);
+    let metrics = file.table("metrics", faults);
     let services = file.tables("service", faults);
     let timeouts = file.table("timeouts", faults);
     let ipvs = file.table("ipvs", faults);
@@ -42,6 +44,9 @@ pub fn read(document: &Spanned<DeTable<'_>>, faults: &mut Faults<'_>) -> Setting
         balancer,
         control: control
             .map(|s| control_socket(s, faults))
+            .unwrap_or_default(),
+        metrics: metrics
+            .map(|s| metrics_address(s, faults))
             .unwrap_or_default(),
     }
 }
@@ -98,6 +103,17 @@ fn control_socket(mut section: Section<'_>, faults: &mut Faults<'_>) -> Control 
     section.end(faults);
     Control { socket }
 }
+
+fn metrics_address(mut section: Section<'_>, faults: &mut Faults<'_>) -> Metrics {
+    let address = section.value("address", &LISTEN, faults);
+    section.end(faults);
+    Metrics { address }
+}
+
+const LISTEN: Kind<SocketAddr> = Kind {
+    allowed: "ADDRESS:PORT, like \"127.0.0.1:9100\"",
+    parse: |value| value.as_str()?.parse().ok(),
+};
 
 fn conn_timeouts(mut section: Section<'_>, faults: &mut Faults<'_>) -> Timeouts {
     let mut timeouts = Timeouts::default();

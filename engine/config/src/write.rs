@@ -9,11 +9,15 @@ use lb::{
 };
 
 use crate::duration::SETTABLE;
-use crate::{Control, Settings, tunnel};
+use crate::{Control, Metrics, Settings, tunnel};
 
 /// The file that [`parse`](crate::parse) reads as `settings`. What has its default is left out.
 pub fn write(settings: &Settings) -> String {
-    let Settings { balancer, control } = settings;
+    let Settings {
+        balancer,
+        control,
+        metrics: Metrics { address },
+    } = settings;
     let Config {
         engine,
         services,
@@ -42,6 +46,10 @@ pub fn write(settings: &Settings) -> String {
     if let Some(socket) = socket {
         file.table("[control]");
         file.key("socket", quoted(&socket.display().to_string()));
+    }
+    if let Some(address) = address {
+        file.table("[metrics]");
+        file.key("address", quoted(&address.to_string()));
     }
     file.timeouts(timeouts);
     file.ipvs(ipvs);
@@ -429,7 +437,7 @@ mod tests {
                     protocol: tcp.then_some(Protocol::Tcp),
                     ports: ports.map(|(first, last)| first..=last),
                 }), 0..3),
-            socket in option::of("/[a-z ]{1,9}"),
+            socket in option::of("/[a-z ]{1,9}"), address in option::of(any::<std::net::SocketAddr>()),
         ) -> Settings {
             services.sort_by_key(|service| service.id);
             services.dedup_by_key(|service| service.id);
@@ -442,7 +450,11 @@ mod tests {
             for ((_, state), timeout) in SETTABLE.into_iter().zip(timeouts) {
                 balancer.timeouts = balancer.timeouts.with(state, timeout);
             }
-            Settings { balancer, control: Control { socket: socket.map(Into::into) } }
+            Settings {
+                balancer,
+                control: Control { socket: socket.map(Into::into) },
+                metrics: Metrics { address },
+            }
         }
     }
 

@@ -10,6 +10,9 @@ const VARIABLES: [&str; 2] = ["LBD_LOG", "RUST_LOG"];
 
 const DEFAULT: &str = "info";
 
+/// `json`: a line of JSON for each message, for machines.
+const FORMAT: &str = "LBD_LOG_FORMAT";
+
 /// From now on messages are shown, in colour where somebody can see it and has not forbidden it.
 pub fn start() {
     let wish = VARIABLES
@@ -26,12 +29,16 @@ pub fn start() {
         },
     };
     let colour = stderr().is_terminal() && env::var_os("NO_COLOR").is_none_or(|v| v.is_empty());
-    tracing_subscriber::fmt()
+    let subscriber = tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(stderr)
         .with_ansi(colour)
-        .with_target(false)
-        .init();
+        .with_target(false);
+    if env::var(FORMAT).is_ok_and(|format| format == "json") {
+        subscriber.json().flatten_event(true).init();
+    } else {
+        subscriber.init();
+    }
     if let Some(complaint) = complaint {
         tracing::warn!("{complaint}");
     }

@@ -4,9 +4,11 @@ mod administration;
 mod arguments;
 mod control;
 mod logging;
+mod metrics;
 mod replay;
 mod rights;
 mod run;
+mod service_manager;
 mod sync_daemons;
 
 use std::path::Path;

@@ -1,5 +1,6 @@
 //! `lbd run`: start, wait for a signal, stop.
 
+use std::future::pending;
 use std::panic;
 use std::sync::Arc;
 
@@ -7,11 +8,12 @@ use anyhow::{Context, bail};
 use lb::live::{Balancer, LiveError};
 use lb::{Config, Engine};
 use lb_config::Settings;
+use tokio::net::TcpListener;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::mpsc;
 
 use crate::control::{self, ControlSocket, Office};
-use crate::rights;
+use crate::{metrics, rights, service_manager};
 
 /// Requests that are at work at the same time, where they may have to wait; more of them queue.
 const CONTROL_THREADS: usize = 16;
@@ -35,18 +37,36 @@ async fn balance(settings: &Settings) -> anyhow::Result<()> {
     let mut panics = panics();
     let socket = control::socket_path(settings.control.socket.as_deref());
     let socket = ControlSocket::bind(&socket)?;
+    let metrics = match settings.metrics.address {
+        Some(address) => Some(metrics::listen(address).await?),
+        None => None,
+    };
     let running = Running::start(&settings.balancer)?;
-    let office = Arc::new(Office::new(Arc::clone(running.engine())));
+    let engine = Arc::clone(running.engine());
+    let offered = offer(metrics, Arc::clone(&engine));
+    service_manager::ready();
+    let office = Arc::new(Office::new(engine));
     let ended = tokio::select! {
         name = signals.end() => {
             tracing::info!("{name}: ending");
             Ok(())
         }
         Some(()) = panics.recv() => Err(anyhow::anyhow!("ended by a defect in lbd, see above")),
+        () = offered => Err(anyhow::anyhow!("the metrics ended")),
+        () = service_manager::watched(|| running.is_healthy()) => Err(anyhow::anyhow!("the watchdog ended")),
         () = control::serve(&socket.listener, office) => Err(anyhow::anyhow!("the control socket ended")),
     };
+    service_manager::stopping();
     let accounted = running.stop();
     ended.and(accounted)
+}
+
+/// Offers the engine's numbers, if anywhere.
+async fn offer(listener: Option<TcpListener>, engine: Arc<Engine>) {
+    match listener {
+        Some(listener) => metrics::serve(listener, engine).await,
+        None => pending().await,
+    }
 }
 
 /// What is running: a balancer, or just its tables if there are no interfaces.
@@ -73,6 +93,14 @@ impl Running {
         match self {
             Running::Balancer(balancer) => balancer.engine(),
             Running::Tables(engine) => engine,
+        }
+    }
+
+    /// Whether all of it is at work.
+    fn is_healthy(&self) -> bool {
+        match self {
+            Running::Balancer(balancer) => balancer.is_healthy(),
+            Running::Tables(_) => true,
         }
     }
 

@@ -59,7 +59,14 @@ impl From<Output> for Ended {
 
 impl Daemon {
     pub fn start() -> Daemon {
-        Daemon::spawn(Command::new(env!("CARGO_BIN_EXE_lbd")))
+        Daemon::start_with("", &[])
+    }
+
+    /// With more in its file, and in its environment.
+    pub fn start_with(more: &str, environment: &[(&str, &OsStr)]) -> Daemon {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_lbd"));
+        command.envs(environment.iter().copied());
+        Daemon::spawn(command, more)
     }
 
     /// As nobody in particular would.
@@ -70,15 +77,13 @@ impl Daemon {
         let mut command = Command::new("setpriv");
         command.args(["--bounding-set", "-all", "--inh-caps", "-all"]);
         command.arg(env!("CARGO_BIN_EXE_lbd"));
-        Daemon::spawn(command)
+        Daemon::spawn(command, "")
     }
 
-    fn spawn(mut command: Command) -> Daemon {
+    fn spawn(mut command: Command, more: &str) -> Daemon {
         let folder = Folder(tempfile::tempdir().expect("a folder"));
-        let config = folder.path().join("lbd.toml");
+        let config = folder.write_config(more);
         let socket = folder.socket();
-        let text = format!("[engine]\ninterfaces = []\n[control]\nsocket = {socket:?}\n");
-        std::fs::write(&config, text).expect("a file");
         symlink(program("lbctl"), folder.path().join("ipvsadm")).expect("a link");
         let log = std::fs::File::create(folder.path().join("log")).expect("a file");
         let process = command
@@ -167,6 +172,13 @@ impl Gone {
 }
 
 impl Folder {
+    fn write_config(&self, more: &str) -> PathBuf {
+        let (config, socket) = (self.path().join("lbd.toml"), self.socket());
+        let text = format!("[engine]\ninterfaces = []\n[control]\nsocket = {socket:?}\n{more}");
+        std::fs::write(&config, text).expect("a file");
+        config
+    }
+
     fn path(&self) -> &Path {
         self.0.path()
     }

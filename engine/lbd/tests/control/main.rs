@@ -2,6 +2,7 @@
 
 mod daemon;
 mod hostile;
+mod watched;
 
 use daemon::Daemon;
 

@@ -1,0 +1,69 @@
+//! Numbers for Prometheus: worked out when somebody asks, over HTTP.
+//!
+//! `/metrics` has lbd's own names, `/metrics/ipvs` those that node_exporter gives to the kernel's IPVS, for dashboards that
+//! exist.
+
+mod ipvs;
+mod own;
+mod table;
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use anyhow::Context;
+use axum::Router;
+use axum::extract::State;
+use axum::http::StatusCode;
+use axum::http::header::CONTENT_TYPE;
+use axum::response::{IntoResponse, Response};
+use axum::routing::get;
+use lb::Engine;
+use prometheus_client::collector::Collector;
+use prometheus_client::encoding::text::encode;
+use prometheus_client::registry::Registry;
+use tokio::net::TcpListener;
+
+use ipvs::IpvsMetrics;
+use own::OwnMetrics;
+
+/// What prometheus-client writes.
+const OPEN_METRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+
+/// Offers the engine's numbers at `address` for as long as it is polled.
+pub async fn serve(listener: TcpListener, engine: Arc<Engine>) {
+    let own = Arc::new(registry(OwnMetrics::of(Arc::clone(&engine))));
+    let ipvs = Arc::new(registry(IpvsMetrics(engine)));
+    let router = Router::new()
+        .route("/metrics", get(scrape).with_state(own))
+        .route("/metrics/ipvs", get(scrape).with_state(ipvs));
+    if let Err(error) = axum::serve(listener, router).await {
+        tracing::error!("metrics are not offered any more: {error}");
+    }
+}
+
+/// Begins to listen.
+pub async fn listen(address: SocketAddr) -> anyhow::Result<TcpListener> {
+    let listener = TcpListener::bind(address)
+        .await
+        .with_context(|| format!("metrics.address: cannot listen on {address}"))?;
+    let bound = listener.local_addr().unwrap_or(address);
+    tracing::info!("metrics on http://{bound}/metrics");
+    if !address.ip().is_loopback() {
+        tracing::warn!("metrics on {address} can be read by whoever reaches it");
+    }
+    Ok(listener)
+}
+
+fn registry(collector: impl Collector) -> Registry {
+    let mut registry = Registry::default();
+    registry.register_collector(Box::new(collector));
+    registry
+}
+
+async fn scrape(State(registry): State<Arc<Registry>>) -> Response {
+    let mut text = String::new();
+    match encode(&mut text, &registry) {
+        Ok(()) => ([(CONTENT_TYPE, OPEN_METRICS)], text).into_response(),
+        Err(error) => (StatusCode::INTERNAL_SERVER_ERROR, error.to_string()).into_response(),
+    }
+}

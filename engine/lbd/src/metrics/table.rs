@@ -1,0 +1,45 @@
+//! Series of one name.
+
+use std::fmt::Error;
+
+use prometheus_client::encoding::{DescriptorEncoder, NoLabelSet};
+use prometheus_client::metrics::MetricType;
+
+/// The labels of one series, each with its value.
+pub type Labels = Vec<(&'static str, String)>;
+
+/// Writes a counter's series; `_total` is added to its name.
+pub fn counter(
+    encoder: &mut DescriptorEncoder<'_>,
+    (name, help): (&str, &str),
+    series: impl IntoIterator<Item = (Labels, u64)>,
+) -> Result<(), Error> {
+    let mut metric = encoder.encode_descriptor(name, help, None, MetricType::Counter)?;
+    for (labels, value) in series {
+        // Without labels a family would be written with empty braces.
+        match labels.is_empty() {
+            true => metric.encode_counter::<NoLabelSet, u64, u64>(&value, None)?,
+            false => {
+                let mut one = metric.encode_family(&labels)?;
+                one.encode_counter::<NoLabelSet, u64, u64>(&value, None)?;
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Writes a gauge's series.
+pub fn gauge(
+    encoder: &mut DescriptorEncoder<'_>,
+    (name, help): (&str, &str),
+    series: impl IntoIterator<Item = (Labels, u64)>,
+) -> Result<(), Error> {
+    let mut metric = encoder.encode_descriptor(name, help, None, MetricType::Gauge)?;
+    for (labels, value) in series {
+        match labels.is_empty() {
+            true => metric.encode_gauge(&value)?,
+            false => metric.encode_family(&labels)?.encode_gauge(&value)?,
+        }
+    }
+    Ok(())
+}
