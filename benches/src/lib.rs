@@ -7,4 +7,4 @@ mod recycling_port;
 mod scenario;
 
 pub use recycling_port::RecyclingPort;
-pub use scenario::{Scenario, client, inbound, next_hops, outbound};
+pub use scenario::{Scenario, client, inbound, inbound_v6, next_hops, outbound, service};

@@ -1,6 +1,6 @@
 //! A balancer between many clients and sixteen servers.
 
-use std::net::Ipv4Addr;
+use std::net::{Ipv4Addr, Ipv6Addr};
 
 use lb::{
     Addr, Config, Endpoint, Engine, Interface, InterfaceId, Mac, NextHops, Prefix, Protocol,
@@ -11,6 +11,7 @@ use lb_testkit::pkt;
 use crate::RecyclingPort;
 
 const VIP: Ipv4Addr = Ipv4Addr::new(10, 0, 0, 100);
+const VIP6: Ipv6Addr = Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 0x64);
 const SERVERS: u8 = 16;
 const CLIENT_SIDE: InterfaceId = InterfaceId(0);
 const SERVER_SIDE: InterfaceId = InterfaceId(1);
@@ -32,6 +33,14 @@ pub fn inbound(flow: u32) -> (InterfaceId, Vec<u8>) {
     (CLIENT_SIDE, packet.bytes())
 }
 
+/// [`inbound`] over IPv6, from as many ports of as many addresses.
+pub fn inbound_v6(flow: u32) -> (InterfaceId, Vec<u8>) {
+    let host = (flow / 50_000) as u16;
+    let client = Ipv6Addr::new(0x2001, 0xdb8, 0xc, 0, 0, 0, 0, host);
+    let packet = pkt().ipv6(client, VIP6).udp(self::client(flow).port, 80);
+    (CLIENT_SIDE, packet.bytes())
+}
+
 /// The reply of server `server` to [`inbound`].
 pub fn outbound(flow: u32, server: u8) -> (InterfaceId, Vec<u8>) {
     let client = client(flow);
@@ -47,13 +56,21 @@ fn rip(server: u8) -> Ipv4Addr {
     Ipv4Addr::new(10, 1, 0, 11 + server)
 }
 
+fn rip6(server: u8) -> Ipv6Addr {
+    Ipv6Addr::new(0x2001, 0xdb8, 1, 0, 0, 0, 0, 11 + u16::from(server))
+}
+
 /// Clients behind a gateway, servers on-link, all MACs known.
 pub fn next_hops() -> NextHops {
     let interface = |name: &str, last| Interface {
         name: name.into(),
         mac: Mac([2, 0, 0, 0, 0, last]),
         mtu: 1500,
-        addresses: vec![Addr::v4([10, 0, 0, last]), Addr::v4([10, 1, 0, last])],
+        addresses: vec![
+            Addr::v4([10, 0, 0, last]),
+            Addr::v4([10, 1, 0, last]),
+            Ipv6Addr::new(0x2001, 0xdb8, 1, 0, 0, 0, 0, 0xd0).into(),
+        ],
     };
     let mut hops = NextHops::new(vec![interface("eth0", 0xd0), interface("eth1", 0xd1)]);
     let gateway = Addr::v4([10, 0, 0, 254]);
@@ -79,8 +96,32 @@ pub fn next_hops() -> NextHops {
             rip(server).into(),
             Mac([2, 0, 0, 0, 1, server]),
         );
+        hops.set_neighbour(
+            SERVER_SIDE,
+            rip6(server).into(),
+            Mac([2, 0, 0, 0, 1, server]),
+        );
     }
+    let clients = Prefix::new(Ipv6Addr::UNSPECIFIED.into(), 0);
+    let gateway = Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 0xfe).into();
+    hops.set_route(clients, Some(CLIENT_SIDE), Some(gateway));
+    hops.set_route(Prefix::new(gateway, 64), Some(CLIENT_SIDE), None);
+    hops.set_route(Prefix::new(rip6(0).into(), 64), Some(SERVER_SIDE), None);
+    hops.set_neighbour(CLIENT_SIDE, gateway, Mac([2, 0, 0, 0, 0, 1]));
     hops
+}
+
+/// A UDP service in `mode` at an IPv4 or IPv6 address, over sixteen servers at such by round robin.
+pub fn service(mode: &str, vip_is_v6: bool, servers_are_v6: bool) -> ServiceConfig {
+    let vip: Addr = if vip_is_v6 { VIP6.into() } else { VIP.into() };
+    let service = ServiceConfig::new(Endpoint::new(vip, 80), Protocol::Udp, "rr", mode);
+    (0..SERVERS).fold(service, |service, server| {
+        let rip: Addr = match servers_are_v6 {
+            true => rip6(server).into(),
+            false => rip(server).into(),
+        };
+        service.with_server(Endpoint::new(rip, 80), 1)
+    })
 }
 
 /// A worker with one service.
@@ -92,10 +133,11 @@ pub struct Scenario {
 impl Scenario {
     /// A UDP service in `mode` over sixteen servers by round robin, with room for `capacity` conns.
     pub fn new(mode: &str, capacity: u32) -> Scenario {
-        let service = ServiceConfig::new(Endpoint::new(VIP.into(), 80), Protocol::Udp, "rr", mode);
-        let service = (0..SERVERS).fold(service, |s, server| {
-            s.with_server(Endpoint::new(rip(server).into(), 80), 1)
-        });
+        Scenario::serving(service(mode, false, false), capacity)
+    }
+
+    /// This service, with room for `capacity` conns.
+    pub fn serving(service: ServiceConfig, capacity: u32) -> Scenario {
         let mut config = Config::default().with_service(service);
         config.engine.capacity = capacity;
         let engine = Engine::new(&config).expect("a valid configuration");
@@ -107,10 +149,15 @@ impl Scenario {
 
     /// Opens the conns of flows `0..flows`.
     pub fn open(&mut self, flows: u32) {
+        self.open_by(flows, inbound);
+    }
+
+    /// Opens the conns of flows `0..flows` by packets of this kind.
+    pub fn open_by(&mut self, flows: u32, packet: fn(u32) -> (InterfaceId, Vec<u8>)) {
         for chunk in 0..flows.div_ceil(64) {
             self.deliver(
                 (64 * chunk..flows.min(64 * chunk + 64))
-                    .map(inbound)
+                    .map(packet)
                     .collect(),
             );
             self.worker.turn(Time::ZERO);

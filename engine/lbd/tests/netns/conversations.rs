@@ -53,12 +53,9 @@ fn converse(topology: Topology, mode: Mode) {
         endings(&rig, (at, family), &what);
         for sending in [Sending::Up, Sending::Down] {
             let service = service_in(family, IPERF);
-            let bytes = IperfServer::measure(&rig.lab.client, service, sending, MEGABYTES)
+            let measured = IperfServer::measure(&rig.lab.client, service, sending, MEGABYTES);
+            measured
                 .unwrap_or_else(|error| panic!("{what} {sending:?}: {error}\n{}", rig.lbd.log()));
-            assert!(
-                bytes >= u64::from(MEGABYTES) << 20,
-                "{what} {sending:?}: {bytes}"
-            );
         }
     }
     rig.finish();

@@ -4,8 +4,6 @@ use std::net::SocketAddr;
 use std::process::Command;
 use std::time::Duration;
 
-use serde_json::Value;
-
 use super::{Error, Namespace, Process};
 
 const LIMIT: Duration = Duration::from_secs(20);
@@ -38,31 +36,26 @@ impl IperfServer {
         Ok(IperfServer { _process: process })
     }
 
-    /// Sends `megabytes` over two connections at a time; returns how many bytes iperf3 has seen go by.
+    /// Sends `megabytes` over two connections at a time.
     ///
     /// # Errors
     ///
-    /// If iperf3 fails.
+    /// If iperf3 fails: also when a connection does, or the other side does not agree on the end.
     pub fn measure(
         client: &Namespace,
         server: SocketAddr,
         sending: Sending,
         megabytes: u32,
-    ) -> Result<u64, Error> {
+    ) -> Result<(), Error> {
         let mut iperf = Command::new("iperf3");
         iperf
             .args(["--client", &server.ip().to_string()])
             .args(["--port", &server.port().to_string()])
             .args(["--bytes", &format!("{megabytes}M")])
-            .args(["--parallel", "2", "--json", "--connect-timeout", "15000"]);
+            .args(["--parallel", "2", "--connect-timeout", "15000"]);
         if sending == Sending::Down {
             iperf.arg("--reverse");
         }
-        let report = client.check_output(iperf)?;
-        let report: Value = serde_json::from_str(&report)
-            .map_err(|error| Error::io("read iperf3's report")(error.into()))?;
-        let sum = |what: &str| report["end"][what]["bytes"].as_u64().unwrap_or(0);
-        // The receiving side may not have summed up yet when the sending one ends the measurement.
-        Ok(sum("sum_received").max(sum("sum_sent")))
+        client.check_output(iperf).map(drop)
     }
 }
