@@ -7,5 +7,6 @@ mod caller;
 mod enat;
 mod overhead;
 mod rig;
+mod roles;
 mod toa;
 mod tunnel;
