@@ -2,7 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use lb_testkit::netns::{Family, Topology, available, server_name, udp_requests};
+use lb_testkit::netns::{
+    Family, Topology, available, large_udp_request, server_name, udp_requests,
+};
 
 use crate::rig::{Mode, Rig, UDP, service_in};
 
@@ -53,4 +55,25 @@ fn datagrams_are_answered(topology: Topology, mode: Mode) {
         );
     }
     rig.finish();
+}
+
+#[test]
+fn datagrams_in_fragments_are_answered_in_fragments() {
+    if !available() {
+        return;
+    }
+    for mode in [Mode::Nat, Mode::Dr, Mode::Fnat] {
+        let rig = Rig::start(Topology::TwoArmed, mode);
+        for family in Family::BOTH {
+            let service = service_in(family, UDP);
+            for len in [1500, 5000, 60_000] {
+                let answer = large_udp_request(&rig.lab.client, service, len);
+                let name = answer.unwrap_or_else(|error| {
+                    panic!("{mode:?} {family:?} {len}: {error}\n{}", rig.lbd.log())
+                });
+                assert!(name.starts_with("server-"), "{name}");
+            }
+        }
+        rig.finish();
+    }
 }

@@ -124,6 +124,31 @@ pub fn udp_requests(client: &Namespace, server: SocketAddr, requests: u64) -> io
     })
 }
 
+/// Sends one datagram of `len` bytes, and returns the name of the server that sent it back whole.
+///
+/// # Errors
+///
+/// If no answer comes, or another one.
+pub fn large_udp_request(client: &Namespace, server: SocketAddr, len: usize) -> io::Result<String> {
+    client.run(|| {
+        let any: IpAddr = match server {
+            SocketAddr::V4(_) => Ipv4Addr::UNSPECIFIED.into(),
+            SocketAddr::V6(_) => Ipv6Addr::UNSPECIFIED.into(),
+        };
+        let socket = UdpSocket::bind((any, 0))?;
+        socket.connect(server)?;
+        socket.set_read_timeout(Some(UDP_LOST))?;
+        let request: Vec<u8> = (0..len).map(|n| (n % 251) as u8).collect();
+        socket.send(&request)?;
+        let mut buffer = vec![0; usize::from(u16::MAX)];
+        let length = socket.recv(&mut buffer)?;
+        let name = buffer[..length].strip_suffix(&request[..]);
+        let name = name.and_then(|name| name.strip_suffix(b" "));
+        name.map(|name| String::from_utf8_lossy(name).into_owned())
+            .ok_or_else(|| io::Error::other("a wrong answer"))
+    })
+}
+
 fn udp_request(socket: &UdpSocket, number: u64) -> io::Result<String> {
     socket.send(format!("request {number}").as_bytes())?;
     let mut buffer = [0; 2048];

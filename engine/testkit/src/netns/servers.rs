@@ -105,8 +105,8 @@ impl UdpServer {
             .run(open)
             .map_err(Error::io(format!("serve UDP on {address}")))?;
         let name = name.to_owned();
+        let mut buffer = vec![0; usize::from(u16::MAX)];
         let thread = ServerThread::start(move || {
-            let mut buffer = [0; 2048];
             let (length, from) = socket.recv_from(&mut buffer)?;
             let reply = [name.as_bytes(), b" ", &buffer[..length]].concat();
             socket.send_to(&reply, from).map(drop)
