@@ -11,7 +11,6 @@ pub struct CaptureError {
     /// Where in the file the record or block starts that is broken.
     pub offset: u64,
     /// What is wrong there.
-    #[source]
     pub problem: Problem,
 }
 
