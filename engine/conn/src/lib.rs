@@ -10,6 +10,7 @@ mod entry;
 mod fifo;
 mod hash;
 mod index;
+mod local_use;
 mod mem;
 mod ports;
 mod state;
@@ -18,6 +19,7 @@ mod templates;
 mod wheel;
 
 pub use index::Hash;
+pub use local_use::{LocalUse, LocalUses};
 pub use ports::LocalPorts;
 pub use state::{Timeouts, next_state};
 pub use table::{ConnTable, ConnView, MAX_CAPACITY, Refused};

@@ -10,11 +10,14 @@
 
 use std::collections::VecDeque;
 use std::ops::RangeInclusive;
+use std::sync::Arc;
 use std::time::Duration;
 
 use ahash::RandomState;
 use hashbrown::HashMap;
 use lb_model::{Addr, Endpoint, Protocol, Time};
+
+use crate::{LocalUse, LocalUses};
 
 /// No server remembers a connection for longer: twice the 60 seconds of Linux, the 2 MSL of RFC 9293 section 3.4.2 with
 /// the usual MSL of a minute.
@@ -33,6 +36,7 @@ pub struct LocalPorts {
     /// Where in the range pools begin: the same place for 0, otherwise one that differs from pool to pool.
     seed: u64,
     pools: HashMap<PoolKey, Pool, RandomState>,
+    uses: Arc<LocalUses>,
     next_sweep: Time,
 }
 
@@ -53,6 +57,7 @@ struct Pool {
     leased: u32,
     /// When the last one was given back.
     quiet_since: Time,
+    uses: Arc<LocalUse>,
 }
 
 impl LocalPorts {
@@ -66,8 +71,16 @@ impl LocalPorts {
             count: range.len() as u32,
             seed,
             pools: HashMap::default(),
+            uses: Arc::default(),
             next_sweep: Time::ZERO,
         }
+    }
+
+    /// These, counted with those of other workers.
+    #[must_use]
+    pub fn counted_in(mut self, uses: Arc<LocalUses>) -> LocalPorts {
+        self.uses = uses;
+        self
     }
 
     /// How many ports there are for each local address and server.
@@ -110,6 +123,7 @@ impl LocalPorts {
         if let Some(pool) = pool {
             pool.free.push_back(local.port - self.first);
             pool.leased -= 1;
+            pool.uses.give_back();
             pool.quiet_since = now;
         }
     }
@@ -128,7 +142,8 @@ impl LocalPorts {
                 (place % u64::from(self.count.max(1))) as u32
             }
         };
-        Some(self.pools.entry(key).or_insert_with(|| Pool::new(start())))
+        let new = || Pool::new(start(), self.uses.of(key.local));
+        Some(self.pools.entry(key).or_insert_with(new))
     }
 
     fn sweep(&mut self, now: Time) {
@@ -140,13 +155,14 @@ impl LocalPorts {
 }
 
 impl Pool {
-    fn new(start: u32) -> Pool {
+    fn new(start: u32, uses: Arc<LocalUse>) -> Pool {
         Pool {
             start,
             used: 0,
             free: VecDeque::new(),
             leased: 0,
             quiet_since: Time::ZERO,
+            uses,
         }
     }
 
@@ -154,16 +170,21 @@ impl Pool {
     fn take(&mut self, count: u32, now: Time) -> Option<u16> {
         if self.used > 0 && self.is_quiet(now) {
             // Nobody remembers any of them: go on from here, and give the memory back.
-            *self = Pool::new((self.start + self.used) % count);
+            let start = (self.start + self.used) % count;
+            *self = Pool::new(start, Arc::clone(&self.uses));
         }
         let port = if self.used < count {
             self.used += 1;
             // Both are below 65536.
             ((self.start + self.used - 1) % count) as u16
+        } else if let Some(port) = self.free.pop_front() {
+            port
         } else {
-            self.free.pop_front()?
+            self.uses.exhaust();
+            return None;
         };
         self.leased += 1;
+        self.uses.lease();
         Some(port)
     }
 
@@ -211,6 +232,8 @@ mod tests {
             .map(|_| lease(&mut ports, &locals, 0, at(1)).map(|local| local.port))
             .collect();
         assert_eq!(next, [Some(1027), Some(1025), Some(1024), None]);
+        let used = ports.uses.of(lip(1));
+        assert_eq!((used.leased(), used.exhausted()), (4, 1));
     }
 
     #[test]

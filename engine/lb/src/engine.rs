@@ -6,8 +6,8 @@ use std::ops::RangeInclusive;
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
-use lb_conn::{ConnTable, LocalPorts, Timeouts};
-use lb_model::{NextHops, Port, Time};
+use lb_conn::{ConnTable, LocalPorts, LocalUse, LocalUses, Timeouts};
+use lb_model::{Addr, Endpoint, NextHops, Port, ServiceId, Time};
 use lb_runtime::{Counters, Resolver, SharedCounters, Snapshot, Worker};
 use parking_lot::Mutex;
 
@@ -19,6 +19,7 @@ pub struct Engine {
     registry: Registry,
     capacity: u32,
     local_ports: RangeInclusive<u16>,
+    local_uses: Arc<LocalUses>,
     /// Held while it is edited and the outcome published, so that two edits do not cross.
     table: Mutex<ServiceTable>,
     snapshots: Arc<ArcSwap<Snapshot>>,
@@ -51,6 +52,7 @@ impl Engine {
         let engine = Engine {
             capacity: config.engine.capacity,
             local_ports: config.engine.local_ports.clone(),
+            local_uses: Arc::default(),
             table: Mutex::new(ServiceTable::new(registry.clone())),
             registry,
             snapshots: Arc::default(),
@@ -156,6 +158,28 @@ impl Engine {
         look(&self.table.lock())
     }
 
+    /// How a local address, or in ENAT a VIP, is used by the conns of all services.
+    pub fn local_use(&self, local: Addr) -> Arc<LocalUse> {
+        self.local_uses.of(local)
+    }
+
+    /// How many local ports each server's conns of a service have leased, and how many there are for them.
+    pub fn local_ports_of(&self, id: ServiceId) -> Vec<LocalPortsOf> {
+        let table = self.table.lock();
+        let services = table.services().iter().filter(|service| service.id() == id);
+        let per_address = self.local_ports.len() as u64;
+        services
+            .flat_map(|service| {
+                let lips = service.settings().local_addresses.len() as u64;
+                service.dests().iter().map(move |dest| LocalPortsOf {
+                    server: dest.rip(),
+                    leased: dest.leased(),
+                    capacity: per_address * lips.max(1),
+                })
+            })
+            .collect()
+    }
+
     /// Replaces the next hops of the workers made by [`worker`](Engine::worker).
     pub fn set_next_hops(&self, next_hops: NextHops) {
         self.next_hops.store(Arc::new(next_hops));
@@ -190,6 +214,7 @@ impl Engine {
         next_hops: Arc<ArcSwap<NextHops>>,
         resolver: Resolver,
     ) -> Worker<P> {
+        let ports = ports.counted_in(Arc::clone(&self.local_uses));
         let conns = ConnTable::new(self.capacity, Timeouts::default(), ports);
         let worker = Worker::new(
             port,
@@ -270,6 +295,17 @@ fn difference(table: &ServiceTable, applied: &Config, wanted: &Config) -> Differ
     Difference::between(&running(table, applied), wanted, conns)
 }
 
+/// The local ports towards one server of a service.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct LocalPortsOf {
+    /// RIP:rport.
+    pub server: Endpoint,
+    /// Those that conns of the service have leased.
+    pub leased: u32,
+    /// All that there are, for every service that shares the addresses.
+    pub capacity: u64,
+}
+
 /// What worker `number` of `workers` may lease of `ports`: neighbouring ports, the shares as even as can be.
 fn share(ports: &RangeInclusive<u16>, number: u16, workers: u16) -> RangeInclusive<u16> {
     let (low, len) = (u32::from(*ports.start()), ports.len() as u32);
@@ -311,7 +347,7 @@ mod tests {
             let vip = "10.0.0.100:80".parse().expect("valid");
             let mut service = ServiceConfig::new(vip, Protocol::Tcp, "rr", mode);
             if mode == "fnat" {
-                service.local_addresses = vec![lb_model::Addr::v4([10, 1, 0, 2])];
+                service.local_addresses = vec![Addr::v4([10, 1, 0, 2])];
             }
             let without = Config::default().with_service(service.clone());
             let with = service.with_server("10.1.0.11:80".parse().expect("valid"), 1);

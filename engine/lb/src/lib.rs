@@ -17,7 +17,7 @@ mod service_table;
 
 pub use config::{Config, ConfigError, EngineConfig, ServerConfig, ServiceConfig, Workers};
 pub use difference::{Change, Difference, ServerDifference, ServiceDifference, SettingDifference};
-pub use engine::Engine;
+pub use engine::{Engine, LocalPortsOf};
 pub use network::{InterfaceConfig, NeighbourConfig, NetworkConfig, RouteConfig};
 pub use registry::Registry;
 pub use service_table::{
@@ -25,7 +25,7 @@ pub use service_table::{
     ServiceSpec, ServiceTable,
 };
 
-pub use lb_conn::{Asked, ConnTable, ConnView, LocalPorts, Template, Timeouts};
+pub use lb_conn::{Asked, ConnTable, ConnView, LocalPorts, LocalUse, Template, Timeouts};
 pub use lb_model::{
     Addr, Batch, ClientAddress, Conn, ConnState, Dest, Dests, Direction, DropReason, Endpoint,
     FlowKey, Frame, FrameCensus, Hop, HopCache, Interface, InterfaceId, Introduction, IpvsSettings,

@@ -116,3 +116,21 @@ fn a_conn_keeps_its_local_port_when_the_address_is_taken_away_and_new_ones_do_no
     let forwarded = V4.server_gets(0).ipv4([10, 1, 0, 3].into(), rip(0));
     lab.expect_tx(ETH1, &forwarded.udp(1024, 8080));
 }
+
+#[test]
+fn what_is_in_use_shows_before_it_is_all() {
+    let mut lab = Lab::new(vec![service(V4, Protocol::Udp, 2)]);
+    let id = lab.engine.edit(|table| table.services()[0].id());
+    for cport in 4000..4003 {
+        lab.inbound(&V4.client_sends().udp(cport, 80));
+    }
+    let ports = lab.engine.local_ports_of(id);
+    let leased: Vec<u32> = ports.iter().map(|of| of.leased).collect();
+    assert_eq!(leased, [2, 1]);
+    assert!(ports.iter().all(|of| of.capacity == 64_512), "{ports:?}");
+    let used = lab.engine.local_use(LIP.into());
+    assert_eq!((used.leased(), used.exhausted()), (3, 0));
+    lab.pass_time(400);
+    lab.turn();
+    assert_eq!(used.leased(), 0);
+}

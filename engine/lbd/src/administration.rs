@@ -8,8 +8,9 @@ use lb::{
     Worker,
 };
 use lb_ipvsadm::{
-    ConnRow, Daemon, EntryState, Family, Forwarding, Ipvs, Mask, Next, Persistence, Refusal, Role,
-    ServerRow, ServerSettings, ServiceId, ServiceRow, ServiceSettings, Timeouts, Transport, Tunnel,
+    ConnRow, Daemon, EntryState, Family, Forwarding, Ipvs, LocalAddressRow, Mask, Next,
+    Persistence, Refusal, Role, ServerRow, ServerSettings, ServiceId, ServiceRow, ServiceSettings,
+    Timeouts, Transport, Tunnel,
 };
 
 use crate::sync_daemons::SyncDaemons;
@@ -223,7 +224,8 @@ impl Ipvs for Administration<'_> {
     fn services(&mut self) -> Result<Vec<ServiceRow>, Refusal> {
         Ok(self.engine.look(|table| {
             let rows = table.services().iter().rev();
-            rows.map(|service| service_row(table, service)).collect()
+            rows.map(|service| service_row(self.engine, table, service))
+                .collect()
         }))
     }
 
@@ -377,7 +379,11 @@ fn is_unicast(addr: IpAddr) -> bool {
     }
 }
 
-fn service_row(table: &lb::ServiceTable, service: &lb::VirtualService) -> ServiceRow {
+fn service_row(
+    engine: &Engine,
+    table: &lb::ServiceTable,
+    service: &lb::VirtualService,
+) -> ServiceRow {
     let settings = service.settings();
     let counted = table.traffic_of_service(service.id()).unwrap_or_default();
     let family = match service.id() {
@@ -416,7 +422,21 @@ fn service_row(table: &lb::ServiceTable, service: &lb::VirtualService) -> Servic
             .iter()
             .map(|dest| server_row(table, service.id(), dest))
             .collect(),
-        local_addresses: Vec::new(),
+        local_addresses: settings
+            .local_addresses
+            .iter()
+            .map(|lip| local_address_row(engine, *lip))
+            .collect(),
+    }
+}
+
+fn local_address_row(engine: &Engine, lip: Addr) -> LocalAddressRow {
+    let used = engine.local_use(lip);
+    LocalAddressRow {
+        address: lip.into(),
+        interface: None,
+        conflicts: used.exhausted(),
+        conns: used.leased(),
     }
 }
 

@@ -4,7 +4,9 @@ mod memory_port;
 pub mod netns;
 mod packet;
 mod program;
+mod valid;
 
 pub use memory_port::MemoryPort;
 pub use packet::{PacketBuilder, pkt};
 pub use program::program;
+pub use valid::checksums_hold;

@@ -434,7 +434,7 @@ fn octets(addr: IpAddr) -> Vec<u8> {
 }
 
 /// RFC 1071, word by word.
-fn ones_complement_sum(bytes: &[u8]) -> u16 {
+pub(crate) fn ones_complement_sum(bytes: &[u8]) -> u16 {
     let mut sum = 0u32;
     for word in bytes.chunks(2) {
         sum += u32::from(word[0]) << 8 | u32::from(*word.get(1).unwrap_or(&0));
