@@ -17,7 +17,7 @@ use crate::hash::{fold, hash_32};
 const BUCKET_BITS: u32 = 8;
 
 /// The `dh` scheduler.
-#[derive(Default)]
+#[derive(Clone, Default)]
 pub struct DestinationHash;
 
 impl Scheduler for DestinationHash {
@@ -25,6 +25,10 @@ impl Scheduler for DestinationHash {
         let vip = fold(&request.flow.destination.addr);
         let at = hash_32(vip, BUCKET_BITS).checked_rem(dests.len())?;
         dests[at].takes_conns().then_some(at)
+    }
+
+    fn copy(&self) -> Option<Box<dyn Scheduler>> {
+        Some(Box::new(self.clone()))
     }
 }
 

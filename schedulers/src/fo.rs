@@ -8,12 +8,16 @@
 use lb_model::{Dest, Dests, Request, Scheduler};
 
 /// The `fo` scheduler.
-#[derive(Default)]
+#[derive(Clone, Default)]
 pub struct Failover;
 
 impl Scheduler for Failover {
     fn schedule(&mut self, _request: &Request<'_>, dests: &Dests) -> Option<usize> {
         heaviest(dests, Dest::takes_conns)
+    }
+
+    fn copy(&self) -> Option<Box<dyn Scheduler>> {
+        Some(Box::new(self.clone()))
     }
 }
 

@@ -10,13 +10,17 @@
 use lb_model::{Dests, Request, Scheduler};
 
 /// The `lc` scheduler.
-#[derive(Default)]
+#[derive(Clone, Default)]
 pub struct LeastConns;
 
 impl Scheduler for LeastConns {
     fn schedule(&mut self, _request: &Request<'_>, dests: &Dests) -> Option<usize> {
         let taking = dests.iter().enumerate().filter(|(_, d)| d.takes_conns());
         taking.min_by_key(|(_, d)| d.overhead()).map(|(at, _)| at)
+    }
+
+    fn copy(&self) -> Option<Box<dyn Scheduler>> {
+        Some(Box::new(self.clone()))
     }
 }
 

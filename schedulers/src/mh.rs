@@ -129,6 +129,7 @@ fn hash(key: u64, value: u32) -> usize {
 }
 
 /// Looks clients up in the table, which holds all there is to know.
+#[derive(Clone)]
 struct Lookup;
 
 impl Scheduler for Lookup {
@@ -142,6 +143,10 @@ impl Scheduler for Lookup {
         }
         let at = server(slot(0));
         dests[at].takes_conns().then_some(at)
+    }
+
+    fn copy(&self) -> Option<Box<dyn Scheduler>> {
+        Some(Box::new(self.clone()))
     }
 }
 

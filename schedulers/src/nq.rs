@@ -12,7 +12,7 @@ use crate::least::least_loaded;
 use crate::sed::with_one_more;
 
 /// The `nq` scheduler.
-#[derive(Default)]
+#[derive(Clone, Default)]
 pub struct NeverQueue;
 
 impl Scheduler for NeverQueue {
@@ -21,6 +21,10 @@ impl Scheduler for NeverQueue {
             .iter()
             .position(|dest| dest.takes_conns() && dest.active() == 0)
             .or_else(|| least_loaded(dests.iter().enumerate(), with_one_more))
+    }
+
+    fn copy(&self) -> Option<Box<dyn Scheduler>> {
+        Some(Box::new(self.clone()))
     }
 }
 

@@ -12,7 +12,7 @@ use lb_model::{Dests, Request, Scheduler};
 use crate::fo::heaviest;
 
 /// The `ovf` scheduler.
-#[derive(Default)]
+#[derive(Clone, Default)]
 pub struct Overflow;
 
 impl Scheduler for Overflow {
@@ -20,6 +20,10 @@ impl Scheduler for Overflow {
         heaviest(dests, |dest| {
             dest.takes_conns() && dest.active() <= dest.weight()
         })
+    }
+
+    fn copy(&self) -> Option<Box<dyn Scheduler>> {
+        Some(Box::new(self.clone()))
     }
 }
 

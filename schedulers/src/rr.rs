@@ -13,7 +13,7 @@ use std::sync::Arc;
 use lb_model::{Dest, Dests, Request, Scheduler, Time};
 
 /// The `rr` scheduler.
-#[derive(Default)]
+#[derive(Clone, Default)]
 pub struct RoundRobin {
     order: Vec<Arc<Dest>>,
     /// The last choice's position; `None` before the first, at the list's head.
@@ -39,6 +39,10 @@ impl Scheduler for RoundRobin {
                 .find_map(|old| dests.iter().position(|new| Arc::ptr_eq(old, new)))
         });
         self.order = dests.to_vec();
+    }
+
+    fn copy(&self) -> Option<Box<dyn Scheduler>> {
+        Some(Box::new(self.clone()))
     }
 }
 

@@ -11,12 +11,16 @@ use lb_model::{Dest, Dests, Request, Scheduler};
 use crate::least::least_loaded;
 
 /// The `sed` scheduler.
-#[derive(Default)]
+#[derive(Clone, Default)]
 pub struct ShortestExpectedDelay;
 
 impl Scheduler for ShortestExpectedDelay {
     fn schedule(&mut self, _request: &Request<'_>, dests: &Dests) -> Option<usize> {
         least_loaded(dests.iter().enumerate(), with_one_more)
+    }
+
+    fn copy(&self) -> Option<Box<dyn Scheduler>> {
+        Some(Box::new(self.clone()))
     }
 }
 

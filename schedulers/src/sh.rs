@@ -75,6 +75,7 @@ fn servers(dests: &[Arc<Dest>]) -> Option<[usize; BUCKETS]> {
 }
 
 /// Looks clients up in the table, which holds all there is to know.
+#[derive(Clone)]
 struct Lookup;
 
 impl Scheduler for Lookup {
@@ -87,6 +88,10 @@ impl Scheduler for Lookup {
         }
         let at = table.servers[bucket(0)];
         dests[at].takes_conns().then_some(at)
+    }
+
+    fn copy(&self) -> Option<Box<dyn Scheduler>> {
+        Some(Box::new(self.clone()))
     }
 }
 

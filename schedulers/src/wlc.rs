@@ -11,12 +11,16 @@ use lb_model::{Dest, Dests, Request, Scheduler};
 use crate::least::least_loaded;
 
 /// The `wlc` scheduler.
-#[derive(Default)]
+#[derive(Clone, Default)]
 pub struct WeightedLeastConns;
 
 impl Scheduler for WeightedLeastConns {
     fn schedule(&mut self, _request: &Request<'_>, dests: &Dests) -> Option<usize> {
         least_loaded(dests.iter().enumerate(), Dest::overhead)
+    }
+
+    fn copy(&self) -> Option<Box<dyn Scheduler>> {
+        Some(Box::new(self.clone()))
     }
 }
 

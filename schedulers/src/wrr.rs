@@ -17,7 +17,7 @@ use lb_model::{Dests, Request, Scheduler, Time};
 use crate::divisor::greatest_common_divisor;
 
 /// The `wrr` scheduler.
-#[derive(Default)]
+#[derive(Clone, Default)]
 pub struct WeightedRoundRobin {
     /// The last choice's position; `None` before the head.
     last: Option<usize>,
@@ -73,6 +73,10 @@ impl Scheduler for WeightedRoundRobin {
         } else if self.step > 1 {
             self.level = self.level / self.step * self.step + 1;
         }
+    }
+
+    fn copy(&self) -> Option<Box<dyn Scheduler>> {
+        Some(Box::new(self.clone()))
     }
 }
 

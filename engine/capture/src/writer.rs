@@ -88,6 +88,11 @@ impl<W: Write> Writer<W> {
         self.output.flush()
     }
 
+    /// The output, to take away what was written.
+    pub fn output_mut(&mut self) -> &mut W {
+        &mut self.output
+    }
+
     /// The output, as it is.
     pub fn into_inner(self) -> W {
         self.output

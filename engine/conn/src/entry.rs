@@ -135,12 +135,7 @@ impl Entries {
         }
     }
 
-    /// The numbers of all entries that were ever used.
-    pub fn used(&self) -> impl Iterator<Item = u32> + use<> {
-        self.used_from(0)
-    }
-
-    /// The same, from `start` on.
+    /// The numbers of all entries that were ever used, from `start` on.
     pub fn used_from(&self, start: u32) -> impl Iterator<Item = u32> + use<> {
         (start..self.lower).chain(self.upper.max(start)..self.entries.len() as u32)
     }
@@ -301,7 +296,7 @@ mod tests {
         assert_eq!(ids, [Some(4), Some(1), Some(2), None]);
         entries.vacate(3);
         assert_eq!(insert(&mut entries, v4), Some(3));
-        assert!(entries.used().eq(0..5));
+        assert!(entries.used_from(0).eq(0..5));
     }
 
     #[test]

@@ -4,6 +4,7 @@
 //! not end, and once its own time-out has passed while they did, its time-out is a minute from then on (kernel
 //! `ip_vs_conn_expire`, `expire_later`).
 
+use std::ops::Range;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -137,10 +138,14 @@ impl Templates {
 
     /// Every template, forgotten ones included, in no particular order.
     pub fn iter(&self) -> impl Iterator<Item = &Template> {
-        self.slots
-            .0
-            .iter()
-            .filter_map(|slot| slot.template.as_ref())
+        self.slice(0..self.slots.0.len())
+    }
+
+    /// The templates in these places, of as many as there are conns.
+    pub fn slice(&self, places: Range<usize>) -> impl Iterator<Item = &Template> {
+        let end = places.end.min(self.slots.0.len());
+        let slots = self.slots.0[places.start.min(end)..end].iter();
+        slots.filter_map(|slot| slot.template.as_ref())
     }
 
     /// Makes a template, in place of one with the same key; `None` if there is no room.

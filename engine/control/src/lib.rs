@@ -5,11 +5,23 @@
 //! another meaning; `GET /openapi.json` describes it all. What is refused comes with a status of 400 or above and a
 //! [`Problem`].
 
+mod capture;
+mod change;
+mod conn;
 mod ipvsadm;
 mod problem;
+mod service;
+mod status;
+mod why;
 
+pub use capture::CaptureQuery;
+pub use change::{Drain, DrainRequest, Plan, PlanRequest};
+pub use conn::{Conn, ConnCount, ConnQuery};
 pub use ipvsadm::{IpvsadmLine, IpvsadmRequest};
 pub use problem::Problem;
+pub use service::{Server, Service, Traffic};
+pub use status::{Counter, Status};
+pub use why::{Decision, Hop, Rewritten, Why, WhyQuery, WhyWorker};
 
 /// Where `lbd` listens if nobody says otherwise.
 pub const DEFAULT_SOCKET: &str = "/run/lbd.sock";

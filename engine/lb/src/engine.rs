@@ -8,7 +8,7 @@ use std::sync::Arc;
 use arc_swap::ArcSwap;
 use lb_conn::{ConnTable, LocalPorts, LocalUse, LocalUses, Timeouts};
 use lb_model::{Addr, Endpoint, NextHops, Port, ServiceId, Time};
-use lb_runtime::{Counters, Resolver, SharedCounters, Snapshot, Worker};
+use lb_runtime::{Asker, Counters, Resolver, SharedCounters, Snapshot, Worker};
 use parking_lot::Mutex;
 
 use crate::plan::plan;
@@ -25,7 +25,7 @@ pub struct Engine {
     snapshots: Arc<ArcSwap<Snapshot>>,
     next_hops: Arc<ArcSwap<NextHops>>,
     /// Of all workers that were ever made.
-    workers: Mutex<Vec<Arc<SharedCounters>>>,
+    workers: Mutex<Vec<(Arc<SharedCounters>, Asker)>>,
     /// What was applied last: the part of it that nobody can edit is still in force.
     applied: Mutex<Config>,
     #[cfg(feature = "live")]
@@ -223,7 +223,8 @@ impl Engine {
             next_hops,
             resolver,
         );
-        self.workers.lock().push(worker.shared_counters());
+        let known = (worker.shared_counters(), worker.asker());
+        self.workers.lock().push(known);
         self.table.lock().books().add(worker.traffic_book());
         worker
     }
@@ -240,7 +241,6 @@ impl Engine {
     }
 
     /// The services in force.
-    #[cfg(feature = "live")]
     pub(crate) fn snapshot(&self) -> Arc<Snapshot> {
         self.snapshots.load_full()
     }
@@ -268,10 +268,25 @@ impl Engine {
     /// The counters of all workers, as of some recent turn of each.
     pub fn counters(&self) -> Counters {
         let mut sum = Counters::default();
-        for worker in self.workers.lock().iter() {
+        for (worker, _) in self.workers.lock().iter() {
             sum.add(&worker.load());
         }
         sum
+    }
+
+    /// The counters of each worker, as of some recent turn.
+    pub fn worker_counters(&self) -> Vec<Counters> {
+        let workers = self.workers.lock();
+        workers
+            .iter()
+            .map(|(counters, _)| counters.load())
+            .collect()
+    }
+
+    /// Who asks each worker.
+    pub fn askers(&self) -> Vec<Asker> {
+        let workers = self.workers.lock();
+        workers.iter().map(|(_, asker)| asker.clone()).collect()
     }
 }
 

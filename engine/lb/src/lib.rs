@@ -6,6 +6,7 @@
 //! per queue.
 
 mod config;
+mod conns;
 mod difference;
 mod engine;
 #[cfg(feature = "live")]
@@ -14,8 +15,10 @@ mod network;
 mod plan;
 mod registry;
 mod service_table;
+mod why;
 
 pub use config::{Config, ConfigError, EngineConfig, ServerConfig, ServiceConfig, Workers};
+pub use conns::{ConnFilter, ConnRecord, EndpointFilter, ParseEndpointFilterError};
 pub use difference::{Change, Difference, ServerDifference, ServiceDifference, SettingDifference};
 pub use engine::{Engine, LocalPortsOf};
 pub use network::{InterfaceConfig, NeighbourConfig, NetworkConfig, RouteConfig};
@@ -34,5 +37,9 @@ pub use lb_model::{
     ServiceKey, ServiceSettings, Thresholds, Time, Traffic, Tunnel, TunnelChecksum, Verdict,
     VirtualService, Work,
 };
-pub use lb_runtime::{Counter, Counters, Observed, Observer, Resolver, Turn, Worker};
+pub use lb_runtime::{
+    Asker, Counter, Counters, Decision, Decisions, Inside, Observed, Observer, Resolver, Turn,
+    Worker,
+};
 pub use lb_schedulers::SchedulerOptions;
+pub use why::{Choice, NextHop, Why};

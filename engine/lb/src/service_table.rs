@@ -148,6 +148,11 @@ impl ServiceTable {
         self.registry.modes()[usize::from(dest.mode())].name()
     }
 
+    /// All modes, by their numbers.
+    pub fn modes(&self) -> &[Arc<dyn lb_model::Mode>] {
+        self.registry.modes()
+    }
+
     /// The time-outs of conns.
     pub fn timeouts(&self) -> &Timeouts {
         &self.timeouts

@@ -37,6 +37,15 @@ pub enum Error {
 }
 
 impl Error {
+    /// What the program ends with.
+    pub fn exit_code(&self) -> u8 {
+        match self {
+            Error::NotRunning(_) | Error::Forbidden(_) => 3,
+            Error::NotFound(_) => 4,
+            Error::Refused(_) | Error::Broken(_) => 1,
+        }
+    }
+
     fn broken(error: impl ToString) -> Error {
         Error::Broken(error.to_string())
     }
@@ -55,6 +64,61 @@ impl Client {
             socket: socket.to_owned(),
             runtime: Builder::new_current_thread().enable_all().build()?,
         })
+    }
+
+    /// Gets an answer.
+    pub fn get<T: DeserializeOwned>(&self, path: &str) -> Result<T, Error> {
+        let bytes = self.get_bytes(path)?;
+        serde_json::from_slice(&bytes).map_err(Error::broken)
+    }
+
+    /// Gets an answer as it is.
+    pub fn get_bytes(&self, path: &str) -> Result<Bytes, Error> {
+        self.runtime
+            .block_on(async { whole(self.ask(Method::GET, path, Bytes::new()).await?).await })
+    }
+
+    /// Gets an answer whose lines are handed to `each` as they come, until that has enough.
+    pub fn get_lines<T: DeserializeOwned>(
+        &self,
+        path: &str,
+        each: &mut dyn FnMut(T) -> io::Result<()>,
+    ) -> Result<(), Error> {
+        self.runtime.block_on(async {
+            let answer = self.ask(Method::GET, path, Bytes::new()).await?;
+            lines(answer, each).await
+        })
+    }
+
+    /// Gets an answer whose bytes are handed to `each` as they come, until that has enough.
+    pub fn get_stream(
+        &self,
+        path: &str,
+        each: &mut dyn FnMut(&[u8]) -> io::Result<()>,
+    ) -> Result<(), Error> {
+        self.runtime.block_on(async {
+            let mut body = self.ask(Method::GET, path, Bytes::new()).await?.into_body();
+            while let Some(frame) = body.frame().await {
+                let frame = frame.map_err(Error::broken)?;
+                if frame.data_ref().is_some_and(|data| each(data).is_err()) {
+                    break;
+                }
+            }
+            Ok(())
+        })
+    }
+
+    /// Posts a request.
+    pub fn post<T: DeserializeOwned>(
+        &self,
+        path: &str,
+        request: &impl Serialize,
+    ) -> Result<T, Error> {
+        let body = serde_json::to_vec(request).map_err(Error::broken)?;
+        let bytes = self
+            .runtime
+            .block_on(async { whole(self.ask(Method::POST, path, body.into()).await?).await })?;
+        serde_json::from_slice(&bytes).map_err(Error::broken)
     }
 
     /// Posts a request whose answer comes in lines; each is handed to `each` until that has enough.
@@ -108,6 +172,11 @@ impl Client {
             _ => Error::Refused(problem.error),
         })
     }
+}
+
+async fn whole(answer: Response<Incoming>) -> Result<Bytes, Error> {
+    let body = answer.into_body().collect().await.map_err(Error::broken)?;
+    Ok(body.to_bytes())
 }
 
 async fn lines<T: DeserializeOwned>(

@@ -4,7 +4,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use lb::{
-    Addr, Asked, ConnState, ConnView, Dest, Endpoint, Engine, Port, Template, Thresholds, Time,
+    Addr, Asked, ConnRecord, ConnState, Dest, Endpoint, Engine, Port, Template, Thresholds, Time,
     Worker,
 };
 use lb_ipvsadm::{
@@ -49,7 +49,9 @@ impl<P: Port> Conns for ConnsOf<'_, P> {
         let table = self.worker.conns();
         let templates = table.templates().iter();
         let templates = templates.map(|template| template_row(template, self.now));
-        let conns = table.iter(self.now).map(|view| conn_row(&view));
+        let conns = table
+            .iter(self.now)
+            .map(|view| conn_row(&ConnRecord::of(&view, 0)));
         for row in templates.chain(conns) {
             if each(&row) == Next::Stop {
                 return;
@@ -62,7 +64,8 @@ impl<P: Port> Conns for ConnsOf<'_, P> {
     }
 }
 
-fn template_row(template: &Template, now: Time) -> ConnRow<'static> {
+/// A template as ipvsadm lists it.
+pub fn template_row(template: &Template, now: Time) -> ConnRow<'static> {
     let (transport, virtual_service) = match template.key.asked {
         Asked::Service(key) => (Some(key.protocol.into()), key.vip.into()),
         Asked::Mark(mark) => (None, SocketAddr::new(IpAddr::from(mark.to_be_bytes()), 0)),
@@ -86,15 +89,15 @@ fn template_row(template: &Template, now: Time) -> ConnRow<'static> {
     }
 }
 
-fn conn_row(view: &ConnView<'_>) -> ConnRow<'static> {
-    let flow = view.conn.flow();
+/// A conn as ipvsadm lists it.
+pub fn conn_row(record: &ConnRecord) -> ConnRow<'static> {
     ConnRow {
-        transport: Some(flow.protocol.into()),
-        expires_s: whole_seconds(view.expires_in),
-        state: EntryState::Conn(view.state),
-        client: flow.source.into(),
-        virtual_service: flow.destination.into(),
-        server: view.conn.rip().into(),
+        transport: Some(record.flow.protocol.into()),
+        expires_s: record.expires_s,
+        state: EntryState::Conn(record.state),
+        client: record.flow.source.into(),
+        virtual_service: record.flow.destination.into(),
+        server: record.rip.into(),
         engine: None,
     }
 }
@@ -304,7 +307,8 @@ fn whole_seconds(duration: Duration) -> u32 {
     u32::try_from(duration.as_secs()).unwrap_or(u32::MAX)
 }
 
-fn service_id(id: &ServiceId) -> lb::ServiceId {
+/// A service's name, in the engine's words.
+pub fn service_id(id: &ServiceId) -> lb::ServiceId {
     match *id {
         ServiceId::Mark { mark, family } => lb::ServiceId::Mark(lb::Mark {
             mark,

@@ -42,7 +42,7 @@ fn check(file: &Path) -> Result<(), Failed> {
 fn run(file: &Path) -> Result<(), Failed> {
     logging::start();
     let settings = load(file)?;
-    run::run(&settings).map_err(|error| {
+    run::run(file, settings).map_err(|error| {
         tracing::error!("{error:#}");
         Failed
     })

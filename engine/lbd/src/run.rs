@@ -2,6 +2,7 @@
 
 use std::future::pending;
 use std::panic;
+use std::path::Path;
 use std::sync::Arc;
 
 use anyhow::{Context, bail};
@@ -19,7 +20,7 @@ use crate::{metrics, rights, service_manager};
 const CONTROL_THREADS: usize = 16;
 
 /// Balances until told to end; an error if it could not start, or did not end as it should.
-pub fn run(settings: &Settings) -> anyhow::Result<()> {
+pub fn run(file: &Path, settings: Settings) -> anyhow::Result<()> {
     if !settings.balancer.engine.interfaces.is_empty() {
         rights::require()?;
     }
@@ -28,10 +29,10 @@ pub fn run(settings: &Settings) -> anyhow::Result<()> {
         .max_blocking_threads(CONTROL_THREADS)
         .build()
         .context("cannot start the event loop")?
-        .block_on(balance(settings))
+        .block_on(balance(file, settings))
 }
 
-async fn balance(settings: &Settings) -> anyhow::Result<()> {
+async fn balance(file: &Path, settings: Settings) -> anyhow::Result<()> {
     // Before anything is started: a signal that comes meanwhile is to end it properly too.
     let mut signals = Signals::new().context("cannot listen for signals")?;
     let mut panics = panics();
@@ -45,16 +46,16 @@ async fn balance(settings: &Settings) -> anyhow::Result<()> {
     let engine = Arc::clone(running.engine());
     let offered = offer(metrics, Arc::clone(&engine));
     service_manager::ready();
-    let office = Arc::new(Office::new(engine));
+    let office = Arc::new(Office::new(engine, file.to_owned(), settings));
     let ended = tokio::select! {
-        name = signals.end() => {
+        name = signals.end(&office) => {
             tracing::info!("{name}: ending");
             Ok(())
         }
         Some(()) = panics.recv() => Err(anyhow::anyhow!("ended by a defect in lbd, see above")),
         () = offered => Err(anyhow::anyhow!("the metrics ended")),
         () = service_manager::watched(|| running.is_healthy()) => Err(anyhow::anyhow!("the watchdog ended")),
-        () = control::serve(&socket.listener, office) => Err(anyhow::anyhow!("the control socket ended")),
+        () = control::serve(&socket.listener, Arc::clone(&office)) => Err(anyhow::anyhow!("the control socket ended")),
     };
     service_manager::stopping();
     let accounted = running.stop();
@@ -141,18 +142,26 @@ impl Signals {
         })
     }
 
-    /// Waits for one that tells us to end, and names it.
-    async fn end(&mut self) -> &'static str {
+    /// Waits for one that tells us to end, and names it; meanwhile a hang-up reloads.
+    async fn end(&mut self, office: &Arc<Office>) -> &'static str {
         loop {
             tokio::select! {
                 _ = self.terminate.recv() => return "SIGTERM",
                 _ = self.interrupt.recv() => return "SIGINT",
-                _ = self.hang_up.recv() => tracing::warn!(
-                    "SIGHUP ignored: this version applies a new configuration on restart"
-                ),
+                _ = self.hang_up.recv() => reload(Arc::clone(office)),
             }
         }
     }
+}
+
+/// Puts the file into force as it is now, on a thread where reading it may take its time.
+fn reload(office: Arc<Office>) {
+    tracing::info!("SIGHUP: reload");
+    tokio::task::spawn_blocking(move || {
+        if let Err(error) = office.reload() {
+            tracing::error!("nothing has changed: {error}");
+        }
+    });
 }
 
 /// Reports every panic from now on, of whichever thread: one of ours is gone then, and its part of the work stands

@@ -88,7 +88,7 @@ fn running_without_rights_says_which_are_lacking() {
 const LIMIT: Duration = Duration::from_secs(60);
 
 #[test]
-fn a_hang_up_is_noted_and_an_interrupt_ends_it_well() {
+fn a_hang_up_reloads_and_an_interrupt_ends_it_well() {
     if !available() {
         return;
     }
@@ -106,7 +106,7 @@ fn a_hang_up_is_noted_and_an_interrupt_ends_it_well() {
         .expect("it balances");
     process.signal(Signal::SIGHUP).expect("it lives");
     process
-        .wait_for("SIGHUP ignored", LIMIT)
+        .wait_for("SIGHUP: reload", LIMIT)
         .expect("it says so");
     process.signal(Signal::SIGINT).expect("it lives");
     let status = process.wait(LIMIT).expect("it ends");

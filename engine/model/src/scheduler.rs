@@ -25,6 +25,11 @@ pub trait Scheduler: Send {
     fn dests_changed(&mut self, dests: &Dests, now: Time) {
         let _ = (dests, now);
     }
+
+    /// A copy, to be asked what this one would do without its noticing; `None` from one that cannot be copied in no time.
+    fn copy(&self) -> Option<Box<dyn Scheduler>> {
+        None
+    }
 }
 
 /// What a scheduler's name stands for: makes the scheduler of one service for each worker.

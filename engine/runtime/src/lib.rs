@@ -6,15 +6,21 @@
 
 mod answer;
 mod counters;
+mod decisions;
 mod fragments;
 mod held;
+mod observer;
 mod paths;
+mod questions;
 mod snapshot;
 mod stages;
 mod traffic_book;
 mod worker;
 
 pub use counters::{Counter, Counters, SharedCounters};
+pub use decisions::{Decision, Decisions};
+pub use observer::{Observed, Observer};
+pub use questions::{Asker, Inside};
 pub use snapshot::Snapshot;
 pub use traffic_book::TrafficBook;
-pub use worker::{Observed, Observer, Resolver, Turn, Worker};
+pub use worker::{Resolver, Turn, Worker};

@@ -7,36 +7,23 @@ use ahash::RandomState;
 use arc_swap::{ArcSwap, Cache};
 use lb_conn::ConnTable;
 use lb_model::{
-    Addr, Batch, Conn, Frame, HopCache, InterfaceId, Mode, NextHops, Packet, Port, Scheduler, Time,
-    VirtualService,
+    Addr, Batch, Frame, HopCache, InterfaceId, NextHops, Port, Scheduler, Time, VirtualService,
 };
 
 use crate::answer::Limiter;
 use crate::counters::{Counter, Counters, SharedCounters};
+use crate::decisions::Decisions;
 use crate::fragments::Fragments;
 use crate::held::Held;
+use crate::observer::{Observed, Observer};
 use crate::paths::Paths;
+use crate::questions::{Asker, Inside, Questions};
 use crate::snapshot::Snapshot;
 use crate::stages::{self, pieces::MOST_PIECES};
 use crate::traffic_book::TrafficBook;
 
 /// Asks the kernel for the MAC of a next hop; must not block, may be called often.
 pub type Resolver = Box<dyn FnMut(InterfaceId, Addr) + Send>;
-
-/// Is shown every packet at its end, with what was decided about it.
-pub type Observer = Box<dyn FnMut(&Observed<'_>) + Send>;
-
-/// A packet at its end.
-pub struct Observed<'a> {
-    /// The packet; its verdict says how it ends.
-    pub packet: &'a Packet,
-    /// The conn it belongs to.
-    pub conn: Option<Conn<'a>>,
-    /// The service it is addressed to.
-    pub service: Option<&'a VirtualService>,
-    /// The mode of its conn.
-    pub mode: Option<&'a dyn Mode>,
-}
 
 /// Conns that may end in one turn, so that a burst of them does not keep packets waiting.
 const EXPIRE_PER_TURN: usize = 256;
@@ -71,7 +58,9 @@ pub struct Worker<P> {
     /// Of the next packet over IPv6 that is.
     pub(crate) fragment_id: u32,
     pub(crate) resolver: Resolver,
-    observer: Option<Observer>,
+    pub(crate) decisions: Decisions,
+    observers: Vec<Box<dyn Observer>>,
+    questions: Questions,
     latest_snapshot: Cache<Arc<ArcSwap<Snapshot>>, Arc<Snapshot>>,
     latest_next_hops: Cache<Arc<ArcSwap<NextHops>>, Arc<NextHops>>,
     shared: Arc<SharedCounters>,
@@ -105,7 +94,9 @@ impl<P: Port> Worker<P> {
             // Not to be guessed by others (RFC 7739).
             fragment_id: RandomState::new().hash_one(()) as u32,
             resolver,
-            observer: None,
+            decisions: Decisions::new(),
+            observers: Vec::new(),
+            questions: Questions::new(),
             latest_snapshot: Cache::new(snapshots),
             latest_next_hops: Cache::new(next_hops),
             shared: Arc::default(),
@@ -127,13 +118,15 @@ impl<P: Port> Worker<P> {
         stages::classify::run(&mut self.batch, &self.snapshot);
         stages::lookup::run(&mut self.batch, &self.conns, &self.snapshot);
         stages::schedule::run(self, now);
+        self.show(now, |observer, seen| observer.received(seen));
         stages::rewrite::run(self, now);
-        self.show();
+        self.show(now, |observer, seen| observer.ended(seen));
         stages::transmit::run(self, now);
 
         if received > 0 || ended > 0 {
             self.shared.store(&self.counters);
         }
+        self.answer(now);
         Turn {
             received,
             expired: ended,
@@ -141,32 +134,60 @@ impl<P: Port> Worker<P> {
     }
 
     /// Lets `observer` see every packet from now on.
-    pub fn observe(&mut self, observer: Observer) {
-        self.observer = Some(observer);
+    pub fn observe(&mut self, observer: Box<dyn Observer>) {
+        self.observers.push(observer);
     }
 
-    fn show(&mut self) {
-        let Some(observer) = &mut self.observer else {
+    /// Asks the worker, also while it works on another thread.
+    pub fn asker(&self) -> Asker {
+        self.questions.asker()
+    }
+
+    /// Answers one question, if there is one.
+    fn answer(&mut self, now: Time) {
+        if let Some(question) = self.questions.next() {
+            question(&mut Inside {
+                now,
+                conns: &self.conns,
+                snapshot: &self.snapshot,
+                schedulers: &self.schedulers,
+                next_hops: self.hops.next_hops(),
+                decisions: &self.decisions,
+                observers: &mut self.observers,
+            });
+        }
+    }
+
+    fn show(&mut self, now: Time, show: impl Fn(&mut dyn Observer, &Observed<'_>)) {
+        if self.observers.is_empty() {
             return;
-        };
-        for packet in self.batch.packets() {
+        }
+        self.observers.retain(|observer| !observer.is_done());
+        for (position, packet) in self.batch.packets().iter().enumerate() {
             let conn = packet.hit.map(|hit| self.conns.conn(hit.conn));
             let service = packet
                 .service
                 .map(|at| &self.snapshot.services()[at as usize]);
             let mode = conn.map(|conn| &*self.snapshot.modes()[usize::from(conn.mode())]);
-            observer(&Observed {
+            let seen = Observed {
+                now,
+                position,
                 packet,
                 conn,
                 service,
                 mode,
-            });
+            };
+            for observer in &mut self.observers {
+                show(&mut **observer, &seen);
+            }
         }
     }
 
     /// Sleeps until a packet came in, but no longer than until the worker's own clockwork needs a turn.
     pub fn wait(&mut self) {
-        let clockwork = if self.held.len() > 0 {
+        let clockwork = if self.questions.is_attentive() {
+            Duration::from_micros(100)
+        } else if self.held.len() > 0 {
             Duration::from_millis(1)
         } else {
             Duration::from_millis(100)

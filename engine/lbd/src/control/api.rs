@@ -9,9 +9,9 @@ use utoipa::OpenApi;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use super::ipvsadm;
 use super::office::Office;
 use super::refusal::Refused;
+use super::{capture, change, conns, ipvsadm, services, status, why};
 
 #[derive(OpenApi)]
 #[openapi(info(
@@ -23,6 +23,17 @@ struct Document;
 /// All requests, and at `/openapi.json` their description.
 pub fn router(office: Arc<Office>) -> Router {
     let (router, document) = OpenApiRouter::with_openapi(Document::openapi())
+        .routes(routes!(status::status))
+        .routes(routes!(status::counters))
+        .routes(routes!(services::services))
+        .routes(routes!(conns::conns))
+        .routes(routes!(conns::count))
+        .routes(routes!(why::why))
+        .routes(routes!(capture::capture))
+        .routes(routes!(change::plan))
+        .routes(routes!(change::reload))
+        .routes(routes!(change::config))
+        .routes(routes!(change::drain, change::drains))
         .routes(routes!(ipvsadm::ipvsadm))
         .split_for_parts();
     router

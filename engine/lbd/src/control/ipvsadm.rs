@@ -7,14 +7,13 @@ use std::sync::Arc;
 use axum::Extension;
 use axum::extract::State;
 use axum::response::Response;
-use lb::Engine;
 use lb_control::{IpvsadmLine, IpvsadmRequest};
-use lb_ipvsadm::{ConnRow, Next, Streams};
+use lb_ipvsadm::Streams;
 
 use super::office::{Office, Peer};
 use super::refusal::Body;
-use super::stream::{self, Lines};
-use crate::administration::{Administration, Conns};
+use super::stream::{self, LINES, Pieces};
+use crate::administration::Administration;
 
 /// So much output makes a line of the answer.
 const PIECE: usize = 32 << 10;
@@ -34,13 +33,13 @@ pub async fn ipvsadm(
     Body(request): Body<IpvsadmRequest>,
 ) -> Response {
     tracing::info!("{peer}: ipvsadm {}", request.arguments.join(" "));
-    stream::answer(move |lines| {
+    stream::answer(LINES, move |lines| {
         // The client has gone away if this fails, and what it asked for is done as far as it is.
         let _ = run(&office, &request, lines);
     })
 }
 
-fn run(office: &Office, request: &IpvsadmRequest, lines: &Lines) -> io::Result<()> {
+fn run(office: &Office, request: &IpvsadmRequest, lines: &Pieces) -> io::Result<()> {
     let words: Vec<&str> = request.arguments.iter().map(String::as_str).collect();
     let answer = RefCell::new(Answer {
         lines,
@@ -52,24 +51,13 @@ fn run(office: &Office, request: &IpvsadmRequest, lines: &Lines) -> io::Result<(
         output: &mut Part(&answer, Of::Output),
         errors: &mut Part(&answer, Of::Errors),
     };
-    let conns = NoConns(&office.engine);
+    let conns = office.conns();
     let mut administration = Administration::new(&office.engine, &conns, &office.sync_daemons);
     let code = lb_ipvsadm::run(&words, &mut administration, &office.names, &mut streams)?;
     // The command is in force before it is said to have been done.
     drop(administration);
     answer.borrow_mut().send()?;
     lines.line(&IpvsadmLine::Exit(code))
-}
-
-/// Workers are not asked for their conns.
-struct NoConns<'a>(&'a Engine);
-
-impl Conns for NoConns<'_> {
-    fn each(&self, _: &mut dyn FnMut(&ConnRow<'_>) -> Next) {}
-
-    fn capacity(&self) -> u64 {
-        self.0.capacity().into()
-    }
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -80,7 +68,7 @@ enum Of {
 
 /// Output and errors in the order in which they are written.
 struct Answer<'a> {
-    lines: &'a Lines,
+    lines: &'a Pieces,
     pending: Vec<u8>,
     of: Of,
 }

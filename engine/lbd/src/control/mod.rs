@@ -4,12 +4,18 @@
 //! slow or hostile a client is, packets do not wait for it.
 
 mod api;
+mod capture;
+mod change;
+mod conns;
 mod ipvsadm;
 mod office;
 mod refusal;
 mod server;
+mod services;
 mod socket;
+mod status;
 mod stream;
+mod why;
 
 pub use office::Office;
 pub use server::serve;

@@ -2,30 +2,85 @@
 
 use std::fmt;
 use std::fs;
+use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Instant;
 
-use lb::Engine;
-use lb_ipvsadm::ServiceNames;
+use lb::{ConnFilter, Difference, Engine};
+use lb_config::Settings;
+use lb_ipvsadm::{ConnRow, Next, ServiceNames};
 
+use super::change::joined;
+use crate::administration::{Conns, conn_row, template_row};
 use crate::sync_daemons::SyncDaemons;
 
 /// What requests are answered from.
 pub struct Office {
     pub engine: Arc<Engine>,
+    /// The file that the daemon was started with.
+    pub file: PathBuf,
+    /// What it said then.
+    pub settings: Settings,
     /// Names of ports, where ipvsadm takes and prints them.
     pub names: ServiceNames,
     pub sync_daemons: SyncDaemons,
+    pub started: Instant,
 }
 
 impl Office {
-    pub fn new(engine: Arc<Engine>) -> Office {
+    pub fn new(engine: Arc<Engine>, file: PathBuf, settings: Settings) -> Office {
         // Without the file there are no names, as for ipvsadm itself.
         let services = fs::read_to_string("/etc/services").unwrap_or_default();
         Office {
             engine,
+            file,
+            settings,
             names: ServiceNames::from_text(&services),
             sync_daemons: SyncDaemons::default(),
+            started: Instant::now(),
         }
+    }
+
+    /// Puts the configuration file into force as it is now; what has changed, or why nothing has.
+    pub fn reload(&self) -> Result<Difference, String> {
+        let settings = lb_config::load(&self.file).map_err(|error| error.to_string())?;
+        let difference = self.engine.apply(&settings.balancer);
+        let difference = difference.map_err(|errors| joined(&errors))?;
+        tracing::info!("{}: {difference}", self.file.display());
+        Ok(difference)
+    }
+
+    /// The names of modes by their numbers.
+    pub fn modes(&self) -> Vec<&'static str> {
+        self.engine
+            .look(|table| table.modes().iter().map(|mode| mode.name()).collect())
+    }
+
+    /// The conns of all workers.
+    pub fn conns(&self) -> LiveConns<'_> {
+        LiveConns(&self.engine)
+    }
+}
+
+/// The conns of workers that go on working.
+pub struct LiveConns<'a>(&'a Engine);
+
+impl Conns for LiveConns<'_> {
+    fn each(&self, each: &mut dyn FnMut(&ConnRow<'_>) -> Next) {
+        let mut more = true;
+        self.0.templates(&mut |(template, now)| {
+            more = each(&template_row(&template, now)) == Next::More;
+            more
+        });
+        if more {
+            self.0.conns(ConnFilter::default(), &mut |record| {
+                each(&conn_row(&record)) == Next::More
+            });
+        }
+    }
+
+    fn capacity(&self) -> u64 {
+        self.0.capacity().into()
     }
 }
 

@@ -1,4 +1,4 @@
-//! Answers that come as they are made: one JSON object a line.
+//! Answers that come as they are made.
 
 use std::io;
 use std::time::Duration;
@@ -13,6 +13,9 @@ use tokio::runtime::Handle;
 use tokio::sync::mpsc;
 use tokio::time::timeout;
 
+/// One JSON object a line.
+pub const LINES: &str = "application/x-ndjson";
+
 /// How long a client may take to read what fills the buffers between us; then it is stuck.
 const PATIENCE: Duration = Duration::from_secs(30);
 
@@ -20,27 +23,40 @@ const PATIENCE: Duration = Duration::from_secs(30);
 const WAITING: usize = 4;
 
 /// The writing end of an answer; for a thread that may block.
-pub struct Lines(mpsc::Sender<Vec<u8>>);
+pub struct Pieces(mpsc::Sender<Vec<u8>>);
 
-impl Lines {
-    /// One line; an error if the client has gone away or is stuck.
-    pub fn line(&self, line: &impl Serialize) -> io::Result<()> {
-        let mut bytes = serde_json::to_vec(line)?;
-        bytes.push(b'\n');
-        let sent = Handle::current().block_on(timeout(PATIENCE, self.0.send(bytes)));
+impl Pieces {
+    /// One piece; an error if the client has gone away or is stuck.
+    pub fn send(&self, piece: Vec<u8>) -> io::Result<()> {
+        let sent = Handle::current().block_on(timeout(PATIENCE, self.0.send(piece)));
         match sent {
             Ok(Ok(())) => Ok(()),
             Ok(Err(_)) => Err(io::ErrorKind::BrokenPipe.into()),
             Err(_) => Err(io::ErrorKind::TimedOut.into()),
         }
     }
+
+    /// One line.
+    pub fn line(&self, line: &impl Serialize) -> io::Result<()> {
+        let mut bytes = serde_json::to_vec(line)?;
+        bytes.push(b'\n');
+        self.send(bytes)
+    }
+
+    /// Whether the client has gone away.
+    pub fn is_abandoned(&self) -> bool {
+        self.0.is_closed()
+    }
 }
 
-/// An answer that `write` writes, on a thread where it may block.
-pub fn answer(write: impl FnOnce(&Lines) + Send + 'static) -> Response {
+/// An answer of this type that `write` writes, on a thread where it may block.
+pub fn answer(
+    content_type: &'static str,
+    write: impl FnOnce(&Pieces) + Send + 'static,
+) -> Response {
     let (sender, mut receiver) = mpsc::channel(WAITING);
-    tokio::task::spawn_blocking(move || write(&Lines(sender)));
+    tokio::task::spawn_blocking(move || write(&Pieces(sender)));
     let pieces = poll_fn(move |context| receiver.poll_recv(context));
     let body = Body::from_stream(pieces.map(Ok::<_, io::Error>));
-    ([(CONTENT_TYPE, "application/x-ndjson")], body).into_response()
+    ([(CONTENT_TYPE, content_type)], body).into_response()
 }

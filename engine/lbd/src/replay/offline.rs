@@ -58,7 +58,7 @@ impl OfflineBalancer {
         let mut worker = engine.worker(ReplayPort::new());
         let decided: Arc<Mutex<Option<Explanation>>> = Arc::default();
         let slot = Arc::clone(&decided);
-        worker.observe(Box::new(move |observed| {
+        worker.observe(Box::new(move |observed: &lb::Observed<'_>| {
             *slot.lock().unwrap_or_else(PoisonError::into_inner) = Some(Explanation::of(observed));
         }));
         let known = &config.network.interfaces;

@@ -3,6 +3,7 @@
 //! Every test makes its own lab, so they may run side by side. Where there is no root or no XDP they say
 //! SKIPPED; with `LB_REQUIRE_NETNS=1` they fail then.
 
+mod administration;
 mod conversations;
 mod endings;
 mod full_nat;

@@ -14,6 +14,7 @@ use lb_model::{
 use lb_wire::TcpFlags;
 
 use crate::counters::Counter;
+use crate::decisions::Decision;
 use crate::snapshot::Snapshot;
 use crate::worker::Worker;
 
@@ -30,7 +31,9 @@ pub fn run<P: Port>(worker: &mut Worker<P>, now: Time) {
                 continue;
             }
         }
-        match open(worker, &snapshot, packet, now) {
+        let outcome = open(worker, &snapshot, packet, now);
+        note(worker, &snapshot, packet, &outcome, now);
+        match outcome {
             Ok(hit) => {
                 packet.hit = Some(hit);
                 packet.opened = true;
@@ -43,6 +46,29 @@ pub fn run<P: Port>(worker: &mut Worker<P>, now: Time) {
     let evicted = worker.conns.take_evicted();
     worker.counters.count(Counter::ConnEvict, evicted);
     worker.batch = batch;
+}
+
+/// Remembers what was decided about a packet to a service.
+fn note<P>(
+    worker: &mut Worker<P>,
+    snapshot: &Snapshot,
+    packet: &Packet,
+    outcome: &Result<Hit, Verdict>,
+    now: Time,
+) {
+    let outcome = match outcome {
+        Ok(hit) => Ok(worker.conns.conn(hit.conn).rip()),
+        Err(Verdict::Drop(reason)) => Err(*reason),
+        Err(_) => return,
+    };
+    if let Some(at) = packet.service {
+        worker.decisions.note(Decision {
+            at: now,
+            flow: packet.flow,
+            service: snapshot.services()[at as usize].id(),
+            outcome,
+        });
+    }
 }
 
 /// Where a new conn goes.

@@ -2,7 +2,7 @@
 
 use std::fmt::{self, Write};
 use std::net::SocketAddr;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Command, ExitStatus};
 use std::time::Duration;
 
@@ -71,7 +71,7 @@ impl Service {
 /// A running `lbd`.
 pub struct Balancer {
     process: Process,
-    _scratch: Scratch,
+    scratch: Scratch,
 }
 
 impl Balancer {
@@ -90,10 +90,12 @@ impl Balancer {
             .env("NO_COLOR", "1");
         let mut process = lab.balancer.spawn(lbd)?;
         process.wait_for(READY, LIMIT)?;
-        Ok(Balancer {
-            process,
-            _scratch: scratch,
-        })
+        Ok(Balancer { process, scratch })
+    }
+
+    /// Its control socket.
+    pub fn socket(&self) -> PathBuf {
+        self.scratch.path().join("lbd.sock")
     }
 
     /// Everything it has logged so far.

@@ -1,0 +1,253 @@
+//! The conns of all workers, looked at while they work.
+
+use std::fmt;
+use std::str::FromStr;
+
+use lb_conn::{ConnView, Template};
+use lb_model::{Addr, ConnState, Endpoint, FlowKey, Prefix, Protocol, Time};
+use lb_runtime::Asker;
+
+use crate::Engine;
+
+/// Places of a table that a worker looks at between two turns: some microseconds.
+const SLICE: u32 = 1024;
+
+/// A conn as it was at one moment.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct ConnRecord {
+    /// The number of its worker.
+    pub worker: usize,
+    /// CIP:cport to VIP:vport.
+    pub flow: FlowKey,
+    /// RIP:rport.
+    pub rip: Endpoint,
+    /// LIP:lport in FNAT, VIP:lport in ENAT.
+    pub local: Option<Endpoint>,
+    /// Its mode, by its number.
+    pub mode: u8,
+    /// Its state.
+    pub state: ConnState,
+    /// Seconds that it lives on without a packet.
+    pub expires_s: u32,
+}
+
+impl ConnRecord {
+    /// Of a conn of this worker.
+    pub fn of(view: &ConnView<'_>, worker: usize) -> ConnRecord {
+        ConnRecord {
+            worker,
+            flow: view.conn.flow(),
+            rip: view.conn.rip(),
+            local: view.conn.local(),
+            mode: view.conn.mode(),
+            state: view.state,
+            expires_s: u32::try_from(view.expires_in.as_secs()).unwrap_or(u32::MAX),
+        }
+    }
+}
+
+/// Which conns; what is `None` does not matter.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct ConnFilter {
+    /// TCP or UDP.
+    pub protocol: Option<Protocol>,
+    /// The state.
+    pub state: Option<ConnState>,
+    /// CIP:cport.
+    pub client: Option<EndpointFilter>,
+    /// VIP:vport.
+    pub vip: Option<EndpointFilter>,
+    /// RIP:rport.
+    pub server: Option<EndpointFilter>,
+}
+
+impl ConnFilter {
+    fn matches_view(&self, view: &ConnView<'_>) -> bool {
+        self.matches(&view.conn.flow(), view.conn.rip(), view.state)
+    }
+
+    /// Whether a conn of this flow to this server in this state is one.
+    pub fn matches(&self, flow: &FlowKey, rip: Endpoint, state: ConnState) -> bool {
+        let of = |filter: &Option<EndpointFilter>, end| filter.is_none_or(|f| f.matches(end));
+        self.protocol
+            .is_none_or(|protocol| protocol == flow.protocol)
+            && self.state.is_none_or(|wanted| wanted == state)
+            && of(&self.client, flow.source)
+            && of(&self.vip, flow.destination)
+            && of(&self.server, rip)
+    }
+}
+
+/// `10.0.0.0/8`, `10.0.0.1`, `10.0.0.1:80`, `[2001:db8::1]:80` or `:80`.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct EndpointFilter {
+    prefix: Option<Prefix>,
+    port: Option<u16>,
+}
+
+impl EndpointFilter {
+    /// Whether an end is one of those meant.
+    pub fn matches(&self, end: Endpoint) -> bool {
+        self.prefix.is_none_or(|prefix| prefix.contains(end.addr))
+            && self.port.is_none_or(|port| port == end.port)
+    }
+}
+
+/// The text names neither addresses nor a port.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct ParseEndpointFilterError;
+
+impl fmt::Display for ParseEndpointFilterError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("allowed: 10.0.0.0/8, 10.0.0.1, 10.0.0.1:80, [2001:db8::1]:80 or :80")
+    }
+}
+
+impl std::error::Error for ParseEndpointFilterError {}
+
+impl FromStr for EndpointFilter {
+    type Err = ParseEndpointFilterError;
+
+    fn from_str(text: &str) -> Result<EndpointFilter, ParseEndpointFilterError> {
+        let addr = |text: &str| text.parse().ok().map(|ip: std::net::IpAddr| Addr::from(ip));
+        let whole = |addr: Addr| Prefix::new(addr, addr.bits());
+        let prefix = |text: &str| {
+            let (addr_text, len) = text.split_once('/')?;
+            let (addr, len) = (addr(addr_text)?, len.parse().ok()?);
+            (len <= addr.bits()).then(|| Prefix::new(addr, len))
+        };
+        let (prefix, port) = if let Some(port) = text.strip_prefix(':') {
+            (
+                None,
+                Some(port.parse().map_err(|_| ParseEndpointFilterError)?),
+            )
+        } else if let Ok(end) = text.parse::<Endpoint>() {
+            (Some(whole(end.addr)), Some(end.port))
+        } else {
+            let prefix = prefix(text).or_else(|| addr(text).map(whole));
+            (Some(prefix.ok_or(ParseEndpointFilterError)?), None)
+        };
+        Ok(EndpointFilter { prefix, port })
+    }
+}
+
+impl Engine {
+    /// Hands conns that match to `each` until that returns false; for a thread that may wait. Workers go on meanwhile: a
+    /// conn that is there all the while is met once.
+    pub fn conns(&self, filter: ConnFilter, each: &mut dyn FnMut(ConnRecord) -> bool) {
+        for (worker, asker) in self.askers().iter().enumerate() {
+            let records = |from| {
+                // Memory is found here rather than by the worker.
+                let mut records = Vec::with_capacity(SLICE as usize);
+                slice(asker, from, move |views| {
+                    let matching = views.filter(|view| filter.matches_view(view));
+                    records.extend(matching.map(|view| ConnRecord::of(&view, worker)));
+                    records
+                })
+            };
+            if !all_slices(records, each) {
+                return;
+            }
+        }
+    }
+
+    /// How many conns match.
+    pub fn count_conns(&self, filter: ConnFilter) -> u64 {
+        let mut sum = 0;
+        for asker in self.askers() {
+            let count = |from| {
+                slice(&asker, from, move |views| {
+                    vec![views.filter(|view| filter.matches_view(view)).count() as u64]
+                })
+            };
+            all_slices(count, &mut |count| {
+                sum += count;
+                true
+            });
+        }
+        sum
+    }
+
+    /// Hands all persistence templates to `each`, with the worker's time, until that returns false.
+    pub fn templates(&self, each: &mut dyn FnMut((Template, Time)) -> bool) {
+        for asker in self.askers() {
+            let templates = |from: u32| {
+                let answer = asker.ask(move |inside| {
+                    let places = from as usize..from as usize + SLICE as usize;
+                    let templates = inside.conns.templates().slice(places);
+                    let timed = templates.map(|template| (template.clone(), inside.now));
+                    (from < inside.conns.places()).then(|| timed.collect())
+                });
+                answer.flatten()
+            };
+            if !all_slices(templates, each) {
+                return;
+            }
+        }
+    }
+
+    /// How many conns there are.
+    pub fn conn_count(&self) -> u64 {
+        let askers = self.askers();
+        let counts = askers
+            .iter()
+            .filter_map(|asker| asker.ask(|inside| inside.conns.len() as u64));
+        counts.sum()
+    }
+}
+
+/// What a worker makes of the conns in its places from `from` on; `None` beyond the last, or if the worker is gone.
+fn slice<T: Send + 'static>(
+    asker: &Asker,
+    from: u32,
+    take: impl FnOnce(&mut dyn Iterator<Item = ConnView<'_>>) -> T + Send + 'static,
+) -> Option<T> {
+    let answer = asker.ask(move |inside| {
+        let mut views = inside.conns.slice(from..from + SLICE, inside.now);
+        (from < inside.conns.places()).then(|| take(&mut views))
+    });
+    answer.flatten()
+}
+
+/// Goes through a worker's places; whether more is wanted.
+fn all_slices<T>(slice: impl Fn(u32) -> Option<Vec<T>>, each: &mut dyn FnMut(T) -> bool) -> bool {
+    let slices = (0..).step_by(SLICE as usize).map_while(slice);
+    slices.flatten().all(each)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ends_are_named_in_part_or_whole() {
+        let matching = |filter: &str, end: &str| {
+            let filter: EndpointFilter = filter.parse().expect("a filter");
+            filter.matches(end.parse().expect("an endpoint"))
+        };
+        for filter in ["10.0.0.0/8", "10.1.2.3", "10.1.2.3:80", ":80", "0.0.0.0/0"] {
+            assert!(matching(filter, "10.1.2.3:80"), "{filter}");
+        }
+        for filter in ["11.0.0.0/8", "10.1.2.4", "10.1.2.3:81", ":8", "::/0"] {
+            assert!(!matching(filter, "10.1.2.3:80"), "{filter}");
+        }
+        for filter in ["2001:db8::/32", "2001:db8::1", "[2001:db8::1]:443"] {
+            assert!(matching(filter, "[2001:db8::1]:443"), "{filter}");
+        }
+        for wrong in [
+            "",
+            "10.0.0",
+            "10.0.0.0/33",
+            ":",
+            ":70000",
+            "host",
+            "10.0.0.1:x",
+        ] {
+            assert_eq!(
+                wrong.parse::<EndpointFilter>(),
+                Err(ParseEndpointFilterError),
+                "{wrong}"
+            );
+        }
+    }
+}

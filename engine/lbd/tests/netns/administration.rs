@@ -1,0 +1,165 @@
+//! `lbctl` and `ipvsadm` at a balancer under traffic.
+
+use std::fs::File;
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use lb_capture::Reader;
+use lb_testkit::netns::{Family, HttpTally, Topology, VIP, available, server_name};
+use lb_testkit::program;
+use serde_json::Value;
+
+use crate::rig::{Mode, Rig, WEB, web};
+
+/// Bounds a failure only.
+const LIMIT: Duration = Duration::from_secs(60);
+
+fn lbctl(rig: &Rig, line: &str) -> Command {
+    let mut command = Command::new(program("lbctl"));
+    command.args(line.split_whitespace());
+    command.env("LBD_SOCKET", rig.lbd.socket());
+    command
+}
+
+/// What a command prints that must succeed without a complaint.
+#[track_caller]
+fn done(rig: &Rig, line: &str) -> String {
+    let output = lbctl(rig, line).output().expect("lbctl starts");
+    let text = |bytes: Vec<u8>| String::from_utf8(bytes).expect("text");
+    assert_eq!(text(output.stderr), "", "{line}\n{}", rig.lbd.log());
+    assert_eq!(output.status.code(), Some(0), "{line}");
+    text(output.stdout)
+}
+
+fn requests(rig: &Rig, count: u64) -> HttpTally {
+    HttpTally::collect(&rig.lab.client, web(), count).expect("curl")
+}
+
+/// Sends requests until one is answered: what was typed is steered to the workers a moment later.
+fn wait_until_served(rig: &Rig) {
+    let end = Instant::now() + LIMIT;
+    while requests(rig, 1).failures > 0 {
+        assert!(Instant::now() < end, "{}", rig.lbd.log());
+    }
+}
+
+fn server(index: usize) -> String {
+    format!("{}:{}", Family::V4.server(index), WEB + 8000)
+}
+
+#[test]
+fn a_tutorial_typed_unchanged_balances_and_shows_what_it_does() {
+    if !available() {
+        return;
+    }
+    let rig = Rig::start(Topology::TwoArmed, Mode::Nat);
+    done(&rig, "ipvsadm -C");
+    done(&rig, &format!("ipvsadm -A -t {VIP}:80 -s rr"));
+    let servers = rig.lab.servers.len();
+    for index in 0..servers {
+        let server = server(index);
+        done(&rig, &format!("ipvsadm -a -t {VIP}:80 -r {server} -m -w 1"));
+    }
+    wait_until_served(&rig);
+    let tally = requests(&rig, 30);
+    assert_eq!(
+        (tally.failures, tally.answers.len()),
+        (0, servers),
+        "{tally:?}"
+    );
+
+    let listed = done(&rig, "ipvsadm -Ln");
+    assert!(listed.contains(&format!("TCP  {VIP}:80 rr\n")), "{listed}");
+    let lines = listed.lines().filter(|line| line.contains("Masq"));
+    let counts = lines.map(|line| {
+        let words: Vec<&str> = line.split_whitespace().collect();
+        let number = |at: usize| words[at].parse::<usize>().expect("a number");
+        number(4) + number(5)
+    });
+    let conns: usize = counts.sum();
+    assert!(conns >= 30, "{listed}");
+    let table = done(&rig, "ipvsadm -Lnc");
+    assert_eq!(table.lines().count(), 2 + conns, "{table}");
+    assert_eq!(done(&rig, "conns --count"), format!("{conns}\n"));
+    let of_first = done(&rig, &format!("conns --server {} --json", server(0)));
+    let first: Value =
+        serde_json::from_str(of_first.lines().next().expect("a conn")).expect("JSON");
+    assert_eq!(first["server"], server(0).as_str());
+    assert_eq!(done(&rig, "conns --client 203.0.113.77 --count"), "0\n");
+
+    let client = first["client"].as_str().expect("an endpoint");
+    let known = done(&rig, &format!("why {client} {VIP}:80"));
+    assert!(
+        known.contains(&format!(" to {}, mode nat", server(0))),
+        "{known}"
+    );
+    assert!(known.contains("\nnext hop    "), "{known}");
+    assert!(known.contains("decisions   about this client"), "{known}");
+    let new = done(&rig, &format!("why 198.18.0.99:1 {VIP}:80"));
+    assert!(new.contains("the scheduler's next choice"), "{new}");
+    let other = done(&rig, &format!("why {client} {VIP}:81"));
+    assert!(other.contains("stay with the kernel"), "{other}");
+    rig.finish();
+}
+
+#[test]
+fn a_drained_server_gets_no_new_conns_until_the_drain_is_undone() {
+    if !available() {
+        return;
+    }
+    let rig = Rig::start(Topology::TwoArmed, Mode::Nat);
+    let drained = done(&rig, &format!("drain {}", server(0)));
+    assert!(drained.contains("weight was 1"), "{drained}");
+    let tally = requests(&rig, 40);
+    assert_eq!(tally.failures, 0, "{tally:?}");
+    assert!(!tally.answers.contains_key(&server_name(0)), "{tally:?}");
+    assert!(done(&rig, "save").contains("drained = true"));
+    done(&rig, &format!("drain {} --undo", server(0)));
+    let tally = requests(&rig, 40);
+    assert!(tally.answers.contains_key(&server_name(0)), "{tally:?}");
+    assert_eq!(done(&rig, "reload"), "nothing changes\n");
+    rig.finish();
+}
+
+#[test]
+fn a_capture_says_of_each_frame_what_was_decided() {
+    if !available() {
+        return;
+    }
+    let rig = Rig::start(Topology::TwoArmed, Mode::Nat);
+    let file = rig.scratch.path().join("capture.pcapng");
+    let mut capture = lbctl(&rig, &format!("capture --service {VIP}:80 -n 40"))
+        .arg("-w")
+        .arg(&file)
+        .stdout(Stdio::null())
+        .spawn()
+        .expect("lbctl starts");
+    let end = Instant::now() + LIMIT;
+    while !has_ended(&mut capture) {
+        assert_eq!(requests(&rig, 5).failures, 0);
+        assert!(Instant::now() < end, "{}", rig.lbd.log());
+    }
+    let mut reader = Reader::new(File::open(&file).expect("a file")).expect("a capture");
+    let mut frames = 0;
+    while let Some((record, interfaces)) = reader.read_record().expect("whole") {
+        assert!(interfaces[record.interface].name.is_some());
+        frames += 1;
+    }
+    assert_eq!(frames, 40);
+    let bytes = std::fs::read(&file).expect("a file");
+    let text = String::from_utf8_lossy(&bytes);
+    for comment in ["received; tx; service tcp", "sent; tx", "new conn to 10."] {
+        assert!(text.contains(comment), "{comment}");
+    }
+    rig.finish();
+}
+
+fn has_ended(child: &mut Child) -> bool {
+    match child.try_wait().expect("a child of ours") {
+        None => false,
+        Some(status) => {
+            assert!(status.success(), "{status}");
+            true
+        }
+    }
+}

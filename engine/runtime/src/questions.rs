@@ -1,0 +1,97 @@
+//! What others ask of a worker while it works.
+//!
+//! A question is answered on the worker's thread between two turns, one a turn, so it must be short: packets wait. What
+//! takes long is asked for in slices.
+
+use std::sync::mpsc::{self, Receiver, Sender, SyncSender, sync_channel};
+use std::time::Duration;
+
+use lb_conn::ConnTable;
+use lb_model::{NextHops, Scheduler, Time};
+
+use crate::decisions::Decisions;
+use crate::observer::Observer;
+use crate::snapshot::Snapshot;
+
+/// What a worker lets be seen between two turns.
+pub struct Inside<'a> {
+    /// Its clock.
+    pub now: Time,
+    /// Its conns.
+    pub conns: &'a ConnTable,
+    /// The configuration that it follows.
+    pub snapshot: &'a Snapshot,
+    /// One for each of the snapshot's services.
+    pub schedulers: &'a [Box<dyn Scheduler>],
+    /// The next hops that it follows.
+    pub next_hops: &'a NextHops,
+    /// Its last new conns.
+    pub decisions: &'a Decisions,
+    /// Who sees its packets.
+    pub observers: &'a mut Vec<Box<dyn Observer>>,
+}
+
+/// A question, with whatever it takes to deliver the answer.
+pub(crate) type Question = Box<dyn FnOnce(&mut Inside<'_>) + Send>;
+
+/// How long a worker may take to answer. One that takes longer does not work any more.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// After a question, so many waits of the worker are short ones, because the next slice is about to be asked for.
+const ATTENTIVE: u32 = 32;
+
+/// Asks one worker; for threads that may wait.
+#[derive(Clone)]
+pub struct Asker(Sender<Question>);
+
+impl Asker {
+    /// The worker's answer; `None` if it is gone.
+    pub fn ask<T: Send + 'static>(
+        &self,
+        question: impl FnOnce(&mut Inside<'_>) -> T + Send + 'static,
+    ) -> Option<T> {
+        let (reply, answer): (SyncSender<T>, Receiver<T>) = sync_channel(1);
+        let question = move |inside: &mut Inside<'_>| {
+            // Whoever asked may have given up.
+            let _ = reply.try_send(question(inside));
+        };
+        self.0.send(Box::new(question)).ok()?;
+        answer.recv_timeout(PATIENCE).ok()
+    }
+}
+
+/// The worker's end.
+pub(crate) struct Questions {
+    asker: Sender<Question>,
+    asked: Receiver<Question>,
+    attentive: u32,
+}
+
+impl Questions {
+    pub(crate) fn new() -> Questions {
+        let (asker, asked) = mpsc::channel();
+        Questions {
+            asker,
+            asked,
+            attentive: 0,
+        }
+    }
+
+    pub(crate) fn asker(&self) -> Asker {
+        Asker(self.asker.clone())
+    }
+
+    #[inline]
+    pub(crate) fn next(&mut self) -> Option<Question> {
+        let question = self.asked.try_recv().ok()?;
+        self.attentive = ATTENTIVE;
+        Some(question)
+    }
+
+    /// Whether another question may come soon; asked before each wait.
+    pub(crate) fn is_attentive(&mut self) -> bool {
+        let is = self.attentive > 0;
+        self.attentive = self.attentive.saturating_sub(1);
+        is
+    }
+}
