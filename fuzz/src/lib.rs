@@ -5,10 +5,10 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::time::Duration;
 
 use lb::{
-    Addr, Config, Counter, Endpoint, Engine, Interface, InterfaceId, Mac, NextHops, Port, Prefix,
-    Protocol, ServiceConfig, Time, Worker,
+    Addr, ClientAddress, Config, Counter, Endpoint, Engine, Interface, InterfaceId, Mac, NextHops,
+    Port, Prefix, Protocol, ServiceConfig, Time, Worker,
 };
-use lb_testkit::{MemoryPort, PacketBuilder, pkt};
+use lb_testkit::{MemoryPort, PacketBuilder, checksums_hold, pkt};
 
 const VIP: Ipv4Addr = Ipv4Addr::new(10, 0, 0, 100);
 const CIP: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 1);
@@ -18,6 +18,8 @@ const CIP6: Ipv6Addr = Ipv6Addr::new(0x2001, 0xdb8, 0xc, 0, 0, 0, 0, 1);
 const UNRESOLVED: Ipv4Addr = Ipv4Addr::new(10, 1, 0, 12);
 const DIP6: Ipv6Addr = Ipv6Addr::new(0x2001, 0xdb8, 1, 0, 0, 0, 0, 1);
 const UNRESOLVED6: Ipv6Addr = Ipv6Addr::new(0x2001, 0xdb8, 1, 0, 0, 0, 0, 0x12);
+const LIP: Ipv4Addr = Ipv4Addr::new(10, 1, 0, 2);
+const LIP6: Ipv6Addr = Ipv6Addr::new(0x2001, 0xdb8, 1, 0, 0, 0, 0, 2);
 const RIP6: Ipv6Addr = Ipv6Addr::new(0x2001, 0xdb8, 1, 0, 0, 0, 0, 0x11);
 
 /// Any bytes as one frame: it ends with exactly one verdict, and what parses lies within the frame.
@@ -128,6 +130,11 @@ fn frame(choice: u8, bytes: &[u8]) -> Vec<u8> {
         14 => pkt().ipv6(CIP6, VIP6).udp(4000, 55).payload(&[0; 1400]),
         _ => pkt().ipv4(CIP, VIP).tcp(4000, 55).id(7, false).syn(),
     };
+    lay_over(&template, bytes)
+}
+
+/// `bytes` over the packet (exclusive or), with a right IP checksum.
+fn lay_over(template: &PacketBuilder, bytes: &[u8]) -> Vec<u8> {
     let mut frame = template.bytes();
     frame.resize(frame.len().max(bytes.len()), 0);
     for (byte, change) in frame.iter_mut().zip(bytes) {
@@ -135,6 +142,39 @@ fn frame(choice: u8, bytes: &[u8]) -> Vec<u8> {
     }
     mend_ip_checksum(&mut frame);
     frame
+}
+
+fn mend_transport_checksum(frame: &mut [u8]) {
+    use lb_wire::checksum::{
+        complete_partial_v4, complete_partial_v6, fold, pseudo_header_v4, pseudo_header_v6,
+    };
+    let Ok(parsed) = lb_wire::parse(frame) else {
+        return;
+    };
+    let (l3, l4, end) = (
+        usize::from(parsed.l3),
+        usize::from(parsed.l4),
+        usize::from(parsed.end),
+    );
+    let len = (end - l4) as u16;
+    let (is_v4, pseudo) = match parsed.ip {
+        lb_wire::IpHeader::V4(ip) => (true, pseudo_header_v4(ip, len)),
+        lb_wire::IpHeader::V6(ip) => (false, pseudo_header_v6(ip, parsed.protocol, len)),
+    };
+    let protocol = parsed.protocol;
+    let field = l4
+        + if protocol == lb_wire::PROTOCOL_TCP {
+            16
+        } else {
+            6
+        };
+    frame[field..field + 2].copy_from_slice(&fold(pseudo).to_be_bytes());
+    let packet = &mut frame[l3..end];
+    if is_v4 {
+        complete_partial_v4(packet, l4 - l3);
+    } else {
+        complete_partial_v6(packet, l4 - l3, protocol);
+    }
 }
 
 fn mend_ip_checksum(frame: &mut [u8]) {
@@ -190,6 +230,10 @@ fn worker() -> Worker<MemoryPort> {
             service(80, Protocol::Tcp, "nat", 8080).with_server(another(8080), 1),
             service(53, Protocol::Udp, "nat", 5353).with_server(another(5353), 1),
             service(54, Protocol::Udp, "dr", 54).with_server(another(54), 1),
+            both_ends(vip, Protocol::Tcp, "fnat", None),
+            both_ends(vip, Protocol::Udp, "fnat", Some(ClientAddress::ProxyV2)),
+            both_ends(vip, Protocol::Tcp, "enat", None),
+            both_ends(vip, Protocol::Udp, "enat", None),
             tunnel(vip, Protocol::Tcp),
             tunnel(vip, Protocol::Udp),
         ]);
@@ -198,6 +242,92 @@ fn worker() -> Worker<MemoryPort> {
     let engine = Engine::new(&config).expect("a valid configuration");
     engine.set_next_hops(next_hops());
     engine.worker(MemoryPort::new(300))
+}
+
+/// A service whose servers see a source of ours.
+fn both_ends(
+    vip: IpAddr,
+    protocol: Protocol,
+    mode: &str,
+    asked: Option<ClientAddress>,
+) -> ServiceConfig {
+    let (port, rip) = (if mode == "fnat" { 56 } else { 57 }, rip_of(vip));
+    let service = ServiceConfig::new(Endpoint::new(vip.into(), port), protocol, "rr", mode)
+        .with_server(Endpoint::new(rip.into(), 8056), 1);
+    match mode {
+        "fnat" => ServiceConfig {
+            client_address: asked,
+            ..service.with_local_address(lip_of(vip))
+        },
+        _ => service,
+    }
+}
+
+fn rip_of(vip: IpAddr) -> IpAddr {
+    if vip.is_ipv4() {
+        RIP.into()
+    } else {
+        RIP6.into()
+    }
+}
+
+fn lip_of(vip: IpAddr) -> Addr {
+    if vip.is_ipv4() {
+        LIP.into()
+    } else {
+        LIP6.into()
+    }
+}
+
+/// Any bytes over packets of full NAT and ENAT, to their servers and back: what came with right checksums leaves with right
+/// ones, within its buffer.
+///
+/// The first byte chooses mode, protocol, family and direction; the rest is laid over the packet as in [`turn`].
+pub fn rewrite(data: &[u8]) {
+    let [choice, bytes @ ..] = data else { return };
+    let (is_v4, is_udp, is_enat) = (choice & 1 != 0, choice & 2 != 0, choice & 4 != 0);
+    let vip: IpAddr = if is_v4 { VIP.into() } else { VIP6.into() };
+    let cip: IpAddr = if is_v4 { CIP.into() } else { CIP6.into() };
+    let vport = if is_enat { 57 } else { 56 };
+    let between = |from: (IpAddr, u16), to: (IpAddr, u16)| {
+        let packet = pkt().ip(from.0, to.0).payload(b"hello");
+        if is_udp {
+            packet.udp(from.1, to.1)
+        } else {
+            packet.tcp(from.1, to.1)
+        }
+    };
+    let opening = between((cip, 4000), (vip, vport));
+    let mut worker = worker();
+    worker
+        .port_mut()
+        .inject(InterfaceId(0), &opening.clone().syn().bytes());
+    turn_and_check(&mut worker, Time::ZERO);
+    while worker.port_mut().take_sent().is_some() {}
+    let (ingress, template) = if choice & 8 != 0 {
+        let local = if is_enat {
+            vip
+        } else {
+            IpAddr::from(lip_of(vip))
+        };
+        let reply = between((rip_of(vip), 8056), (local, 1024));
+        (InterfaceId(1), reply.syn_ack())
+    } else {
+        (InterfaceId(0), opening)
+    };
+    let mut frame = lay_over(&template, bytes);
+    if choice & 16 == 0 {
+        mend_transport_checksum(&mut frame);
+    }
+    let was_right = checksums_hold(&frame);
+    worker.port_mut().inject(ingress, &frame);
+    turn_and_check(&mut worker, Time::ZERO);
+    while let Some((_, sent)) = worker.port_mut().take_sent() {
+        assert!(
+            !was_right || checksums_hold(&sent),
+            "{frame:02x?} became {sent:02x?}"
+        );
+    }
 }
 
 /// Servers of both families.

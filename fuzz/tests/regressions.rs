@@ -4,9 +4,10 @@ use std::path::Path;
 
 type Target = fn(&[u8]);
 
-const TARGETS: [(&str, Target); 5] = [
+const TARGETS: [(&str, Target); 6] = [
     ("parse_classify", lb_fuzz::parse_classify),
     ("turn", lb_fuzz::turn),
+    ("rewrite", lb_fuzz::rewrite),
     ("capture", lb_fuzz::capture),
     ("ipvsadm", lb_fuzz::ipvsadm),
     ("config", lb_fuzz::config),
@@ -20,6 +21,18 @@ fn regressions_stay_mended() {
         for file in files.map(|file| file.expect("readable").path()) {
             println!("{}", file.display());
             target(&std::fs::read(&file).expect("readable"));
+        }
+    }
+}
+
+#[test]
+fn every_rewrite_holds_with_any_single_bit_flipped() {
+    for choice in 0..16u8 {
+        for bit in (0..8 * 90).step_by(7) {
+            let mut input = [0; 91];
+            input[0] = choice;
+            input[1 + bit / 8] ^= 1 << (bit % 8);
+            lb_fuzz::rewrite(&input);
         }
     }
 }

@@ -1,0 +1,5 @@
+//! Any sequence of frames and pauses.
+
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|data: &[u8]| lb_fuzz::rewrite(data));
