@@ -9,7 +9,12 @@ use clap::{Args, Parser, Subcommand};
 /// Exit codes: 0 done; 1 refused, or failed; 2 the command line is wrong; 3 lbd is not running, or the socket is not for
 /// this user; 4 there is no such thing.
 #[derive(Parser)]
-#[command(name = "lbctl", version, arg_required_else_help = true)]
+#[command(
+    name = "lbctl",
+    version,
+    arg_required_else_help = true,
+    disable_help_subcommand = true
+)]
 pub struct Arguments {
     /// Where lbd listens
     #[arg(
