@@ -45,7 +45,7 @@ fn every_kind_of_conversation_across_a_router() {
 }
 
 fn converse(topology: Topology, mode: Mode) {
-    let rig = Rig::start(topology, mode);
+    let mut rig = Rig::start(topology, mode);
     for (at, family) in Family::BOTH.into_iter().enumerate() {
         let what = format!("{mode:?} {topology:?} {family}");
         requests(&rig, family, &what);
@@ -56,6 +56,9 @@ fn converse(topology: Topology, mode: Mode) {
             let measured = IperfServer::measure(&rig.lab.client, service, sending, MEGABYTES);
             measured
                 .unwrap_or_else(|error| panic!("{what} {sending:?}: {error}\n{}", rig.lbd.log()));
+            for server in &mut rig.servers {
+                server.iperf.settle().expect("it listens again");
+            }
         }
     }
     rig.finish();

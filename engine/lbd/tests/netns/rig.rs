@@ -239,7 +239,7 @@ pub struct Servers {
     _web: WebServer,
     _sinks: Vec<SinkServer>,
     _udp: Vec<UdpServer>,
-    _iperf: IperfServer,
+    pub iperf: IperfServer,
     _agent: Option<Agent>,
 }
 
@@ -267,7 +267,7 @@ impl Servers {
             _web: web.expect("nginx"),
             _sinks: all(sinks),
             _udp: all(udp),
-            _iperf: iperf.expect("iperf3"),
+            iperf: iperf.expect("iperf3"),
             _agent: agent,
         }
     }

@@ -10,7 +10,7 @@ const LIMIT: Duration = Duration::from_secs(20);
 
 /// `iperf3 --server`, on all addresses.
 pub struct IperfServer {
-    _process: Process,
+    process: Process,
 }
 
 /// Which way iperf3 sends.
@@ -33,7 +33,18 @@ impl IperfServer {
         iperf.args(["--server", "--forceflush", "--port", &port.to_string()]);
         let mut process = namespace.spawn(iperf)?;
         process.wait_for("listening", LIMIT)?;
-        Ok(IperfServer { _process: process })
+        Ok(IperfServer { process })
+    }
+
+    /// Waits until it listens again: after every measurement it closes its socket for a moment, and refuses whoever comes.
+    ///
+    /// # Errors
+    ///
+    /// If it does not.
+    pub fn settle(&mut self) -> Result<(), Error> {
+        let measured = self.process.log().matches("Accepted connection").count();
+        let again = format!("(test #{})", measured + 1);
+        self.process.wait_for(&again, LIMIT)
     }
 
     /// Sends `megabytes` over two connections at a time.
