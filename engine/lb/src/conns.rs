@@ -116,7 +116,9 @@ impl FromStr for EndpointFilter {
             let (addr, len) = (addr(addr_text)?, len.parse().ok()?);
             (len <= addr.bits()).then(|| Prefix::new(addr, len))
         };
-        let (prefix, port) = if let Some(port) = text.strip_prefix(':') {
+        // An IPv6 address may begin with two colons.
+        let port = text.strip_prefix(':').filter(|rest| !rest.starts_with(':'));
+        let (prefix, port) = if let Some(port) = port {
             (
                 None,
                 Some(port.parse().map_err(|_| ParseEndpointFilterError)?),
