@@ -437,7 +437,7 @@ mod tests {
                     protocol: tcp.then_some(Protocol::Tcp),
                     ports: ports.map(|(first, last)| first..=last),
                 }), 0..3),
-            socket in option::of("/[a-z ]{1,9}"), address in option::of(any::<std::net::SocketAddr>()),
+            socket in option::of("/[a-z ]{1,9}"), address in option::of(any::<(std::net::IpAddr, u16)>().prop_map(std::net::SocketAddr::from)),
         ) -> Settings {
             services.sort_by_key(|service| service.id);
             services.dedup_by_key(|service| service.id);
