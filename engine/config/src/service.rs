@@ -235,5 +235,6 @@ fn server(mut section: Section<'_>, port: u16, faults: &mut Faults<'_>) -> Optio
         },
         tunnel: tunnel.unwrap_or_default(),
         drained: drained.unwrap_or_default(),
+        held: false,
     })
 }

@@ -229,6 +229,7 @@ impl File {
             thresholds: Thresholds { upper, lower },
             tunnel,
             drained,
+            held: _,
         } = server;
         self.table("[[service.server]]");
         self.key("rip", quoted(&rip.to_string()));
@@ -386,7 +387,7 @@ mod tests {
             let mode = mode.map(str::to_owned);
             let thresholds = Thresholds { upper: upper.max(lower), lower };
             let tunnel = tunnel.filter(|_| mode.as_deref() == Some("tun")).unwrap_or_default();
-            ServerConfig { rip: Endpoint::new(addr, port), weight, mode, thresholds, tunnel, drained }
+            ServerConfig { rip: Endpoint::new(addr, port), weight, mode, thresholds, tunnel, drained, held: false }
         }
     }
 

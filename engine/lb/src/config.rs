@@ -169,6 +169,9 @@ pub struct ServerConfig {
     /// Whether it is to be [drained](crate::ServiceTable::drain): it keeps its weight for later and gets no new conns.
     /// `false` does not end a drain that somebody has begun.
     pub drained: bool,
+    /// Whether it is to be [quiesced](crate::Limit::Quiesced) if it is new, until whoever watches over it has seen that
+    /// it is well.
+    pub held: bool,
 }
 
 impl ServerConfig {
@@ -181,6 +184,7 @@ impl ServerConfig {
             thresholds: Thresholds::default(),
             tunnel: Tunnel::default(),
             drained: false,
+            held: false,
         }
     }
 }

@@ -281,6 +281,7 @@ fn server_settings(service: &ServiceConfig, server: &ServerConfig) -> Settings {
         thresholds,
         tunnel,
         drained: _,
+        held: _,
     } = server;
     vec![
         ("weight", weight.to_string()),

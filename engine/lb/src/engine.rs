@@ -12,7 +12,7 @@ use lb_runtime::{Asker, Counters, Resolver, SharedCounters, Snapshot, Worker};
 use parking_lot::Mutex;
 
 use crate::plan::plan;
-use crate::{Config, ConfigError, Difference, Registry, ServiceConfig, ServiceTable};
+use crate::{Config, ConfigError, Difference, Limit, Registry, ServiceConfig, ServiceTable};
 
 /// A checked configuration, and the workers that follow it.
 pub struct Engine {
@@ -88,9 +88,14 @@ impl Engine {
             let difference = difference(table, &applied, config);
             table.set_settings(config.ipvs, config.marks.clone());
             table.set_timeouts(config.timeouts.clone());
+            let held = held_and_new(table, config);
             table
                 .replace(&plan)
                 .map_err(|refusal| vec![ConfigError::new("service", refusal.to_string())])?;
+            for (id, rip) in held {
+                // What a service has just been given it has.
+                let _ = table.limit_server(id, rip, Limit::Quiesced);
+            }
             let servers = |s: &'_ ServiceConfig| {
                 let id = s.id;
                 let drained = s.servers.iter().filter(|server| server.drained);
@@ -288,6 +293,19 @@ impl Engine {
         let workers = self.workers.lock();
         workers.iter().map(|(_, asker)| asker.clone()).collect()
     }
+}
+
+/// Servers to be held that `table` does not have.
+fn held_and_new(table: &ServiceTable, config: &Config) -> Vec<(ServiceId, Endpoint)> {
+    let servers = config.services.iter().flat_map(|service| {
+        let held = service.servers.iter().filter(|server| server.held);
+        held.map(|server| (service.id, server.rip))
+    });
+    let is_new = |(id, rip): &(ServiceId, Endpoint)| {
+        let members = table.members(*id).unwrap_or_default();
+        !members.iter().any(|member| member.rip == *rip)
+    };
+    servers.filter(is_new).collect()
 }
 
 /// What is in force: `table`, and what nobody can edit of what was applied last.

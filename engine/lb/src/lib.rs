@@ -24,8 +24,8 @@ pub use engine::{Engine, LocalPortsOf};
 pub use network::{InterfaceConfig, NeighbourConfig, NetworkConfig, RouteConfig};
 pub use registry::Registry;
 pub use service_table::{
-    Counted, Drain, FullNatSpec, ParseServerAddressError, Refusal, ServerAddress, ServerSpec,
-    ServiceSpec, ServiceTable,
+    Counted, Drain, FullNatSpec, Limit, Member, ParseServerAddressError, Refusal, ServerAddress,
+    ServerSpec, ServiceSpec, ServiceTable,
 };
 
 pub use lb_conn::{Asked, ConnTable, ConnView, LocalPorts, LocalUse, Template, Timeouts};

@@ -2,6 +2,7 @@
 //! (`net/netfilter/ipvs/ip_vs_ctl.c`).
 
 mod drain;
+mod hold;
 mod traffic;
 mod whole;
 
@@ -17,8 +18,9 @@ use lb_runtime::Snapshot;
 use lb_schedulers::SchedulerOptions;
 
 use crate::Registry;
-use drain::Drains;
 pub use drain::{Drain, ParseServerAddressError, ServerAddress};
+use hold::Holds;
+pub use hold::{Limit, Member};
 use traffic::Accounts;
 pub use traffic::Counted;
 
@@ -119,7 +121,7 @@ pub struct ServiceTable {
     marks: Vec<MarkRule>,
     settings: IpvsSettings,
     timeouts: Timeouts,
-    drains: Drains,
+    holds: Holds,
     accounts: Accounts,
 }
 
@@ -133,7 +135,7 @@ impl ServiceTable {
             marks: Vec::new(),
             settings: IpvsSettings::default(),
             timeouts: Timeouts::default(),
-            drains: Drains::default(),
+            holds: Holds::default(),
             accounts: Accounts::default(),
         }
     }
@@ -188,22 +190,30 @@ impl ServiceTable {
     /// Removes a service (ipvsadm `-D`); conns of its servers remain, as after the removal of each.
     pub fn delete_service(&mut self, id: ServiceId) -> Result<(), Refusal> {
         let service = self.services.remove(self.position(id)?);
-        self.drains.forget_service(id);
+        self.holds.forget_service(id);
         self.discard_service(&service);
         Ok(())
     }
 
     /// Removes all services (ipvsadm `-C`).
     pub fn clear(&mut self) {
-        self.drains = Drains::default();
+        self.holds = Holds::default();
         for service in std::mem::take(&mut self.services) {
             self.discard_service(&service);
         }
     }
 
     /// Adds a server to a service (ipvsadm `-a`), at the head of its list. One that was removed before takes up the
-    /// conns that it still has.
+    /// conns that it still has; one that is kept [out](Limit::Out) is quiesced from now on.
     pub fn add_server(&mut self, id: ServiceId, spec: &ServerSpec) -> Result<(), Refusal> {
+        self.may_join(id, spec)?;
+        self.holds.return_quiesced(id, spec.rip);
+        self.holds.give(id, spec.rip, spec.weight);
+        self.put_server(id, spec)
+    }
+
+    /// Whether the service can have this server and does not have it.
+    fn may_join(&self, id: ServiceId, spec: &ServerSpec) -> Result<(), Refusal> {
         let at = self.position(id)?;
         let mode = self.mode_of(spec)?;
         if id.is_v4() != spec.rip.addr.is_v4()
@@ -218,6 +228,14 @@ impl ServiceTable {
         {
             return Err(Refusal::ServerExists);
         }
+        Ok(())
+    }
+
+    /// Puts a server at the head of its service's list.
+    fn put_server(&mut self, id: ServiceId, spec: &ServerSpec) -> Result<(), Refusal> {
+        let at = self.position(id)?;
+        let mode = self.mode_of(spec)?;
+        let weight = self.holds.weight(id, spec.rip, spec.weight);
         let discarded = self
             .trash
             .iter()
@@ -230,14 +248,14 @@ impl ServiceTable {
             }
             None => {
                 let slot = self.accounts.slots.take();
-                let dest = Dest::new(spec.rip, spec.weight).with_slot(slot);
+                let dest = Dest::new(spec.rip, weight).with_slot(slot);
                 self.accounts.server_made(&dest);
                 Arc::new(dest)
             }
         };
         dest.set_mode(mode);
         dest.set_tunnel(spec.tunnel);
-        dest.added_again(spec.weight, spec.thresholds);
+        dest.added_again(weight, spec.thresholds);
         let list = [dest]
             .into_iter()
             .chain(self.services[at].dests().iter().map(Arc::clone));
@@ -250,6 +268,11 @@ impl ServiceTable {
     pub fn edit_server(&mut self, id: ServiceId, spec: &ServerSpec) -> Result<(), Refusal> {
         let at = self.position(id)?;
         let mode = self.mode_of(spec)?;
+        if let Some(out) = self.holds.out_mut(id, spec.rip) {
+            *out = spec.clone();
+            self.holds.give(id, spec.rip, spec.weight);
+            return Ok(());
+        }
         let dests = self.services[at].dests();
         let dest = dests
             .iter()
@@ -257,10 +280,9 @@ impl ServiceTable {
             .ok_or(Refusal::NoSuchServer)?;
         dest.set_mode(mode);
         dest.set_tunnel(spec.tunnel);
-        dest.set_weight(spec.weight);
+        dest.set_weight(self.holds.give(id, spec.rip, spec.weight));
         dest.set_thresholds(spec.thresholds);
         let list = dests.to_vec();
-        self.drains.end(id, spec.rip);
         self.renew_dests(at, list);
         Ok(())
     }
@@ -268,6 +290,15 @@ impl ServiceTable {
     /// Removes a server from a service (ipvsadm `-d`). Its conns remain until they time out, but their packets are
     /// dropped; with `expire_nodest_conn` they end at once.
     pub fn delete_server(&mut self, id: ServiceId, rip: Endpoint) -> Result<(), Refusal> {
+        self.position(id)?;
+        match self.holds.forget(id, rip) {
+            true => Ok(()),
+            false => self.take_server(id, rip),
+        }
+    }
+
+    /// Takes a server from its service's list.
+    fn take_server(&mut self, id: ServiceId, rip: Endpoint) -> Result<(), Refusal> {
         let at = self.position(id)?;
         let mut list = self.services[at].dests().to_vec();
         let place = list
@@ -275,7 +306,6 @@ impl ServiceTable {
             .position(|dest| dest.rip() == rip)
             .ok_or(Refusal::NoSuchServer)?;
         let dest = list.remove(place);
-        self.drains.end(id, rip);
         self.discard(id, &dest);
         self.renew_dests(at, list);
         Ok(())
@@ -365,6 +395,17 @@ impl ServiceTable {
             .iter()
             .position(|service| service.id() == id)
             .ok_or(Refusal::NoSuchService)
+    }
+
+    /// What a server is, with the weight that it has now.
+    fn spec_of(&self, dest: &Dest) -> ServerSpec {
+        ServerSpec {
+            rip: dest.rip(),
+            mode: self.mode_name(dest).to_owned(),
+            weight: dest.weight(),
+            thresholds: dest.thresholds(),
+            tunnel: dest.tunnel(),
+        }
     }
 
     fn mode_of(&self, spec: &ServerSpec) -> Result<u8, Refusal> {

@@ -1,11 +1,10 @@
 //! Servers that are being emptied: no new conns until somebody ends the drain, and the weight is not forgotten.
 
-use std::collections::BTreeMap;
 use std::fmt;
 use std::net::IpAddr;
 use std::str::FromStr;
 
-use lb_model::{Addr, Endpoint, ServiceId};
+use lb_model::{Addr, Dest, Endpoint, ServiceId};
 
 use super::{Refusal, ServiceTable};
 
@@ -81,36 +80,6 @@ pub struct Drain {
     pub persistent: u32,
 }
 
-/// The weights to be restored.
-#[derive(Debug, Default)]
-pub(crate) struct Drains(BTreeMap<(ServiceId, Endpoint), u32>);
-
-impl Drains {
-    /// The weight that a server being drained has again afterwards.
-    pub(crate) fn weight_of(&self, service: ServiceId, rip: Endpoint) -> Option<u32> {
-        self.0.get(&(service, rip)).copied()
-    }
-
-    pub(crate) fn begin(&mut self, service: ServiceId, rip: Endpoint, weight: u32) {
-        self.0.insert((service, rip), weight);
-    }
-
-    /// The weight to be restored, if the server was being drained.
-    pub(crate) fn end(&mut self, service: ServiceId, rip: Endpoint) -> Option<u32> {
-        self.0.remove(&(service, rip))
-    }
-
-    pub(crate) fn forget_service(&mut self, service: ServiceId) {
-        self.0.retain(|(of, _), _| *of != service);
-    }
-
-    pub(crate) fn iter(&self) -> impl Iterator<Item = (ServiceId, Endpoint, u32)> {
-        self.0
-            .iter()
-            .map(|((service, rip), weight)| (*service, *rip, *weight))
-    }
-}
-
 impl ServiceTable {
     /// Takes new conns from a server in all services that have it, until the drain is [ended](ServiceTable::undrain);
     /// what is being drained now.
@@ -128,45 +97,53 @@ impl ServiceTable {
         self.named(server)?;
         let drains = self.drains().into_iter();
         let ended: Vec<Drain> = drains.filter(|drain| server.names(drain.rip)).collect();
-        for drain in &ended {
-            self.drains.end(drain.service, drain.rip);
-            self.set_weight(drain.service, drain.rip, drain.weight);
+        for Drain { service, rip, .. } in &ended {
+            self.set_drained(*service, *rip, false);
         }
         Ok(ended)
     }
 
     /// All drains, with the conns that are left.
     pub fn drains(&self) -> Vec<Drain> {
-        let drains = self.drains.iter();
+        let drains = self.holds.drained();
         drains
-            .filter_map(|(service, rip, weight)| {
-                let dest = self.server(service, rip)?;
-                Some(Drain {
+            .map(|(service, rip, weight)| {
+                let dest = self.server(service, rip);
+                let count = |of: fn(&Dest) -> u32| dest.map_or(0, |dest| of(dest));
+                Drain {
                     service,
                     rip,
                     weight,
-                    active: dest.active(),
-                    inactive: dest.inactive(),
-                    persistent: dest.persistent(),
-                })
+                    active: count(Dest::active),
+                    inactive: count(Dest::inactive),
+                    persistent: count(Dest::persistent),
+                }
             })
             .collect()
     }
 
     pub(crate) fn drain_server(&mut self, id: ServiceId, rip: Endpoint) {
-        if let Some(dest) = self.server(id, rip)
-            && self.drains.weight_of(id, rip).is_none()
-        {
-            let weight = dest.weight();
-            self.drains.begin(id, rip, weight);
-            self.set_weight(id, rip, 0);
+        self.set_drained(id, rip, true);
+    }
+
+    fn set_drained(&mut self, id: ServiceId, rip: Endpoint, drained: bool) {
+        if let Some(dest) = self.server(id, rip) {
+            let before = dest.weight();
+            let weight = self.holds.set_drained(id, rip, before, drained);
+            if weight != before {
+                self.set_weight(id, rip, weight);
+            }
+        } else if self.holds.out_mut(id, rip).is_some() {
+            self.holds.set_drained(id, rip, 0, drained);
         }
     }
 
     fn named(&self, server: &ServerAddress) -> Result<Vec<(ServiceId, Endpoint)>, Refusal> {
         let all = self.services.iter().flat_map(|service| {
-            let dests = service.dests().iter();
-            dests.map(|dest| (service.id(), dest.rip()))
+            let present = service.dests().iter().map(|dest| dest.rip());
+            let out = self.holds.out(service.id()).map(|(spec, _)| spec.rip);
+            let id = service.id();
+            present.chain(out).map(move |rip| (id, rip))
         });
         let named: Vec<_> = all.filter(|(_, rip)| server.names(*rip)).collect();
         if named.is_empty() {
@@ -175,7 +152,7 @@ impl ServiceTable {
         Ok(named)
     }
 
-    fn set_weight(&mut self, id: ServiceId, rip: Endpoint, weight: u32) {
+    pub(super) fn set_weight(&mut self, id: ServiceId, rip: Endpoint, weight: u32) {
         let (Some(dest), Ok(at)) = (self.server(id, rip), self.position(id)) else {
             return;
         };

@@ -31,35 +31,43 @@ impl ServiceTable {
 
     fn replace_servers(&mut self, id: ServiceId, wanted: &[ServerSpec]) -> Result<(), Refusal> {
         let running = self.services[self.position(id)?].dests().to_vec();
-        for dest in &running {
-            if !wanted.iter().any(|spec| spec.rip == dest.rip()) {
-                self.delete_server(id, dest.rip())?;
+        let running = running
+            .iter()
+            .filter(|dest| !self.holds.is_stand_in(id, dest.rip()));
+        let running: Vec<_> = running.cloned().collect();
+        let out: Vec<ServerSpec> = self.holds.out(id).map(|(spec, _)| spec).collect();
+        let present = running.iter().map(|dest| dest.rip());
+        for rip in present.chain(out.iter().map(|spec| spec.rip)) {
+            if !wanted.iter().any(|spec| spec.rip == rip) {
+                self.delete_server(id, rip)?;
             }
         }
         for spec in wanted {
-            match running.iter().find(|dest| dest.rip() == spec.rip) {
-                None => self.add_server(id, spec)?,
-                Some(dest) if self.is_as_wanted(id, dest, spec) => {}
-                Some(_) if self.drains.weight_of(id, spec.rip).is_some() => {
-                    let weight = 0;
-                    let edited = ServerSpec {
-                        weight,
-                        ..spec.clone()
-                    };
-                    self.edit_server(id, &edited)?;
-                    self.drains.begin(id, spec.rip, spec.weight);
-                }
-                Some(_) => self.edit_server(id, spec)?,
+            let dest = running.iter().find(|dest| dest.rip() == spec.rip);
+            let out = out.iter().find(|out| out.rip == spec.rip);
+            match (dest, out) {
+                (None, None) => self.add_server(id, spec)?,
+                (Some(dest), _) if self.is_as_wanted(id, dest, spec) => {}
+                (None, Some(out)) if out == spec => {}
+                (Some(_), _) | (_, Some(_)) => self.edit_and_keep_drained(id, spec)?,
             }
         }
         Ok(())
     }
 
+    /// Unlike an administrator, a file that gives a weight does not end a drain.
+    fn edit_and_keep_drained(&mut self, id: ServiceId, spec: &ServerSpec) -> Result<(), Refusal> {
+        let drained = self.holds.is_drained(id, spec.rip);
+        self.edit_server(id, spec)?;
+        if drained {
+            self.drain_server(id, spec.rip);
+        }
+        Ok(())
+    }
+
     fn is_as_wanted(&self, id: ServiceId, dest: &Dest, spec: &ServerSpec) -> bool {
-        let drained = self.drains.weight_of(id, dest.rip());
-        let weight = drained.map_or(dest.weight(), u32::from);
         self.mode_of(spec) == Ok(dest.mode())
-            && weight == spec.weight
+            && self.holds.given(id, dest.rip(), dest.weight()) == spec.weight
             && dest.thresholds() == spec.thresholds
             && dest.tunnel() == spec.tunnel
     }
@@ -90,20 +98,30 @@ impl ServiceTable {
             // As ipvsadm's servers get it if nothing else is said.
             (None, None) => "dr",
         };
-        let servers = dests.iter().rev().map(|dest| {
-            let (rip, own) = (dest.rip(), self.mode_name(dest));
-            let drained = self.drains.weight_of(service.id(), rip);
-            ServerConfig {
-                rip,
-                weight: drained.map_or(dest.weight(), u32::from),
-                mode: (own != mode).then(|| own.to_owned()),
-                thresholds: dest.thresholds(),
-                tunnel: dest.tunnel(),
-                drained: drained.is_some(),
-            }
+        let id = service.id();
+        let present = dests.iter().rev();
+        let present = present.filter(|dest| !self.holds.is_stand_in(id, dest.rip()));
+        let present = present.map(|dest| {
+            let (rip, spec) = (dest.rip(), self.spec_of(dest));
+            let weight = self.holds.given(id, rip, spec.weight);
+            (
+                ServerSpec { weight, ..spec },
+                self.holds.is_drained(id, rip),
+            )
         });
+        let servers = present
+            .chain(self.holds.out(id))
+            .map(|(spec, drained)| ServerConfig {
+                rip: spec.rip,
+                weight: spec.weight,
+                mode: (spec.mode != mode).then_some(spec.mode),
+                thresholds: spec.thresholds,
+                tunnel: spec.tunnel,
+                drained,
+                held: false,
+            });
         ServiceConfig {
-            id: service.id(),
+            id,
             scheduler: settings.scheduler_name.clone(),
             scheduler_flags: settings.scheduler_flags,
             persistence: settings.persistence,
