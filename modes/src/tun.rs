@@ -78,7 +78,8 @@ fn encapsulate(
     prepend(packet, &wrapping)
 }
 
-/// Moves the IP packet down and puts the outer headers in front of it.
+/// Puts the outer headers between the Ethernet header and the IP packet: where there is room before the frame the one moves
+/// up, otherwise the other moves down.
 fn prepend(packet: &mut Packet, wrapping: &Wrapping) -> Result<(), DropReason> {
     let outer = wrapping.bytes();
     let (l3, end) = (
@@ -86,11 +87,15 @@ fn prepend(packet: &mut Packet, wrapping: &Wrapping) -> Result<(), DropReason> {
         usize::from(packet.headers.end),
     );
     let (inner_at, new_end) = (l3 + outer.len(), end + outer.len());
-    if !packet.frame.resize(new_end) {
+    if packet.frame.grow_front(outer.len()) {
+        let moved = outer.len()..inner_at;
+        packet.frame.bytes_mut().copy_within(moved, 0);
+    } else if packet.frame.resize(new_end) {
+        packet.frame.bytes_mut().copy_within(l3..end, inner_at);
+    } else {
         return Err(DropReason::TooBig);
     }
     let frame = packet.frame.bytes_mut();
-    frame.copy_within(l3..end, inner_at);
     frame[l3..inner_at].copy_from_slice(outer);
     // The two bytes before the IP header are the ethertype, whatever tags came before them.
     frame[l3 - 2..l3].copy_from_slice(&wrapping.ethertype().to_be_bytes());

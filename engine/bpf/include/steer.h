@@ -58,6 +58,12 @@ enum counter {
 	COUNTERS,
 };
 
+/* Room in front of a frame for an outer header, opened for services that put one there: the first byte of such a frame is
+ * ROOM_MARK and the second the number of bytes before its Ethernet header. A frame that goes to a socket as it came begins
+ * with the interface's own address, whose first byte is even. */
+#define ROOM_MARK 0xff
+#define MAX_ROOM 128
+
 /* More than any configuration seen; entries cost memory only when used. */
 #define MAX_SERVICES 65536
 #define MAX_SERVERS 262144

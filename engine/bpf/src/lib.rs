@@ -22,6 +22,7 @@ mod steering;
 pub use error::BpfError;
 pub use generator::Generator;
 pub use marked::{Marked, Ports, marked};
+pub use program::ROOM_MARK;
 pub use redirect::Redirect;
 pub use rules::Rules;
 pub use sink::{Arrivals, Sink};

@@ -26,6 +26,9 @@ pub(crate) const COUNTER_REDIRECTED: u32 = 0;
 /// Left to the kernel.
 pub(crate) const COUNTER_PASSED: u32 = 1;
 
+/// The first byte of a frame with room in front, as `include/steer.h` has it; the second says how much.
+pub const ROOM_MARK: u8 = 0xff;
+
 /// Handles of the program's maps, which live as long as these or the attached program.
 pub(crate) struct Maps {
     xsks: MapHandle,
@@ -75,7 +78,7 @@ impl Maps {
 
     fn of(&self, rule: &Rule) -> &MapHandle {
         match rule {
-            Rule::Service(_) | Rule::FragmentsTo(_) => &self.services,
+            Rule::Service(..) | Rule::FragmentsTo(_) => &self.services,
             Rule::Server(..) | Rule::FragmentsFrom(_) => &self.servers,
             Rule::LocalAddress(..) => &self.local_addresses,
             Rule::Marked(..) => &self.marked,
@@ -270,15 +273,15 @@ mod tests {
         ];
         let rip6 = Endpoint::new(Addr::v6(v6(7)), 8080);
         for rule in [
-            Rule::Service(vip6),
+            Rule::Service(vip6, 0),
             Rule::Server(rip6, Protocol::Tcp),
             Rule::Local(Addr::v6(v6(1))),
-            Rule::Service(vip),
+            Rule::Service(vip, 0),
             Rule::Server(rip, Protocol::Tcp),
             Rule::Local(Addr::v4(DIP)),
             Rule::LocalAddress(Addr::v4(LIP), 1024..=2000),
             Rule::Local(Addr::v4(LIP)),
-            Rule::Service(every_port),
+            Rule::Service(every_port, 0),
             Rule::FragmentsTo(Addr::v4(VIP)),
             Rule::FragmentsTo(Addr::v6(v6(100))),
             Rule::FragmentsFrom(Addr::v4(RIP)),
@@ -602,7 +605,7 @@ mod tests {
         assert_eq!(maps.sum(COUNTER_REDIRECTED).ok(), Some(redirected));
         assert_eq!(maps.sum(COUNTER_PASSED).ok(), Some(total - redirected));
 
-        maps.remove(&Rule::Service(vip)).expect("it was there");
+        maps.remove(&Rule::Service(vip, 0)).expect("it was there");
         let bytes = request();
         let input = ProgramInput {
             data_in: Some(&bytes),
@@ -610,5 +613,46 @@ mod tests {
         };
         let output = program.progs.steer.test_run(input).expect("a test run");
         assert_eq!(output.return_value, XDP_PASS, "service removed");
+    }
+
+    #[test]
+    fn frames_of_a_service_that_wants_room_get_it_marked_and_the_kernel_gets_them_whole() {
+        let mut storage = MaybeUninit::uninit();
+        let (maps, program) = match load(&mut storage, 1) {
+            Err(error) if error.kind() == ErrorKind::PermissionDenied => {
+                println!("SKIPPED: eBPF needs root: {error}");
+                return;
+            }
+            loaded => loaded.expect("the kernel takes the program"),
+        };
+        maps.set_own_mac(OWN).expect("a MAC");
+        let key = ServiceKey {
+            vip: Endpoint::new(Addr::v4(VIP), 80),
+            protocol: Protocol::Tcp,
+        };
+        maps.add(&Rule::Service(key, 32)).expect("room for a rule");
+        let request = frame((CIP, 4000), (VIP, 80), TCP, 20);
+        let run = || {
+            let mut out = vec![0; 256];
+            let output = program
+                .progs
+                .steer
+                .test_run(ProgramInput {
+                    data_in: Some(&request),
+                    data_out: Some(&mut out),
+                    ..ProgramInput::default()
+                })
+                .expect("it runs");
+            let len = output.data.expect("data").len();
+            (output.return_value, out[..len].to_vec())
+        };
+        assert_eq!(run(), (XDP_PASS, request.clone()), "no socket yet");
+
+        let socket = unbound_socket().expect("a socket");
+        maps.set_socket(0, socket.as_fd()).expect("a queue 0");
+        let (action, out) = run();
+        assert_eq!((action, out.len()), (XDP_REDIRECT, 32 + request.len()));
+        assert_eq!(out[..2], [ROOM_MARK, 32]);
+        assert_eq!(out[32..], request);
     }
 }

@@ -11,8 +11,9 @@ use crate::marked::{self, Marked, Ports};
 /// What the steering program sends to the balancer.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Rules {
-    /// Virtual services: packets to them are ours; port 0 stands for every port.
-    pub services: BTreeSet<ServiceKey>,
+    /// Virtual services: packets to them are ours; port 0 stands for every port. With each goes how many bytes of room its
+    /// frames are given in front, for a header that is to stand there.
+    pub services: BTreeMap<ServiceKey, u8>,
     /// Real servers whose replies come through us: packets from them are ours, unless they go to one of `locals`; port 0
     /// stands for every port.
     pub servers: BTreeSet<(Endpoint, Protocol)>,
@@ -31,7 +32,7 @@ pub struct Rules {
 /// One entry of the program's maps.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(crate) enum Rule {
-    Service(ServiceKey),
+    Service(ServiceKey, u8),
     Server(Endpoint, Protocol),
     LocalAddress(Addr, RangeInclusive<u16>),
     Marked(Prefix, Vec<Ports>),
@@ -52,7 +53,15 @@ impl Rules {
     ///
     /// Locals come first and go last, so that at no moment between is an own connection taken for a reply.
     pub(crate) fn changes_to(&self, target: &Rules) -> Vec<Change> {
-        let service = |key: &ServiceKey| Rule::Service(*key);
+        let service = |(key, room): (&ServiceKey, &u8)| Rule::Service(*key, *room);
+        let new_services = target
+            .services
+            .iter()
+            .filter(|(key, room)| self.services.get(*key) != Some(*room));
+        let old_services = self
+            .services
+            .iter()
+            .filter(|(key, _)| !target.services.contains_key(*key));
         let server = |(rip, protocol): &(Endpoint, Protocol)| Rule::Server(*rip, *protocol);
         let local = |addr: &Addr| Rule::Local(*addr);
         let to = |addr: &Addr| Rule::FragmentsTo(*addr);
@@ -80,7 +89,7 @@ impl Rules {
             .locals
             .difference(&self.locals)
             .map(local)
-            .chain(target.services.difference(&self.services).map(service))
+            .chain(new_services.map(service))
             .chain(target.servers.difference(&self.servers).map(server))
             .chain(target.fragments_to.difference(&self.fragments_to).map(to))
             .chain(
@@ -103,7 +112,7 @@ impl Rules {
             .chain(self.fragments_to.difference(&target.fragments_to).map(to))
             .chain(old_lips.map(lip))
             .chain(old_marked.map(marked))
-            .chain(self.services.difference(&target.services).map(service))
+            .chain(old_services.map(service))
             .chain(self.locals.difference(&target.locals).map(local));
         added
             .map(Change::Add)
@@ -114,7 +123,7 @@ impl Rules {
     /// Follows one step.
     pub(crate) fn apply(&mut self, change: Change) {
         match change {
-            Change::Add(Rule::Service(key)) => self.services.insert(key),
+            Change::Add(Rule::Service(key, room)) => self.services.insert(key, room).is_none(),
             Change::Add(Rule::Server(rip, protocol)) => self.servers.insert((rip, protocol)),
             Change::Add(Rule::LocalAddress(addr, ports)) => {
                 self.local_addresses.insert(addr, ports).is_none()
@@ -126,7 +135,7 @@ impl Rules {
             Change::Remove(Rule::FragmentsTo(addr)) => self.fragments_to.remove(&addr),
             Change::Remove(Rule::FragmentsFrom(addr)) => self.fragments_from.remove(&addr),
             Change::Add(Rule::Local(addr)) => self.locals.insert(addr),
-            Change::Remove(Rule::Service(key)) => self.services.remove(&key),
+            Change::Remove(Rule::Service(key, _)) => self.services.remove(&key).is_some(),
             Change::Remove(Rule::Server(rip, protocol)) => self.servers.remove(&(rip, protocol)),
             Change::Remove(Rule::LocalAddress(addr, _)) => {
                 self.local_addresses.remove(&addr).is_some()
@@ -140,7 +149,7 @@ impl Rule {
     /// The entry's key: `struct endpoint` or `struct address` of `include/steer.h`.
     pub(crate) fn key(&self) -> Vec<u8> {
         match self {
-            Rule::Service(key) => endpoint_key(key.vip, key.protocol),
+            Rule::Service(key, _) => endpoint_key(key.vip, key.protocol),
             Rule::Server(rip, protocol) => endpoint_key(*rip, *protocol),
             Rule::Marked(prefix, _) => marked::key(prefix),
             Rule::FragmentsTo(addr) | Rule::FragmentsFrom(addr) => host_key(*addr),
@@ -148,7 +157,7 @@ impl Rule {
         }
     }
 
-    /// The entry's value: `struct ports` of `include/steer.h`, or one byte that says nothing.
+    /// The entry's value: `struct ports` of `include/steer.h`, a service's room, or one byte that says nothing.
     pub(crate) fn value(&self) -> Vec<u8> {
         match self {
             Rule::LocalAddress(_, ports) => {
@@ -156,7 +165,8 @@ impl Rule {
                 ends.iter().flat_map(|port| port.to_ne_bytes()).collect()
             }
             Rule::Marked(_, ports) => marked::value(ports),
-            Rule::Service(_) | Rule::Server(..) | Rule::Local(_) => vec![1],
+            Rule::Service(_, room) => vec![*room],
+            Rule::Server(..) | Rule::Local(_) => vec![1],
             Rule::FragmentsTo(_) | Rule::FragmentsFrom(_) => vec![1],
         }
     }
@@ -165,7 +175,7 @@ impl Rule {
 impl fmt::Display for Rule {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Rule::Service(key) => write!(f, "service {key}"),
+            Rule::Service(key, _) => write!(f, "service {key}"),
             Rule::Server(rip, protocol) => write!(f, "server {protocol} {rip}"),
             Rule::LocalAddress(addr, ports) => {
                 write!(
@@ -210,6 +220,7 @@ mod tests {
                     vip: endpoint(vip),
                     protocol: Protocol::Tcp,
                 })
+                .map(|key| (key, 0))
                 .collect(),
             servers: servers
                 .iter()
@@ -258,10 +269,12 @@ mod tests {
 
     #[test]
     fn keys_have_the_layout_of_the_programs_structures() {
-        let service = Rule::Service(ServiceKey {
+        let key = ServiceKey {
             vip: "10.0.0.1:258".parse().expect("valid"),
             protocol: Protocol::Udp,
-        });
+        };
+        let service = Rule::Service(key, 20);
+        assert_eq!(service.value(), [20]);
         let mut expected = vec![0; 10];
         expected.extend([0xff, 0xff, 10, 0, 0, 1, 1, 2, 17, 0]);
         assert_eq!(service.key(), expected);

@@ -153,19 +153,23 @@ fn every_tunnel_wraps_every_family_in_every_family() {
                 .filter(|rip| vip.is_ipv4() || rip.is_ipv6())
             {
                 let mut lab = lab_of(vip, rip, tunnel);
+                let headrooms = [0, tunnel.overhead(rip.is_ipv4()), 8, 100];
                 let packets = [
                     client_of(vip).tcp(4000, 80).syn(),
                     client_of(vip).tcp(4000, 80).payload(b"odd"),
                     client_of(vip).udp(4000, 80).payload(b"even"),
                 ];
-                for packet in packets {
-                    println!("{tunnel:?} to {vip} by {rip}");
-                    lab.inbound(&packet);
-                    let (egress, sent) = lab.port().take_sent().expect("sent");
-                    let expected = wrapped(tunnel, rip, &packet.ttl(63), &sent);
-                    assert_eq!((egress, sent), (ETH1, expected.bytes()));
+                for headroom in headrooms {
+                    lab.port().set_headroom(headroom);
+                    for packet in packets.clone() {
+                        println!("{tunnel:?} to {vip} by {rip} with {headroom} bytes of room");
+                        lab.inbound(&packet);
+                        let (egress, sent) = lab.port().take_sent().expect("sent");
+                        let expected = wrapped(tunnel, rip, &packet.ttl(63), &sent);
+                        assert_eq!((egress, sent), (ETH1, expected.bytes()));
+                    }
                 }
-                lab.expect_counters(&["conn.open", "tx", "tx", "conn.open", "tx"]);
+                lab.expect_counters(&[&["conn.open"; 2][..], &["tx"; 12]].concat());
             }
         }
     }

@@ -9,8 +9,9 @@ use std::fmt;
 /// frames that it has handed out, so one that is dropped on the floor shows in the
 /// [`FrameCensus`](crate::FrameCensus).
 pub struct Frame {
-    /// From the first byte of the packet to the end of what it may grow to.
+    /// From the first byte that the packet may begin at to the end of what it may grow to.
     room: &'static mut [u8],
+    start: u16,
     len: u16,
     id: u32,
 }
@@ -26,22 +27,32 @@ impl Frame {
             "a packet lies within its chunk"
         );
         Frame {
+            start: 0,
             len: len as u16,
             room,
             id,
         }
     }
 
+    /// The frame without its first `headroom` bytes, into which the packet may [grow](Frame::grow_front).
+    #[must_use]
+    pub fn behind(mut self, headroom: usize) -> Frame {
+        assert!(headroom <= self.len(), "headroom is cut from the packet");
+        self.start += headroom as u16;
+        self.len -= headroom as u16;
+        self
+    }
+
     /// The packet.
     #[inline]
     pub fn bytes(&self) -> &[u8] {
-        &self.room[..usize::from(self.len)]
+        &self.room[usize::from(self.start)..][..usize::from(self.len)]
     }
 
     /// The packet, to be changed in place.
     #[inline]
     pub fn bytes_mut(&mut self) -> &mut [u8] {
-        &mut self.room[..usize::from(self.len)]
+        &mut self.room[usize::from(self.start)..][..usize::from(self.len)]
     }
 
     /// The packet's length in bytes.
@@ -54,11 +65,32 @@ impl Frame {
     /// Makes the packet `len` bytes long; `false` and no change if its chunk has no room for that.
     #[must_use]
     pub fn resize(&mut self, len: usize) -> bool {
-        let fits = len <= self.room.len();
+        let fits = usize::from(self.start) + len <= self.room.len();
         if fits {
             self.len = len as u16;
         }
         fits
+    }
+
+    /// Makes the packet begin `bytes` earlier, with whatever is there; `false` and no change if there is no room before it.
+    #[must_use]
+    pub fn grow_front(&mut self, bytes: usize) -> bool {
+        let fits = bytes <= usize::from(self.start);
+        if fits {
+            self.start -= bytes as u16;
+            self.len += bytes as u16;
+        }
+        fits
+    }
+
+    /// Moves the packet to where its chunk begins, for a port that cannot send from elsewhere.
+    #[inline]
+    pub fn settle(&mut self) {
+        if self.start > 0 {
+            let start = usize::from(self.start);
+            self.room.copy_within(start..start + self.len(), 0);
+            self.start = 0;
+        }
     }
 
     /// The port's name for the chunk.
@@ -76,5 +108,24 @@ impl Frame {
 impl fmt::Debug for Frame {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Frame {{ id: {}, len: {} }}", self.id, self.len)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_packet_grows_into_the_room_before_it_and_settles_where_that_begins() {
+        let room = Box::leak(Box::new([0xff, 3, 0, 1, 2, 3, 9, 9]));
+        let mut frame = Frame::new(room, 6, 0).behind(3);
+        assert_eq!((frame.bytes(), frame.len()), (&[1, 2, 3][..], 3));
+        assert!(!frame.grow_front(4) && !frame.resize(6));
+        assert!(frame.grow_front(1) && frame.resize(5));
+        assert_eq!(frame.bytes(), [0, 1, 2, 3, 9]);
+        frame.settle();
+        assert_eq!(frame.bytes(), [0, 1, 2, 3, 9]);
+        assert!(!frame.grow_front(1));
+        assert_eq!(frame.into_room()[..5], [0, 1, 2, 3, 9]);
     }
 }

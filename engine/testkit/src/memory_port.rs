@@ -24,6 +24,7 @@ pub struct MemoryPort {
     flushed: usize,
     transmit_room: usize,
     kernel_takes: bool,
+    headroom: usize,
 }
 
 impl MemoryPort {
@@ -48,21 +49,30 @@ impl MemoryPort {
             flushed: 0,
             transmit_room: usize::MAX,
             kernel_takes: true,
+            headroom: 0,
         }
     }
 
     /// Lets a frame arrive on an interface; `false` if no frame was free or the bytes do not fit one.
     pub fn inject(&mut self, ingress: InterfaceId, bytes: &[u8]) -> bool {
-        if bytes.len() > FRAME_SIZE {
+        let len = self.headroom + bytes.len();
+        if len > FRAME_SIZE {
             return false;
         }
         let Some(mut frame) = self.free.pop() else {
             return false;
         };
-        assert!(frame.resize(bytes.len()), "checked above");
+        frame.settle();
+        assert!(frame.resize(len), "checked above");
+        let mut frame = frame.behind(self.headroom);
         frame.bytes_mut().copy_from_slice(bytes);
         self.receiving.push_back((ingress, frame));
         true
+    }
+
+    /// Leaves so much room in front of frames that arrive from now on.
+    pub fn set_headroom(&mut self, bytes: usize) {
+        self.headroom = bytes;
     }
 
     /// Takes the next frame that was sent and flushed.

@@ -3,7 +3,7 @@
 //! `forward IN OUT ADDRESS:PORT` forwards UDP until it is interrupted or killed. It does nothing that a balancer could
 //! leave out, so its packet rate is the most that a balancer on the same interfaces can reach.
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 use std::error::Error;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -33,11 +33,12 @@ fn main() -> Result<(), Box<dyn Error>> {
     for queue in queues {
         eprintln!("{queue}");
     }
+    let service = ServiceKey {
+        vip: service.parse()?,
+        protocol: Protocol::Udp,
+    };
     control.set_rules(&Rules {
-        services: BTreeSet::from([ServiceKey {
-            vip: service.parse()?,
-            protocol: Protocol::Udp,
-        }]),
+        services: BTreeMap::from([(service, 0)]),
         ..Rules::default()
     })?;
     stop_on_interrupt()?;

@@ -86,6 +86,13 @@ impl XskConfig {
         Ok(())
     }
 
+    /// How many bytes a chunk has left in front of the interface's largest packets.
+    pub(crate) fn room(&self, interface: &Interface) -> u8 {
+        let largest = self.frame_size - XDP_HEADROOM - ETHERNET_HEADER;
+        let left = largest.saturating_sub(interface.mtu);
+        u8::try_from(left).unwrap_or(u8::MAX)
+    }
+
     pub(crate) fn check_mtu(&self, interface: &Interface) -> Result<(), XskError> {
         let largest = self.frame_size - XDP_HEADROOM - ETHERNET_HEADER;
         if interface.mtu <= largest {

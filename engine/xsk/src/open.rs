@@ -3,6 +3,7 @@
 use std::io;
 use std::num::NonZeroU32;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -37,6 +38,10 @@ pub struct Control {
     steerings: Vec<Steering>,
     interfaces: Vec<Interface>,
     tap: Option<Arc<Tap>>,
+    /// How much room there is in front of the largest packets.
+    room: u8,
+    /// Whether any service has asked for some; the ports look for it from then on.
+    marked: Arc<AtomicBool>,
 }
 
 impl Xsk {
@@ -83,12 +88,15 @@ impl Xsk {
             queues.push(report);
             shares[worker].push(socket);
         }
+        let room = devices.iter().map(|device| config.room(&device.interface));
+        let room = room.min().unwrap_or(0);
+        let marked = Arc::new(AtomicBool::new(false));
         let mut memory = sockets.memory;
         let ports = shares
             .into_iter()
             .map(|share| {
                 let pool = memory.share(share.len() as u32 * config.frames_per_queue);
-                XskPort::new(share, pool, tap.clone())
+                XskPort::new(share, pool, tap.clone(), Arc::clone(&marked))
             })
             .collect();
         let interfaces = devices.into_iter().map(|device| device.interface).collect();
@@ -98,6 +106,8 @@ impl Xsk {
                 steerings,
                 interfaces,
                 tap,
+                room,
+                marked,
             },
             queues,
         })
@@ -108,10 +118,18 @@ impl Control {
     /// Lets exactly what `rules` say come to the ports, on all interfaces. If an interface refuses, all of them keep
     /// the rules they had.
     pub fn set_rules(&mut self, rules: &Rules) -> Result<(), XskError> {
+        let mut rules = rules.clone();
+        for room in rules.services.values_mut() {
+            // Without room headers are put in all the same, at the price of moving the packet.
+            *room = if *room <= self.room { *room } else { 0 };
+            if *room > 0 {
+                self.marked.store(true, Ordering::Relaxed);
+            }
+        }
         let before: Vec<Rules> = (self.steerings.iter())
             .map(|steering| steering.rules().clone())
             .collect();
-        let set = |steering: &mut Steering| steering.set_rules(rules);
+        let set = |steering: &mut Steering| steering.set_rules(&rules);
         self.steerings
             .iter_mut()
             .try_for_each(set)

@@ -1,6 +1,7 @@
 //! One worker's sockets as a [`Port`].
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use lb_model::{Batch, Frame, FrameCensus, InterfaceId, Port};
@@ -23,6 +24,8 @@ pub struct XskPort {
     egress: Vec<usize>,
     pool: Pool,
     tap: Option<Arc<Tap>>,
+    /// Whether any service has asked the steering program for room in front of its frames.
+    marked: Arc<AtomicBool>,
     /// The queue that is asked first for received packets; it changes every turn, so that a busy one starves no other.
     first: usize,
     poller: Poller,
@@ -30,7 +33,12 @@ pub struct XskPort {
 
 impl XskPort {
     /// A port over `queues`, which have at least one of every interface, with the chunks of `pool`.
-    pub(crate) fn new(queues: Vec<Queue>, pool: Pool, tap: Option<Arc<Tap>>) -> XskPort {
+    pub(crate) fn new(
+        queues: Vec<Queue>,
+        pool: Pool,
+        tap: Option<Arc<Tap>>,
+        marked: Arc<AtomicBool>,
+    ) -> XskPort {
         let interfaces = queues
             .iter()
             .map(|queue| usize::from(queue.interface().0) + 1)
@@ -50,6 +58,7 @@ impl XskPort {
             egress,
             pool,
             tap,
+            marked,
             first: 0,
         };
         port.top_up();
@@ -76,7 +85,7 @@ impl XskPort {
         let mut batch = Batch::new();
         loop {
             for queue in &mut self.queues {
-                queue.receive(&mut batch, &mut self.pool);
+                queue.receive(&mut batch, &mut self.pool, false);
             }
             if batch.is_empty() {
                 break;
@@ -109,21 +118,24 @@ impl Port for XskPort {
     fn receive(&mut self, batch: &mut Batch) {
         self.reclaim();
         self.top_up();
+        let marked = self.marked.load(Ordering::Relaxed);
         let (before, from) = self.queues.split_at_mut(self.first);
         for queue in from.iter_mut().chain(before) {
             if batch.room() == 0 {
                 break;
             }
-            queue.receive(batch, &mut self.pool);
+            queue.receive(batch, &mut self.pool, marked);
         }
         self.first = (self.first + 1) % self.queues.len();
     }
 
-    fn transmit(&mut self, egress: InterfaceId, frame: Frame) -> Result<(), Frame> {
+    fn transmit(&mut self, egress: InterfaceId, mut frame: Frame) -> Result<(), Frame> {
         let queue = &mut self.queues[self.egress[usize::from(egress.0)]];
         if !queue.has_room() {
             return Err(frame);
         }
+        // Room that was opened and not used: descriptors cannot be moved, so the packet is.
+        frame.settle();
         queue.stage(self.pool.chunk(frame));
         Ok(())
     }
@@ -140,7 +152,7 @@ impl Port for XskPort {
 
     fn spare(&mut self) -> Option<Frame> {
         let chunk = self.pool.free.pop()?;
-        Some(self.pool.frame(chunk))
+        Some(self.pool.frame(chunk, false))
     }
 
     fn release(&mut self, frame: Frame) {

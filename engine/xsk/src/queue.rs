@@ -188,9 +188,9 @@ impl Queue {
         }
     }
 
-    /// Moves received packets into `batch` as far as it has room.
+    /// Moves received packets into `batch` as far as it has room; `marked` if there may be room in front of some.
     #[inline]
-    pub(crate) fn receive(&mut self, batch: &mut Batch, pool: &mut Pool) {
+    pub(crate) fn receive(&mut self, batch: &mut Batch, pool: &mut Pool, marked: bool) {
         let wanted = batch.room().min(BATCH);
         // SAFETY: the ring is of the UMEM that all descriptors are of.
         let received = unsafe { self.rx.consume(&mut self.scratch[..wanted]) };
@@ -198,7 +198,7 @@ impl Queue {
         for desc in &self.scratch[..received] {
             // SAFETY: just taken from the RX ring, each once.
             let chunk = unsafe { Chunk::taken_from_ring(*desc) };
-            batch.push(pool.frame(chunk), self.interface);
+            batch.push(pool.frame(chunk, marked), self.interface);
         }
     }
 

@@ -10,6 +10,7 @@ use std::mem;
 use std::num::NonZeroU32;
 use std::slice;
 
+use lb_bpf::ROOM_MARK;
 use lb_model::Frame;
 use xsk_rs::config::UmemConfig;
 use xsk_rs::umem::UmemCreateError;
@@ -102,9 +103,9 @@ impl Pool {
         self.held
     }
 
-    /// A chunk with a received packet, as a frame.
+    /// A chunk with a received packet, as a frame; `marked` if the steering program may have opened room in front of it.
     #[inline]
-    pub(crate) fn frame(&mut self, chunk: Chunk) -> Frame {
+    pub(crate) fn frame(&mut self, chunk: Chunk, marked: bool) -> Frame {
         let Chunk(mut desc) = chunk;
         let id = (desc.addr() >> self.shift) as u32;
         self.frames[(id - self.first) as usize] = desc;
@@ -118,7 +119,14 @@ impl Pool {
         // it stays mapped until then: `drop` sees to it.
         let room = unsafe { slice::from_raw_parts_mut(room.as_mut_ptr(), room.len()) };
         self.held += 1;
-        Frame::new(room, len, id)
+        let frame = Frame::new(room, len, id);
+        match frame.bytes() {
+            [ROOM_MARK, headroom, ..] if marked && usize::from(*headroom) < len => {
+                let headroom = usize::from(*headroom);
+                frame.behind(headroom)
+            }
+            _ => frame,
+        }
     }
 
     /// The chunk of a frame that came back, its packet as long as the frame says.

@@ -1,7 +1,7 @@
 //! Ports on real interfaces: a client and a server, each in a namespace of its own, and between them a balancer with
 //! AF_XDP sockets on both of its veth devices.
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 use std::io;
 use std::net::UdpSocket;
 use std::os::fd::AsRawFd;
@@ -97,6 +97,60 @@ fn a_punted_packet_is_received_by_the_kernel() {
     assert_eq!(&buffer[..len], b"not yours");
     assert_eq!(from.ip(), ip("10.77.0.1"));
     assert_eq!(port.census().held, 0);
+}
+
+#[test]
+fn a_frame_with_room_in_front_is_whole_wherever_it_goes() {
+    const ROOM: u8 = 32;
+    let Some(wire) = Wire::new(1) else { return };
+    wire.server
+        .ip(&format!("address add {VIP}/32 dev lo"))
+        .expect("the VIP");
+    let to = mac(&wire.server, "wire0");
+    let beyond = wire.server.run(|| udp_socket(SERVICE));
+    let mut xsk = wire.open();
+    xsk.control
+        .set_rules(&rules_with_room(ROOM))
+        .expect("rules");
+    let mut port = xsk.ports.remove(0);
+    let receive = |port: &mut XskPort| {
+        wire.send(b"whole", 1);
+        let mut held = Vec::new();
+        wait_until("it is steered to us", || {
+            receive_into(port, &mut held);
+            !held.is_empty()
+        });
+        held.remove(0)
+    };
+
+    // The room is there, and what was not put into it is not sent.
+    let mut unused = receive(&mut port);
+    unused.bytes_mut()[..6].copy_from_slice(&to.0);
+    let whole = unused.bytes().to_vec();
+    port.transmit(OUT, unused)
+        .expect("the ring has room for it");
+    port.flush();
+    let mut buffer = [0; 16];
+    assert_eq!(beyond.recv(&mut buffer).expect("a datagram"), 5);
+
+    // A frame that has grown by all of it is sent from there: with its Ethernet header moved, the rest follows as it was.
+    let mut used = receive(&mut port);
+    assert!(!used.grow_front(usize::from(ROOM) + 1) && used.grow_front(usize::from(ROOM)));
+    used.bytes_mut()[..whole.len()].copy_from_slice(&whole);
+    assert!(used.resize(whole.len()));
+    port.transmit(OUT, used).expect("the ring has room for it");
+    port.flush();
+    assert_eq!(beyond.recv(&mut buffer).expect("a datagram"), 5);
+
+    wire.own_vip();
+    let served = wire.balancer.run(|| udp_socket(SERVICE));
+    let punted = receive(&mut port);
+    port.punt(IN, punted).expect("the kernel takes it");
+    assert_eq!(served.recv(&mut buffer).expect("a datagram"), 5);
+    assert_eq!(&buffer[..5], b"whole");
+    drop(xsk.control);
+    let census = port.close();
+    assert!(census.is_conserved(), "{census:?}");
 }
 
 #[test]
@@ -449,11 +503,16 @@ impl Wire {
 }
 
 fn rules() -> Rules {
+    rules_with_room(0)
+}
+
+fn rules_with_room(room: u8) -> Rules {
+    let key = ServiceKey {
+        vip: SERVICE.parse().expect("an endpoint"),
+        protocol: Protocol::Udp,
+    };
     Rules {
-        services: BTreeSet::from([ServiceKey {
-            vip: SERVICE.parse().expect("an endpoint"),
-            protocol: Protocol::Udp,
-        }]),
+        services: BTreeMap::from([(key, room)]),
         ..Rules::default()
     }
 }

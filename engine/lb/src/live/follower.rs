@@ -85,7 +85,8 @@ fn rules(snapshot: &Snapshot, next_hops: &NextHops, local_ports: &RangeInclusive
             rules.local_addresses.insert(*lip, local_ports.clone());
         }
         let key = service.key();
-        rules.services.extend(key);
+        let room = room(snapshot, service);
+        rules.services.extend(key.map(|key| (key, room)));
         for dest in service.dests().iter() {
             let replies = snapshot.modes()[usize::from(dest.mode())].replies();
             if matches!(replies, Replies::ToClient | Replies::ByAgent) {
@@ -96,7 +97,7 @@ fn rules(snapshot: &Snapshot, next_hops: &NextHops, local_ports: &RangeInclusive
             }
         }
     }
-    let vips = rules.services.iter().map(|key| key.vip.addr);
+    let vips = rules.services.keys().map(|key| key.vip.addr);
     rules.fragments_to = vips.chain(rules.local_addresses.keys().copied()).collect();
     let rips = rules.servers.iter().map(|(rip, _)| rip.addr);
     rules.fragments_from = rips.collect();
@@ -111,6 +112,23 @@ fn replying(service: ServiceId, rip: Endpoint) -> Vec<(Endpoint, Protocol)> {
         ServiceId::Address(key) => vec![(rip, key.protocol)],
         ServiceId::Mark(_) => vec![(any_port, Protocol::Tcp), (any_port, Protocol::Udp)],
     }
+}
+
+/// The bytes that go in front of every packet to the service; none if its servers differ in that.
+fn room(snapshot: &Snapshot, service: &VirtualService) -> u8 {
+    let mut rooms = service.dests().iter().map(|dest| {
+        match snapshot.modes()[usize::from(dest.mode())].tunnels() {
+            true => dest.tunnel().overhead(dest.rip().addr.is_v4()),
+            false => 0,
+        }
+    });
+    let first = rooms.next().unwrap_or(0);
+    let room = if rooms.all(|room| room == first) {
+        first
+    } else {
+        0
+    };
+    u8::try_from(room).unwrap_or(0)
 }
 
 /// The addresses of all real servers.
