@@ -94,6 +94,17 @@ pub fn config(data: &[u8]) {
     }
 }
 
+/// Any text as the configuration file of `lbrs`: a plan with a role, or a drawing of what is wrong with it.
+pub fn lbrs_config(data: &[u8]) {
+    let Ok(text) = std::str::from_utf8(data) else {
+        return;
+    };
+    match lbrs::config::parse("lbrs.toml".into(), text.into()) {
+        Ok(plan) => assert!(!plan.roles().is_empty()),
+        Err(refusal) => assert!(!refusal.to_string().is_empty()),
+    }
+}
+
 /// Any words, one a line, as a command line of ipvsadm: a command, or a complaint with an exit code that ipvsadm has.
 pub fn ipvsadm(data: &[u8]) {
     let Ok(text) = std::str::from_utf8(data) else {

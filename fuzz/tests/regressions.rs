@@ -4,13 +4,14 @@ use std::path::Path;
 
 type Target = fn(&[u8]);
 
-const TARGETS: [(&str, Target); 6] = [
+const TARGETS: [(&str, Target); 7] = [
     ("parse_classify", lb_fuzz::parse_classify),
     ("turn", lb_fuzz::turn),
     ("rewrite", lb_fuzz::rewrite),
     ("capture", lb_fuzz::capture),
     ("ipvsadm", lb_fuzz::ipvsadm),
     ("config", lb_fuzz::config),
+    ("lbrs_config", lb_fuzz::lbrs_config),
 ];
 
 #[test]

@@ -4,16 +4,16 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use lb::{Config, EngineConfig, Timeouts, Workers};
-use toml::Spanned;
-use toml::de::{DeTable, DeValue};
+use lb_document::Document;
 
 use super::duration::{self, DURATION};
 use super::fault::Faults;
 use super::section::{Kind, Section};
+pub use super::section::{NAME, number};
 use super::{Control, Metrics, Settings, ipvs, mark, network, service};
 
 /// The configuration in `document`; with faults it is not complete.
-pub fn read(document: &Spanned<DeTable<'_>>, faults: &mut Faults<'_>) -> Settings {
+pub fn read(document: &Document<'_>, faults: &mut Faults<'_>) -> Settings {
     let mut file = Section::root(document);
     let engine = file.required_table("engine", faults);
     let control = file.table("control", faults);
@@ -50,11 +50,6 @@ pub fn read(document: &Spanned<DeTable<'_>>, faults: &mut Faults<'_>) -> Setting
             .unwrap_or_default(),
     }
 }
-
-pub const NAME: Kind<String> = Kind {
-    allowed: "an interface's name, like \"eth0\"",
-    parse: |value| value.as_str().filter(|s| !s.is_empty()).map(str::to_owned),
-};
 
 const WORKERS: Kind<Workers> = Kind {
     allowed: "\"auto\" or a number from 1",
@@ -124,9 +119,4 @@ fn conn_timeouts(mut section: Section<'_>, faults: &mut Faults<'_>) -> Timeouts 
     }
     section.end(faults);
     timeouts
-}
-
-pub fn number(value: &DeValue<'_>) -> Option<u32> {
-    let integer = value.as_integer()?;
-    u32::from_str_radix(integer.as_str(), integer.radix()).ok()
 }

@@ -1,5 +1,6 @@
 use std::fs;
 
+use annotate_snippets::Renderer;
 use lb::ConnState;
 use proptest::prelude::*;
 

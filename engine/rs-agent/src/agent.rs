@@ -17,9 +17,10 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::time::{ClockId, clock_gettime};
 
 use crate::place::Place;
-use crate::plan::{EnatPlan, Plan, Role, TunPlan};
 use crate::presence::Presence;
-use crate::{config, detach, logging, rights};
+use crate::{detach, logging, rights};
+use lbrs::config;
+use lbrs::plan::{EnatPlan, Plan, Role, TunPlan};
 
 /// How often the interfaces are looked at: a new one is served at most so much later.
 const LOOK_AROUND: Timespec = Timespec {
@@ -42,7 +43,7 @@ impl Source {
     fn plan(&self) -> anyhow::Result<Plan> {
         match self {
             Source::Given(plan) => Ok(Plan::clone(plan)),
-            Source::File(path) => config::load(path),
+            Source::File(path) => Ok(config::load(path)?),
         }
     }
 }

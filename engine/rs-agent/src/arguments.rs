@@ -7,7 +7,7 @@ use clap::{Args, Parser, Subcommand};
 use lb_bpf::agent::{EnatSettings, PortMapping, Prefix, ToaSettings};
 use lb_model::Addr;
 
-use crate::plan::{DrPlan, EnatPlan, FLOWS, GUE_PORT, Plan, Role, TunPlan};
+use lbrs::plan::{CAPACITIES, DrPlan, EnatPlan, FLOWS, GUE_PORT, Plan, Role, TunPlan};
 
 /// Where the configuration is if nobody says otherwise.
 const DEFAULT_CONFIG: &str = "/etc/lbd/lbrs.toml";
@@ -80,7 +80,7 @@ struct EnatArguments {
 
     /// How many flows to remember at most: one for a TCP connection, two for a UDP conversation
     #[arg(long, value_name = "FLOWS", default_value_t = FLOWS)]
-    #[arg(value_parser = clap::value_parser!(u32).range(1024..=16_777_216))]
+    #[arg(value_parser = clap::value_parser!(u32).range(CAPACITIES))]
     capacity: u32,
 
     #[command(flatten)]

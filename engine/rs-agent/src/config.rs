@@ -1,212 +1,168 @@
-//! The configuration file: several roles at once.
+//! The configuration file: several roles at once. `docs/real-servers.md` tells the same to people.
 
-use std::fs;
 use std::net::{IpAddr, SocketAddr};
-use std::num::NonZeroU16;
 use std::path::Path;
 
-use anyhow::{Context, bail};
 use lb_bpf::agent::{EnatSettings, PortMapping, Prefix, ToaSettings};
+use lb_document::fault::Faults;
+use lb_document::section::{Kind, NAME, Section, number};
+use lb_document::{Document, Refusal};
 use lb_model::Addr;
-use serde::{Deserialize, Deserializer, de};
 
-use crate::plan::{DrPlan, EnatPlan, FLOWS, GUE_PORT, Plan, TunPlan};
-
-/// Nobody writes that much; a device named by mistake never ends.
-const LARGEST_FILE: u64 = 1 << 20;
+use crate::plan::{CAPACITIES, DrPlan, EnatPlan, FLOWS, GUE_PORT, Plan, TunPlan};
 
 /// Reads the file at `path`.
-pub fn load(path: &Path) -> anyhow::Result<Plan> {
-    let name = path.display();
-    let size = fs::metadata(path).with_context(|| format!("cannot read {name}"))?;
-    if !size.is_file() || size.len() > LARGEST_FILE {
-        bail!("{name}: not a file of at most 1 MiB");
-    }
-    let text = fs::read_to_string(path).with_context(|| format!("cannot read {name}"))?;
-    parse(&text).with_context(|| format!("{name} is not a configuration"))
+///
+/// # Errors
+///
+/// If it cannot be read, or says something that cannot be done.
+pub fn load(path: &Path) -> Result<Plan, Refusal> {
+    lb_document::load(path, plan)
 }
 
-fn parse(text: &str) -> anyhow::Result<Plan> {
-    let file: File = toml::from_str(text)?;
+/// Reads `text`, which errors call `name`.
+///
+/// # Errors
+///
+/// All that is wrong with it.
+pub fn parse(name: String, text: String) -> Result<Plan, Refusal> {
+    lb_document::parse(name, text, plan)
+}
+
+fn plan(document: &Document<'_>, faults: &mut Faults<'_>) -> Plan {
+    let mut file = Section::root(document);
+    let [toa, enat, tun, dr] = ["toa", "enat", "tun", "dr"].map(|role| file.table(role, faults));
     let plan = Plan {
-        toa: file.toa.map(Toa::plan),
-        enat: file.enat.map(Enat::plan),
-        tun: file.tun.map(Tun::plan),
-        dr: file.dr.map(Dr::plan),
+        toa: toa.map(|section| toa_settings(section, faults)),
+        enat: enat.map(|section| enat_plan(section, faults)),
+        tun: tun.map(|section| tun_plan(section, faults)),
+        dr: dr.map(|section| dr_plan(section, faults)),
     };
-    if plan.roles().is_empty() {
-        bail!("it has no role: write [toa], [enat], [tun] or [dr]");
+    file.end(faults);
+    if faults.is_empty() && plan.roles().is_empty() {
+        let none = "it has no role: write [toa], [enat], [tun] or [dr]";
+        faults.meaning(&none, document.span());
     }
-    Ok(plan)
+    plan
 }
 
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct File {
-    toa: Option<Toa>,
-    enat: Option<Enat>,
-    tun: Option<Tun>,
-    dr: Option<Dr>,
+const VIP: Kind<Addr> = Kind {
+    allowed: "an address, like \"10.0.0.100\" or \"2001:db8::100\"",
+    parse: |value| value.as_str()?.parse::<IpAddr>().ok().map(Addr::from),
+};
+
+const SOURCE: Kind<Prefix> = Kind {
+    allowed: "an address or prefix, like \"10.1.0.7\", \"10.1.0.0/24\" or \"2001:db8::/64\"",
+    parse: |value| value.as_str()?.parse().ok(),
+};
+
+const YES_OR_NO: Kind<bool> = Kind {
+    allowed: "true or false",
+    parse: |value| value.as_bool(),
+};
+
+const CAPACITY: Kind<u32> = Kind {
+    allowed: "a number from 1024 to 16777216",
+    parse: |value| number(value).filter(|flows| CAPACITIES.contains(&(*flows).into())),
+};
+
+const PORT: Kind<u16> = Kind {
+    allowed: "a port, from 1 to 65535",
+    parse: |value| u16::try_from(number(value)?).ok().filter(|port| *port > 0),
+};
+
+const SERVICE: Kind<SocketAddr> = Kind {
+    allowed: "VIP:PORT, like \"[2001:db8::100]:443\"",
+    parse: |value| {
+        let service: SocketAddr = value.as_str()?.parse().ok()?;
+        (service.port() > 0).then_some(service)
+    },
+};
+
+fn toa_settings(mut section: Section<'_>, faults: &mut Faults<'_>) -> ToaSettings {
+    let settings = ToaSettings {
+        from: section.list("from", &SOURCE, faults),
+        every_namespace: section
+            .value("every_namespace", &YES_OR_NO, faults)
+            .unwrap_or(false),
+    };
+    section.end(faults);
+    settings
 }
 
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Toa {
-    #[serde(default)]
-    from: Vec<Source>,
-    #[serde(default)]
-    every_namespace: bool,
+fn enat_plan(mut section: Section<'_>, faults: &mut Faults<'_>) -> EnatPlan {
+    let ports = section.tables("port", faults);
+    let plan = EnatPlan {
+        settings: EnatSettings {
+            vips: section.at_least_one("vips", &VIP, faults),
+            ports: ports
+                .into_iter()
+                .filter_map(|section| port_mapping(section, faults))
+                .collect(),
+            capacity: section
+                .value("capacity", &CAPACITY, faults)
+                .unwrap_or(FLOWS),
+        },
+        interfaces: section.list("interfaces", &NAME, faults),
+        hold_vips: holds_vips(&mut section, faults),
+    };
+    section.end(faults);
+    plan
 }
 
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Enat {
-    vips: Vips,
-    #[serde(default)]
-    port: Vec<Port>,
-    #[serde(default)]
-    capacity: Capacity,
-    #[serde(default)]
-    interfaces: Vec<String>,
-    #[serde(default = "yes")]
-    hold_vips: bool,
+fn port_mapping(mut section: Section<'_>, faults: &mut Faults<'_>) -> Option<PortMapping> {
+    let service = section.required("service", &SERVICE, faults);
+    let rport = section.required("rport", &PORT, faults);
+    section.end(faults);
+    let service = service?;
+    Some(PortMapping {
+        vip: service.ip().into(),
+        vport: service.port(),
+        rport: rport?,
+    })
 }
 
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Port {
-    service: SocketAddr,
-    rport: NonZeroU16,
+fn tun_plan(mut section: Section<'_>, faults: &mut Faults<'_>) -> TunPlan {
+    let plan = TunPlan {
+        vips: section.at_least_one("vips", &VIP, faults),
+        from: section.list("from", &SOURCE, faults),
+        gue_ports: match section.has("gue_ports") {
+            true => section.list("gue_ports", &PORT, faults),
+            false => {
+                section.knows(&["gue_ports"]);
+                vec![GUE_PORT]
+            }
+        },
+        interfaces: section.list("interfaces", &NAME, faults),
+        hold_vips: holds_vips(&mut section, faults),
+    };
+    section.end(faults);
+    plan
 }
 
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Tun {
-    vips: Vips,
-    #[serde(default)]
-    from: Vec<Source>,
-    #[serde(default = "gue_ports")]
-    gue_ports: Vec<u16>,
-    #[serde(default)]
-    interfaces: Vec<String>,
-    #[serde(default = "yes")]
-    hold_vips: bool,
+fn dr_plan(mut section: Section<'_>, faults: &mut Faults<'_>) -> DrPlan {
+    let vips = section.at_least_one("vips", &VIP, faults);
+    section.end(faults);
+    DrPlan { vips }
 }
 
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Dr {
-    vips: Vips,
-}
-
-fn gue_ports() -> Vec<u16> {
-    vec![GUE_PORT]
-}
-
-fn yes() -> bool {
-    true
-}
-
-impl Toa {
-    fn plan(self) -> ToaSettings {
-        ToaSettings {
-            from: prefixes(self.from),
-            every_namespace: self.every_namespace,
-        }
-    }
-}
-
-impl Enat {
-    fn plan(self) -> EnatPlan {
-        let ports = self.port.into_iter().map(|port| PortMapping {
-            vip: port.service.ip().into(),
-            vport: port.service.port(),
-            rport: port.rport.get(),
-        });
-        EnatPlan {
-            settings: EnatSettings {
-                vips: self.vips.0,
-                ports: ports.collect(),
-                capacity: self.capacity.0,
-            },
-            interfaces: self.interfaces,
-            hold_vips: self.hold_vips,
-        }
-    }
-}
-
-impl Tun {
-    fn plan(self) -> TunPlan {
-        TunPlan {
-            vips: self.vips.0,
-            from: prefixes(self.from),
-            gue_ports: self.gue_ports,
-            interfaces: self.interfaces,
-            hold_vips: self.hold_vips,
-        }
-    }
-}
-
-impl Dr {
-    fn plan(self) -> DrPlan {
-        DrPlan { vips: self.vips.0 }
-    }
-}
-
-/// A number of flows that is worth while and that the kernel takes.
-struct Capacity(u32);
-
-impl Default for Capacity {
-    fn default() -> Capacity {
-        Capacity(FLOWS)
-    }
-}
-
-impl<'de> Deserialize<'de> for Capacity {
-    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Capacity, D::Error> {
-        match u32::deserialize(from)? {
-            flows @ 1024..=16_777_216 => Ok(Capacity(flows)),
-            flows => Err(de::Error::custom(format_args!(
-                "{flows}, allowed 1024..=16777216"
-            ))),
-        }
-    }
-}
-
-/// At least one address.
-struct Vips(Vec<Addr>);
-
-impl<'de> Deserialize<'de> for Vips {
-    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Vips, D::Error> {
-        let vips: Vec<IpAddr> = Vec::deserialize(from)?;
-        if vips.is_empty() {
-            return Err(de::Error::custom("at least one address is needed"));
-        }
-        Ok(Vips(vips.into_iter().map(Addr::from).collect()))
-    }
-}
-
-fn prefixes(sources: Vec<Source>) -> Vec<Prefix> {
-    sources.into_iter().map(|source| source.0).collect()
-}
-
-/// Somebody who is believed.
-struct Source(Prefix);
-
-impl<'de> Deserialize<'de> for Source {
-    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Source, D::Error> {
-        let text = String::deserialize(from)?;
-        text.parse().map(Source).map_err(de::Error::custom)
-    }
+fn holds_vips(section: &mut Section<'_>, faults: &mut Faults<'_>) -> bool {
+    section
+        .value("hold_vips", &YES_OR_NO, faults)
+        .unwrap_or(true)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    fn read(text: &str) -> Result<Plan, Refusal> {
+        parse("lbrs.toml".into(), text.into())
+    }
+
     #[test]
     fn a_file_may_have_all_roles() {
-        let plan = parse(
+        let plan = read(
             "[toa]\n[enat]\nvips = [\"2001:db8::1\"]\n[[enat.port]]\nservice = \"[2001:db8::1]:443\"\nrport = 8443\n\
              [tun]\nvips = [\"10.0.0.100\", \"2001:db8::100\"]\nfrom = [\"10.1.0.0/24\"]\ngue_ports = [6080, 7080]\n\
              [dr]\nvips = [\"10.0.0.101\"]\n",
@@ -224,30 +180,40 @@ mod tests {
     }
 
     #[test]
-    fn mistakes_are_shown_with_their_line_and_what_is_allowed() {
+    fn all_mistakes_are_shown_where_they_stand_with_what_is_allowed() {
         for (text, said) in [
-            ("", "no role"),
-            ("[dr]\nvips = []\n", "line 2"),
-            ("[dr]\nvips = [\"10.0.0.256\"]\n", "invalid IP address"),
-            ("[dr]\n", "missing field `vips`"),
-            ("[dr]\nvip = [\"10.0.0.1\"]\n", "expected `vips`"),
-            ("[dr]\nvips = [\"10.0.0.1\"]\nx = 1\n", "line 3"),
+            ("", "it has no role: write [toa], [enat], [tun] or [dr]"),
+            ("[dr]\nvips = []\n", "dr.vips: [], allowed: at least one of"),
+            (
+                "[dr]\nvips = [\"10.0.0.256\"]\n",
+                "dr.vips[0]: \"10.0.0.256\", allowed: an address",
+            ),
+            ("[dr]\n", "dr.vips: missing"),
+            ("[dr]\nvip = [\"10.0.0.1\"]\n", "did you mean `vips`?"),
+            ("[enut]\n", "did you mean `enat`?"),
+            ("[dr]\nvips = [\"10.0.0.1\"]\nx = 1\n", "lbrs.toml:3:1"),
             (
                 "[tun]\nvips = [\"10.0.0.1\"]\nfrom = [\"10.0.0.1/8\"]\n",
-                "not an address or prefix",
+                "tun.from[0]: \"10.0.0.1/8\"",
             ),
             (
                 "[tun]\nvips = [\"10.0.0.1\"]\ngue_ports = [70000]\n",
-                "line 3",
+                "allowed: a port, from 1 to 65535",
             ),
             (
                 "[enat]\nvips = [\"10.0.0.1\"]\ncapacity = 10\n",
-                "allowed 1024..=16777216",
+                "a number from 1024 to 16777216",
             ),
-            ("[dr\n", "line 1"),
+            (
+                "[enat]\nvips = [\"::1\"]\n[[enat.port]]\nservice = \"[::1]:0\"\nrport = 0\n",
+                "enat.port[0].rport: 0",
+            ),
+            ("[dr\n", "lbrs.toml:1"),
         ] {
-            let error = format!("{:#}", parse(text).expect_err(text));
+            let error = read(text).expect_err(text).to_string();
             assert!(error.contains(said), "{text:?}: {error}");
         }
+        let two = read("[dr]\nvips = 1\n[toa]\nfrom = 2\n").expect_err("two mistakes");
+        assert!(two.to_string().contains("dr.vips") && two.to_string().contains("toa.from"));
     }
 }

@@ -5,9 +5,9 @@ use std::path::Path;
 use lb_bpf::agent::Toa;
 
 use crate::place::Place;
-use crate::plan::Role;
 use crate::presence::Presence;
 use crate::rights;
+use lbrs::plan::Role;
 
 /// Undoes `roles`, or all if none is named.
 pub fn detach(directory: Option<&Path>, roles: &[Role]) -> anyhow::Result<()> {

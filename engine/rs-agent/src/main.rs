@@ -3,16 +3,18 @@
 
 mod agent;
 mod arguments;
-mod config;
 mod detach;
 mod logging;
 mod place;
-mod plan;
 mod presence;
 mod rights;
 mod status;
 
+use std::path::Path;
 use std::process::ExitCode;
+
+use annotate_snippets::Renderer;
+use lbrs::config;
 
 use arguments::{Arguments, Task};
 
@@ -22,9 +24,7 @@ fn main() -> ExitCode {
     let done = match task {
         Task::Attach { plan, once } => agent::attach(directory, agent::Source::Given(plan), once),
         Task::Run { config } => agent::attach(directory, agent::Source::File(config), false),
-        Task::Check { config } => config::load(&config).map(|_| {
-            anstream::println!("configuration {} is OK", config.display());
-        }),
+        Task::Check { config } => return check(&config),
         Task::Status { json } => status::print(directory, json),
         Task::Detach { roles } => detach::detach(directory, &roles),
     };
@@ -32,6 +32,19 @@ fn main() -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             anstream::eprintln!("lbrs: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn check(file: &Path) -> ExitCode {
+    match config::load(file) {
+        Ok(_) => {
+            anstream::println!("configuration {} is OK", file.display());
+            ExitCode::SUCCESS
+        }
+        Err(refusal) => {
+            anstream::eprintln!("{}", refusal.draw(&Renderer::styled()));
             ExitCode::FAILURE
         }
     }

@@ -19,7 +19,7 @@ use nix::sched::{CloneFlags, setns};
 use rustix::fs::{FlockOperation, flock, statfs};
 use rustix::mount::{MountFlags, mount};
 
-use crate::plan::Role;
+use lbrs::plan::Role;
 
 const DEFAULT: &str = "/run/lbrs";
 

@@ -1,6 +1,7 @@
 //! What the agent shall do.
 
 use std::fmt;
+use std::ops::RangeInclusive;
 
 use lb_bpf::agent::{Counter, Enat, EnatSettings, Prefix, Toa, ToaSettings, Tunnel};
 use lb_model::Addr;
@@ -129,6 +130,9 @@ pub struct EnatPlan {
     /// Whether the VIPs are put on loopback; TCP needs them there.
     pub hold_vips: bool,
 }
+
+/// How many flows are worth while, and the kernel takes.
+pub const CAPACITIES: RangeInclusive<i64> = 1024..=16_777_216;
 
 /// Flows that are remembered if nobody says otherwise: some 40 MB.
 pub const FLOWS: u32 = 262_144;

@@ -17,7 +17,7 @@ use lb_netlink::{AGENT, AddedAddress, Origin};
 use serde::{Deserialize, Serialize};
 
 use crate::place::Place;
-use crate::plan::Role;
+use lbrs::plan::Role;
 
 const LOOPBACK: &str = "lo";
 

@@ -4,7 +4,7 @@ use anyhow::{Context, bail};
 use rustix::system::uname;
 use rustix::thread::{CapabilitySet, capabilities};
 
-use crate::plan::Role;
+use lbrs::plan::Role;
 
 /// What a role takes, and the older, wider right that included it before Linux 5.8.
 const NEEDED: [(&str, CapabilitySet, CapabilitySet); 3] = [

@@ -8,9 +8,9 @@ use serde::Serialize;
 
 use crate::agent::interfaces_of;
 use crate::place::Place;
-use crate::plan::Role;
 use crate::presence::Presence;
 use crate::rights;
+use lbrs::plan::Role;
 
 /// Prints it.
 pub fn print(directory: Option<&Path>, json: bool) -> anyhow::Result<()> {

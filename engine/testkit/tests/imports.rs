@@ -35,14 +35,15 @@ const ALLOWED: &[(&str, &[&str])] = &[
             "lb-modes",
         ],
     ),
-    ("lb-config", &["lb"]),
+    ("lb-document", &[]),
+    ("lb-config", &["lb", "lb-document"]),
     ("lb-control", &[]),
     (
         "lbd",
         &["lb", "lb-config", "lb-capture", "lb-control", "lb-ipvsadm"],
     ),
     ("lbctl", &["lb-control", "lb-ipvsadm"]),
-    ("lbrs", &["lb-bpf", "lb-model", "lb-netlink"]),
+    ("lbrs", &["lb-bpf", "lb-document", "lb-model", "lb-netlink"]),
     ("lb-testkit", &["lb-wire", "lb-model"]),
     // Stages are measured one by one, next to bare sockets, so the benches see every layer.
     (
@@ -71,6 +72,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
             "lb-model",
             "lb-runtime",
             "lb-testkit",
+            "lbrs",
         ],
     ),
 ];

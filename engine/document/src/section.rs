@@ -5,7 +5,8 @@ use std::ops::Range;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
-use super::fault::Faults;
+use crate::Document;
+use crate::fault::Faults;
 
 /// What values a key takes.
 pub struct Kind<T> {
@@ -13,6 +14,18 @@ pub struct Kind<T> {
     pub allowed: &'static str,
     /// The value, if it is one of them.
     pub parse: fn(&DeValue) -> Option<T>,
+}
+
+/// An interface's name.
+pub const NAME: Kind<String> = Kind {
+    allowed: "an interface's name, like \"eth0\"",
+    parse: |value| value.as_str().filter(|s| !s.is_empty()).map(str::to_owned),
+};
+
+/// The number that `value` is, if it is one from 0 to 4294967295.
+pub fn number(value: &DeValue<'_>) -> Option<u32> {
+    let integer = value.as_integer()?;
+    u32::from_str_radix(integer.as_str(), integer.radix()).ok()
 }
 
 /// A table being read.
@@ -25,7 +38,7 @@ pub struct Section<'d> {
 
 impl<'d> Section<'d> {
     /// The whole file.
-    pub fn root(document: &'d Spanned<DeTable<'d>>) -> Section<'d> {
+    pub fn root(document: &'d Document<'d>) -> Section<'d> {
         Section {
             path: String::new(),
             span: document.span(),
@@ -82,6 +95,22 @@ impl<'d> Section<'d> {
                 Vec::new()
             }
         }
+    }
+
+    /// The values of the list `key`, which must be there and have some.
+    pub fn at_least_one<T>(
+        &mut self,
+        key: &'static str,
+        kind: &Kind<T>,
+        faults: &mut Faults<'_>,
+    ) -> Vec<T> {
+        let values = self.required_list(key, kind, faults);
+        let list = self.table.get(key).and_then(|v| v.get_ref().as_array());
+        if list.is_some_and(|items| items.is_empty()) {
+            let allowed = format!("at least one of: {}", kind.allowed);
+            self.reproach(key, &allowed, faults);
+        }
+        values
     }
 
     /// Whether `key` is there.

@@ -3,10 +3,12 @@
 use std::ops::Range;
 
 use toml::Spanned;
-use toml::de::{DeTable, DeValue};
+use toml::de::DeValue;
+
+use crate::Document;
 
 /// Where the value at `path` stands; for one that is not written down, the nearest table or list around it.
-pub fn locate(document: &Spanned<DeTable<'_>>, path: &str) -> Range<usize> {
+pub fn locate(document: &Document<'_>, path: &str) -> Range<usize> {
     let mut span = document.span();
     let mut table = Some(document.get_ref());
     for step in path.split('.') {
@@ -37,6 +39,8 @@ fn item<'v, 'd>(
 
 #[cfg(test)]
 mod tests {
+    use toml::de::DeTable;
+
     use super::*;
 
     #[test]

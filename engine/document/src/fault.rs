@@ -1,9 +1,9 @@
 //! One mistake in the file, and all of them.
 
+use std::fmt;
 use std::ops::Range;
 
 use annotate_snippets::{AnnotationKind, Level, Renderer, Snippet};
-use lb::ConfigError;
 
 /// Longer values are named by their place alone.
 const LONGEST_QUOTE: usize = 60;
@@ -17,7 +17,7 @@ pub struct Fault {
 }
 
 impl Fault {
-    pub fn draw(&self, name: &str, text: &str, renderer: &Renderer) -> String {
+    pub(crate) fn draw(&self, name: &str, text: &str, renderer: &Renderer) -> String {
         let mut mark = AnnotationKind::Primary.span(self.span.clone());
         if let Some(label) = &self.label {
             mark = mark.label(label);
@@ -34,25 +34,26 @@ pub struct Faults<'t> {
 }
 
 impl<'t> Faults<'t> {
-    pub fn new(text: &'t str) -> Faults<'t> {
+    pub(crate) fn new(text: &'t str) -> Faults<'t> {
         Faults {
             text,
             found: Vec::new(),
         }
     }
 
+    /// Whether there is none.
     pub fn is_empty(&self) -> bool {
         self.found.is_empty()
     }
 
     /// In the file's order.
-    pub fn into_sorted(mut self) -> Vec<Fault> {
+    pub(crate) fn into_sorted(mut self) -> Vec<Fault> {
         self.found.sort_by_key(|fault| fault.span.start);
         self.found
     }
 
     /// The text is no TOML.
-    pub fn syntax(&mut self, message: &str, span: Option<Range<usize>>) {
+    pub(crate) fn syntax(&mut self, message: &str, span: Option<Range<usize>>) {
         self.add(span.unwrap_or_default(), message.to_owned(), None);
     }
 
@@ -68,13 +69,13 @@ impl<'t> Faults<'t> {
     }
 
     /// The table at `span` lacks a key.
-    pub fn missing(&mut self, path: &str, span: Range<usize>, allowed: &str) {
+    pub(crate) fn missing(&mut self, path: &str, span: Range<usize>, allowed: &str) {
         let title = format!("{path}: missing, allowed: {allowed}");
         self.add(span, title, None);
     }
 
     /// Nobody knows the key at `span`.
-    pub fn unknown(&mut self, path: &str, span: Range<usize>, key: &str, known: &[&str]) {
+    pub(crate) fn unknown(&mut self, path: &str, span: Range<usize>, key: &str, known: &[&str]) {
         let nearest = known
             .iter()
             .map(|known| (strsim::jaro_winkler(key, known), known))
@@ -88,7 +89,7 @@ impl<'t> Faults<'t> {
     }
 
     /// The values are well-formed and make no sense.
-    pub fn meaning(&mut self, error: &ConfigError, span: Range<usize>) {
+    pub fn meaning(&mut self, error: &impl fmt::Display, span: Range<usize>) {
         self.add(span, error.to_string(), None);
     }
 
