@@ -9,6 +9,7 @@
 //! real-server agent, whose links are pinned: those stay when the process ends.
 
 pub mod agent;
+mod attached;
 mod error;
 mod generator;
 mod link;
@@ -19,6 +20,7 @@ mod rules;
 mod sink;
 mod steering;
 
+pub use attached::{AttachedProgram, XdpState};
 pub use error::BpfError;
 pub use generator::Generator;
 pub use marked::{Marked, Ports, marked};

@@ -23,7 +23,7 @@ use lb_document::{Document, fault, locate, section};
 pub use write::write;
 
 /// What a file says.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Settings {
     /// To the library.
     pub balancer: Config,

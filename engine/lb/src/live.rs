@@ -12,6 +12,7 @@
 mod addresses;
 mod clock;
 mod follower;
+mod inspect;
 mod worker_thread;
 
 use std::sync::Arc;
@@ -21,11 +22,15 @@ use std::thread::JoinHandle;
 use lb_model::FrameCensus;
 use lb_netlink::{Kernel, NetlinkError};
 use lb_runtime::Counters;
-use lb_xsk::{Xsk, XskConfig, XskError};
+use lb_xsk::{Xsk, XskError};
 
 use crate::{Config, ConfigError, Engine, Workers};
 use addresses::Addresses;
 use follower::Follower;
+
+pub use inspect::next_hops_of;
+pub use lb_netlink::{Link, links};
+pub use lb_xsk::{AttachedProgram, DeviceState, Offload, XdpState, XskConfig};
 
 /// Why a balancer did not start.
 #[derive(Debug, thiserror::Error)]

@@ -31,6 +31,17 @@ enum Command {
     Run(ConfigFile),
     /// Try a configuration on a capture: needs no rights and touches no interface
     Replay(ReplayArguments),
+    /// Look whether this machine can balance, and say which command mends what is wrong: changes nothing
+    #[command(after_help = "Exit codes: 0 no problem; 1 a problem, or no configuration.")]
+    Doctor {
+        #[command(flatten)]
+        config: ConfigFile,
+        /// Interfaces to look at in place of the configuration's, which need not exist then
+        interfaces: Vec<String>,
+        /// Print JSON: a list of findings
+        #[arg(short, long)]
+        json: bool,
+    },
     /// Check a configuration: needs no rights and touches no interface
     Check {
         /// The file to check
@@ -72,7 +83,15 @@ struct ConfigFile {
 pub enum Task {
     Check(PathBuf),
     Run(PathBuf),
-    Replay { config: PathBuf, files: Files },
+    Replay {
+        config: PathBuf,
+        files: Files,
+    },
+    Doctor {
+        config: PathBuf,
+        interfaces: Vec<String>,
+        json: bool,
+    },
 }
 
 impl Arguments {
@@ -93,6 +112,15 @@ impl Arguments {
                     commands: replay.commands,
                     explain: replay.explain,
                 },
+            },
+            Some(Command::Doctor {
+                config: ConfigFile { config },
+                interfaces,
+                json,
+            }) => Task::Doctor {
+                config,
+                interfaces,
+                json,
             },
             // Without a command clap insists on -t.
             None => Task::Check(self.config.config),

@@ -3,6 +3,7 @@
 mod administration;
 mod arguments;
 mod control;
+mod doctor;
 mod logging;
 mod metrics;
 mod replay;
@@ -23,6 +24,11 @@ fn main() -> ExitCode {
         Task::Check(file) => check(&file),
         Task::Run(file) => run(&file),
         Task::Replay { config, files } => replay(&config, &files),
+        Task::Doctor {
+            config,
+            interfaces,
+            json,
+        } => examine(&config, interfaces, json),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,
@@ -55,6 +61,18 @@ fn replay(config: &Path, files: &replay::Files) -> Result<(), Failed> {
         Ok(false) => Err(Failed),
         Err(error) => {
             anstream::eprintln!("lbd replay: {error:#}");
+            Err(Failed)
+        }
+    }
+}
+
+fn examine(config: &Path, interfaces: Vec<String>, json: bool) -> Result<(), Failed> {
+    match doctor::run(&doctor::Patient { config, interfaces }, json) {
+        Ok(true) => Ok(()),
+        // The problems have been printed.
+        Ok(false) => Err(Failed),
+        Err(error) => {
+            anstream::eprintln!("lbd doctor: {error:#}");
             Err(Failed)
         }
     }

@@ -35,7 +35,8 @@ pub fn require() -> anyhow::Result<()> {
     Ok(())
 }
 
-fn lacking(held: CapabilitySet) -> Vec<&'static str> {
+/// What balancing takes beside the capabilities that are `held`.
+pub fn lacking(held: CapabilitySet) -> Vec<&'static str> {
     let lacks =
         |(_, one, other): &&(_, CapabilitySet, CapabilitySet)| !held.intersects(*one | *other);
     NEEDED

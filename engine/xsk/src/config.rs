@@ -51,6 +51,19 @@ impl Default for XskConfig {
 }
 
 impl XskConfig {
+    /// The largest MTU whose packets fit a chunk.
+    pub fn largest_mtu(&self) -> u32 {
+        self.frame_size - XDP_HEADROOM - ETHERNET_HEADER
+    }
+
+    /// Bytes of packet memory for so many queues, those of all interfaces together.
+    pub fn packet_memory(&self, queues: u32) -> u64 {
+        /// Mappings of huge pages are whole multiples of this.
+        const HUGE_PAGE: u64 = 2 << 20;
+        let chunks = u64::from(queues) * u64::from(self.frames_per_queue);
+        (chunks * u64::from(self.frame_size)).next_multiple_of(HUGE_PAGE)
+    }
+
     pub(crate) fn check(&self) -> Result<(), XskError> {
         let refuse = |field, value: String, allowed| {
             Err(XskError::Config {
@@ -94,7 +107,7 @@ impl XskConfig {
     }
 
     pub(crate) fn check_mtu(&self, interface: &Interface) -> Result<(), XskError> {
-        let largest = self.frame_size - XDP_HEADROOM - ETHERNET_HEADER;
+        let largest = self.largest_mtu();
         if interface.mtu <= largest {
             return Ok(());
         }

@@ -16,10 +16,11 @@
 //! A chunk of the UMEM is always in exactly one of these places; the token for it moves and cannot be copied. Every
 //! port counts each place by itself, so that [`census`](lb_model::Port::census) can tell when one is missing.
 //!
-//! `unsafe` lives in five small files: `umem` (packet memory), `queue` (rings), `wait` (poll), `netdev` and `tap` (ioctls).
+//! `unsafe` lives in six small files: `umem` (packet memory), `queue` (rings), `wait` (poll), `netdev`, `inspect` and `tap` (ioctls).
 
 mod config;
 mod error;
+mod inspect;
 mod netdev;
 mod open;
 mod port;
@@ -31,7 +32,10 @@ mod wait;
 
 pub use config::XskConfig;
 pub use error::XskError;
-pub use lb_bpf::{BpfError, Marked, Ports, Rules, Steered, XdpMode, marked};
+pub use inspect::{DeviceState, Offload};
+pub use lb_bpf::{
+    AttachedProgram, BpfError, Marked, Ports, Rules, Steered, XdpMode, XdpState, marked,
+};
 pub use netdev::queue_count;
 pub use open::{Control, Xsk};
 pub use port::XskPort;

@@ -62,16 +62,16 @@ impl Device {
 /// `struct ethtool_channels` of linux/ethtool.h.
 #[repr(C)]
 #[derive(Default)]
-struct Channels {
+pub(crate) struct Channels {
     command: u32,
-    max_rx: u32,
+    pub max_rx: u32,
     max_tx: u32,
     max_other: u32,
-    max_combined: u32,
-    rx: u32,
-    tx: u32,
+    pub max_combined: u32,
+    pub rx: u32,
+    pub tx: u32,
     other: u32,
-    combined: u32,
+    pub combined: u32,
 }
 
 const ETHTOOL_GCHANNELS: u32 = 0x3c;
@@ -112,14 +112,22 @@ impl Requests {
         request_of(self.0.as_raw_fd(), libc::SIOCSIFFLAGS, &mut request)
     }
 
-    fn index(&self, name: &str) -> io::Result<u32> {
+    pub(crate) fn is_up(&self, name: &str) -> io::Result<bool> {
+        let mut request = named(name)?;
+        request_of(self.0.as_raw_fd(), libc::SIOCGIFFLAGS, &mut request)?;
+        // SAFETY: SIOCGIFFLAGS fills this member of the union.
+        let flags = unsafe { request.ifr_ifru.ifru_flags };
+        Ok(libc::c_int::from(flags) & libc::IFF_UP != 0)
+    }
+
+    pub(crate) fn index(&self, name: &str) -> io::Result<u32> {
         let mut request = named(name)?;
         request_of(self.0.as_raw_fd(), libc::SIOCGIFINDEX, &mut request)?;
         // SAFETY: SIOCGIFINDEX fills this member of the union.
         Ok(unsafe { request.ifr_ifru.ifru_ifindex } as u32)
     }
 
-    fn mtu(&self, name: &str) -> io::Result<u32> {
+    pub(crate) fn mtu(&self, name: &str) -> io::Result<u32> {
         let mut request = named(name)?;
         request_of(self.0.as_raw_fd(), libc::SIOCGIFMTU, &mut request)?;
         // SAFETY: SIOCGIFMTU fills this member of the union.
@@ -128,19 +136,50 @@ impl Requests {
 
     /// Receive and transmit queues in use.
     fn queues(&self, name: &str) -> io::Result<(u32, u32)> {
+        let channels = self.channels(name)?;
+        Ok((
+            channels.rx + channels.combined,
+            channels.tx + channels.combined,
+        ))
+    }
+
+    /// A driver that does not know the question has one queue.
+    pub(crate) fn channels(&self, name: &str) -> io::Result<Channels> {
         let mut channels = Channels {
             command: ETHTOOL_GCHANNELS,
             ..Channels::default()
         };
+        // SAFETY: the kernel writes a `struct ethtool_channels`, which this is.
+        let told = unsafe { self.ethtool_at(name, (&raw mut channels).cast()) }?;
+        Ok(match told {
+            true => channels,
+            false => Channels {
+                max_combined: 1,
+                combined: 1,
+                ..Channels::default()
+            },
+        })
+    }
+
+    /// Asks the driver the question that `words` begin with, which are overwritten by the answer; whether it knows it.
+    ///
+    /// # Safety
+    ///
+    /// The answer is no longer than `words` are.
+    pub(crate) unsafe fn ethtool(&self, name: &str, words: &mut [u32]) -> io::Result<bool> {
+        // SAFETY: as the caller promises.
+        unsafe { self.ethtool_at(name, words.as_mut_ptr().cast()) }
+    }
+
+    /// # Safety
+    ///
+    /// At `question` there is a question, with room for the answer.
+    unsafe fn ethtool_at(&self, name: &str, question: *mut libc::c_char) -> io::Result<bool> {
         let mut request = named(name)?;
-        request.ifr_ifru.ifru_data = (&raw mut channels).cast();
+        request.ifr_ifru.ifru_data = question;
         match request_of(self.0.as_raw_fd(), libc::SIOCETHTOOL, &mut request) {
-            Ok(()) => Ok((
-                channels.rx + channels.combined,
-                channels.tx + channels.combined,
-            )),
-            // A driver that does not know the question has one queue.
-            Err(error) if error.raw_os_error() == Some(libc::EOPNOTSUPP) => Ok((1, 1)),
+            Ok(()) => Ok(true),
+            Err(error) if error.raw_os_error() == Some(libc::EOPNOTSUPP) => Ok(false),
             Err(error) => Err(error),
         }
     }

@@ -281,11 +281,7 @@ impl Sockets {
 }
 
 fn packet_memory(config: &XskConfig, queues: u32) -> Result<Memory, XskError> {
-    /// Mappings of huge pages are whole multiples of this.
-    const HUGE_PAGE: u64 = 2 << 20;
-    let bytes =
-        u64::from(queues) * u64::from(config.frames_per_queue) * u64::from(config.frame_size);
-    let bytes = bytes.next_multiple_of(HUGE_PAGE);
+    let bytes = config.packet_memory(queues);
     let failed = |source: io::Error| XskError::Memory {
         bytes,
         hint: hint(&source),

@@ -5,6 +5,7 @@
 
 mod administration;
 mod conversations;
+mod doctor;
 mod endings;
 mod full_nat;
 mod kernel;

@@ -1,0 +1,359 @@
+//! Whether the machine can balance at all, and how well.
+
+use rustix::thread::CapabilitySet;
+
+use super::facts::{Facts, LockedMemory, Machine};
+use super::finding::Finding;
+use crate::rights;
+
+const ABOUT: &str = "machine";
+
+/// AF_XDP sockets of several queues and devices share packet memory since this version.
+const OLDEST_KERNEL: (u32, u32) = (5, 10);
+
+/// Bytes of a conn with its place in the index.
+const CONN: u64 = 80;
+
+/// All that is to be said of the machine.
+pub fn findings(facts: &Facts) -> Vec<Finding> {
+    let machine = &facts.machine;
+    let mut findings = vec![
+        kernel(machine),
+        af_xdp(machine),
+        privileges(machine),
+        locked_memory(facts),
+        compiler(machine),
+        tun(machine),
+        memory(facts),
+        huge_pages(machine),
+        cpus(facts),
+        bpf_file_system(machine),
+    ];
+    findings.extend(forwarding(facts));
+    findings
+}
+
+fn kernel(machine: &Machine) -> Finding {
+    let (check, text) = ("kernel", format!("Linux {}", machine.kernel));
+    let (major, minor) = OLDEST_KERNEL;
+    match machine.kernel_version() {
+        Some(version) if version >= OLDEST_KERNEL => Finding::ok(ABOUT, check, text),
+        Some(_) => Finding::problem(
+            ABOUT,
+            check,
+            format!("{text}: sockets share packet memory since {major}.{minor}"),
+        )
+        .mend("apt install linux-image-amd64"),
+        None => Finding::unseen(ABOUT, check, format!("{text}: no version that is known")),
+    }
+}
+
+fn af_xdp(machine: &Machine) -> Finding {
+    let check = "af_xdp";
+    match machine.af_xdp {
+        Some(true) => Finding::ok(ABOUT, check, "the kernel knows AF_XDP"),
+        Some(false) => Finding::problem(
+            ABOUT,
+            check,
+            "this kernel was built without AF_XDP (CONFIG_XDP_SOCKETS)",
+        )
+        .mend("apt install linux-image-amd64"),
+        None => Finding::unseen(
+            ABOUT,
+            check,
+            "whether the kernel knows AF_XDP: needs CAP_NET_RAW",
+        ),
+    }
+}
+
+fn privileges(machine: &Machine) -> Finding {
+    let check = "privileges";
+    let Some(held) = machine.capabilities else {
+        return Finding::unseen(ABOUT, check, "this process's capabilities");
+    };
+    let lacking = rights::lacking(held);
+    if lacking.is_empty() {
+        return Finding::ok(ABOUT, check, "this user may balance");
+    }
+    let text = format!("this user may not balance: lacks {}", lacking.join(", "));
+    Finding::problem(ABOUT, check, text).mend("sudo lbd run, or: systemctl start lbd")
+}
+
+fn locked_memory(facts: &Facts) -> Finding {
+    let check = "locked_memory";
+    let held = facts.machine.capabilities.unwrap_or(CapabilitySet::empty());
+    let wanted = facts.wanted.sockets.packet_memory(facts.queues());
+    match facts.machine.locked_memory {
+        LockedMemory::Unlimited => Finding::ok(ABOUT, check, "locked memory is not limited"),
+        LockedMemory::Bytes(_) if held.contains(CapabilitySet::IPC_LOCK) => Finding::ok(
+            ABOUT,
+            check,
+            "the limit on locked memory does not count with CAP_IPC_LOCK",
+        ),
+        LockedMemory::Bytes(limit) if limit >= wanted => {
+            let text = format!("{} of locked memory are allowed", mebibytes(limit));
+            Finding::ok(ABOUT, check, text)
+        }
+        LockedMemory::Bytes(limit) => {
+            let text = format!(
+                "{} of locked memory are allowed, packets take {}",
+                mebibytes(limit),
+                mebibytes(wanted)
+            );
+            Finding::problem(ABOUT, check, text)
+                .mend("ulimit -l unlimited, or LimitMEMLOCK=infinity in the unit")
+        }
+    }
+}
+
+fn compiler(machine: &Machine) -> Finding {
+    let check = "bpf_jit";
+    match machine.compiles_bpf {
+        Some(true) => Finding::ok(ABOUT, check, "the kernel compiles BPF programs"),
+        Some(false) => Finding::advice(
+            ABOUT,
+            check,
+            "the kernel interprets the XDP program, several times slower than if it compiled it",
+        )
+        .mend("sysctl -w net.core.bpf_jit_enable=1"),
+        None => Finding::unseen(ABOUT, check, "whether the kernel compiles BPF programs"),
+    }
+}
+
+fn tun(machine: &Machine) -> Finding {
+    let check = "tap";
+    match machine.has_tun {
+        true => Finding::ok(ABOUT, check, "/dev/net/tun is there"),
+        false => Finding::problem(
+            ABOUT,
+            check,
+            "no /dev/net/tun: packets that turn out not to be ours cannot go back to the kernel, and are dropped",
+        )
+        .mend("modprobe tun"),
+    }
+}
+
+fn memory(facts: &Facts) -> Finding {
+    let check = "memory";
+    let conns = u64::from(facts.workers()) * u64::from(facts.wanted.capacity) * CONN;
+    let wanted = conns + facts.wanted.sockets.packet_memory(facts.queues());
+    match facts.machine.available_memory {
+        None => Finding::unseen(ABOUT, check, "how much memory there is"),
+        Some(available) => {
+            let text = format!(
+                "lbd takes {}, {} are there",
+                mebibytes(wanted),
+                mebibytes(available)
+            );
+            match wanted <= available {
+                true => Finding::ok(ABOUT, check, text),
+                false => Finding::problem(ABOUT, check, text)
+                    .mend("lower engine.capacity in the configuration"),
+            }
+        }
+    }
+}
+
+fn huge_pages(machine: &Machine) -> Finding {
+    let check = "huge_pages";
+    let transparent = machine.transparent_huge_pages.as_deref();
+    match (transparent, machine.free_huge_pages) {
+        (Some("always" | "madvise"), _) => {
+            let text = "the conn table may have huge pages";
+            Finding::ok(ABOUT, check, text)
+        }
+        (None, None) => Finding::unseen(ABOUT, check, "whether there are huge pages"),
+        _ => Finding::advice(
+            ABOUT,
+            check,
+            "transparent huge pages are off: with many conns most look-ups wait for the page table as well",
+        )
+        .mend("echo madvise > /sys/kernel/mm/transparent_hugepage/enabled"),
+    }
+}
+
+fn cpus(facts: &Facts) -> Finding {
+    let check = "cpus";
+    let (cpus, workers) = (facts.machine.cpus, facts.workers());
+    let text = format!("workers: {workers}, CPUs for them: {cpus}");
+    match workers as usize <= cpus {
+        true => Finding::ok(ABOUT, check, text),
+        false => Finding::advice(
+            ABOUT,
+            check,
+            text + "; workers that share a CPU wait for each other",
+        )
+        .mend(format!("engine.workers = {cpus} in the configuration")),
+    }
+}
+
+fn bpf_file_system(machine: &Machine) -> Finding {
+    let check = "bpffs";
+    match machine.bpf_file_system {
+        true => Finding::ok(ABOUT, check, "a bpffs is mounted"),
+        false => Finding::advice(
+            ABOUT,
+            check,
+            "no bpffs at /sys/fs/bpf: lbd does without, lbrs on real servers does not",
+        )
+        .mend("mount -t bpf bpf /sys/fs/bpf"),
+    }
+}
+
+/// Servers of mode nat reach everything else through us, which is the kernel's work.
+fn forwarding(facts: &Facts) -> Vec<Finding> {
+    let (v4, v6) = facts.machine.forwards;
+    let (for_v4, for_v6) = facts.wanted.routes_for;
+    [
+        (for_v4, v4, "IPv4", "net.ipv4.ip_forward"),
+        (for_v6, v6, "IPv6", "net.ipv6.conf.all.forwarding"),
+    ]
+    .into_iter()
+    .filter(|(is_wanted, ..)| *is_wanted)
+    .map(|(_, forwards, family, key)| match forwards {
+        Some(true) => Finding::ok(ABOUT, "forwarding", format!("the kernel forwards {family}")),
+        Some(false) => Finding::advice(
+            ABOUT,
+            "forwarding",
+            format!(
+                "the kernel does not forward {family}: balanced conns work, but the servers of mode nat, whose router \
+                 this is, reach nothing else"
+            ),
+        )
+        .mend(format!("sysctl -w {key}=1")),
+        None => Finding::unseen(ABOUT, "forwarding", key),
+    })
+    .collect()
+}
+
+fn mebibytes(bytes: u64) -> String {
+    format!("{} MiB", bytes.div_ceil(1 << 20))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::doctor::facts::tests::healthy;
+    use crate::doctor::finding::Verdict;
+
+    /// What is found where one thing is not as it should be: the check, how bad it is, and the command.
+    fn found(change: impl FnOnce(&mut Facts)) -> Vec<(&'static str, Verdict, Option<String>)> {
+        let mut facts = healthy();
+        change(&mut facts);
+        let findings = findings(&facts).into_iter();
+        findings
+            .filter(|finding| finding.verdict != Verdict::Ok)
+            .map(|finding| (finding.check, finding.verdict, finding.fix))
+            .collect()
+    }
+
+    #[track_caller]
+    fn finds(
+        (check, verdict, fix): (&'static str, Verdict, &str),
+        change: impl FnOnce(&mut Facts),
+    ) {
+        let fix = (!fix.is_empty()).then(|| fix.to_owned());
+        assert_eq!(found(change), [(check, verdict, fix)]);
+    }
+
+    #[test]
+    fn a_healthy_machine_has_nothing() {
+        assert_eq!(found(|_| ()), []);
+    }
+
+    #[test]
+    fn each_fault_is_found_alone_with_what_mends_it() {
+        use Verdict::{Advice, Problem, Unseen};
+        finds(("kernel", Problem, "apt install linux-image-amd64"), |f| {
+            f.machine.kernel = "5.4.0".to_owned();
+        });
+        finds(("kernel", Unseen, ""), |f| f.machine.kernel.clear());
+        finds(("af_xdp", Problem, "apt install linux-image-amd64"), |f| {
+            f.machine.af_xdp = Some(false);
+        });
+        finds(("af_xdp", Unseen, ""), |f| f.machine.af_xdp = None);
+        finds(
+            (
+                "locked_memory",
+                Problem,
+                "ulimit -l unlimited, or LimitMEMLOCK=infinity in the unit",
+            ),
+            |f| {
+                let held = f.machine.capabilities.expect("healthy");
+                f.machine.capabilities = Some(held - CapabilitySet::IPC_LOCK);
+                f.machine.locked_memory = LockedMemory::Bytes(8 << 20);
+            },
+        );
+        finds(
+            ("bpf_jit", Advice, "sysctl -w net.core.bpf_jit_enable=1"),
+            |f| {
+                f.machine.compiles_bpf = Some(false);
+            },
+        );
+        finds(("tap", Problem, "modprobe tun"), |f| {
+            f.machine.has_tun = false
+        });
+        finds(
+            (
+                "memory",
+                Problem,
+                "lower engine.capacity in the configuration",
+            ),
+            |f| {
+                f.wanted.capacity = 500_000_000;
+            },
+        );
+        finds(
+            (
+                "huge_pages",
+                Advice,
+                "echo madvise > /sys/kernel/mm/transparent_hugepage/enabled",
+            ),
+            |f| f.machine.transparent_huge_pages = Some("never".to_owned()),
+        );
+        finds(
+            ("cpus", Advice, "engine.workers = 1 in the configuration"),
+            |f| f.machine.cpus = 1,
+        );
+        finds(("bpffs", Advice, "mount -t bpf bpf /sys/fs/bpf"), |f| {
+            f.machine.bpf_file_system = false;
+        });
+        finds(
+            ("forwarding", Advice, "sysctl -w net.ipv4.ip_forward=1"),
+            |f| {
+                f.machine.forwards.0 = Some(false);
+            },
+        );
+        finds(
+            (
+                "forwarding",
+                Advice,
+                "sysctl -w net.ipv6.conf.all.forwarding=1",
+            ),
+            |f| {
+                f.machine.forwards.1 = Some(false);
+            },
+        );
+    }
+
+    #[test]
+    fn rights_that_lack_are_named() {
+        let mut facts = healthy();
+        facts.machine.capabilities = Some(CapabilitySet::NET_ADMIN);
+        let finding = privileges(&facts.machine);
+        assert_eq!(finding.verdict, Verdict::Problem);
+        assert!(
+            finding.text.ends_with("lacks CAP_NET_RAW, CAP_BPF"),
+            "{finding:?}"
+        );
+    }
+
+    #[test]
+    fn forwarding_matters_only_where_servers_route_through_us() {
+        let found = found(|facts| {
+            facts.machine.forwards = (Some(false), Some(false));
+            facts.wanted.routes_for = (false, false);
+        });
+        assert_eq!(found, []);
+    }
+}
