@@ -206,9 +206,22 @@ mod tests {
 
     /// The packet within another, from this machine to a server.
     fn tunnelled(packet: &[u8]) -> Vec<u8> {
-        const IPIP: u8 = 4;
-        let mut outer = frame((DIP, 0), (RIP, 0), IPIP, 20);
+        wrapped(4, &[], packet)
+    }
+
+    /// The packet behind an IPv4 header of this protocol and whatever stands between.
+    fn wrapped(protocol: u8, between: &[u8], packet: &[u8]) -> Vec<u8> {
+        let mut outer = frame((DIP, 0), (RIP, 0), protocol, 20);
         outer.truncate(14 + 20);
+        outer.extend(between);
+        outer.extend(&packet[14..]);
+        outer
+    }
+
+    fn wrapped_v6(protocol: u8, between: &[u8], packet: &[u8]) -> Vec<u8> {
+        let mut outer = frame_v6((v6(1), 0), (v6(7), 0), &[], protocol);
+        outer.truncate(14 + 40);
+        outer.extend(between);
         outer.extend(&packet[14..]);
         outer
     }
@@ -404,6 +417,16 @@ mod tests {
             ("first fragment", with(request(), |f| f[20] = 0x20), true),
             ("later fragment", with(request(), |f| f[21] = 1), true),
             (
+                "fragment to a marked prefix",
+                with(to_marked(1, 0, TCP), |f| f[21] = 1),
+                true,
+            ),
+            (
+                "fragment to a marked prefix, other protocol",
+                with(to_marked(1, 0, UDP), |f| f[21] = 1),
+                false,
+            ),
+            (
                 "fragment to another address",
                 with(frame((CIP, 4000), (DIP, 80), TCP, 20), |f| f[21] = 1),
                 false,
@@ -458,6 +481,76 @@ mod tests {
                 "error about a tunnel's packet",
                 error(CIP, DIP, 3, &tunnelled(&request())),
                 true,
+            ),
+            (
+                "error about IPv6 within IPv4",
+                error(CIP, DIP, 3, &wrapped(41, &[], &request_v6(&[60], TCP))),
+                true,
+            ),
+            (
+                "ICMPv6 error about IPv6 within IPv6",
+                error_v6(2, &wrapped_v6(41, &[], &request_v6(&[], TCP))),
+                true,
+            ),
+            (
+                "ICMPv6 error about IPv4 within IPv6",
+                error_v6(2, &wrapped_v6(4, &[], &request())),
+                true,
+            ),
+            (
+                "error about GRE",
+                error(CIP, DIP, 3, &wrapped(47, &[0, 0, 8, 0], &request())),
+                true,
+            ),
+            (
+                "ICMPv6 error about GRE with a checksum",
+                error_v6(
+                    2,
+                    &wrapped_v6(
+                        47,
+                        &[0x80, 0, 0x86, 0xdd, 1, 2, 0, 0],
+                        &request_v6(&[], TCP),
+                    ),
+                ),
+                true,
+            ),
+            (
+                "error about GRE with a key",
+                error(
+                    CIP,
+                    DIP,
+                    3,
+                    &wrapped(47, &[0x20, 0, 8, 0, 0, 0, 0, 0], &request()),
+                ),
+                false,
+            ),
+            (
+                "error about GUE",
+                error(
+                    CIP,
+                    DIP,
+                    3,
+                    &wrapped(UDP, &[128, 0, 23, 192, 0, 9, 0, 0, 0, 4, 0, 0], &request()),
+                ),
+                true,
+            ),
+            (
+                "ICMPv6 error about GUE with IPv4 inside",
+                error_v6(
+                    2,
+                    &wrapped_v6(UDP, &[128, 0, 23, 192, 0, 9, 0, 0, 0, 4, 0, 0], &request()),
+                ),
+                true,
+            ),
+            (
+                "error about a datagram that is not GUE",
+                error(
+                    CIP,
+                    DIP,
+                    3,
+                    &wrapped(UDP, &[128, 0, 23, 192, 0, 9, 0, 0, 1, 4, 0, 0], &request()),
+                ),
+                false,
             ),
             (
                 "error about another tunnel's packet",

@@ -109,25 +109,55 @@ static __always_inline bool is_for_this_machine(const struct ethhdr *eth)
 	return own && to[0] == own->words[0] && to[1] == own->words[1] && to[2] == own->words[2];
 }
 
-/* The addresses of a packet, and where its TCP or UDP header begins. */
+/* No frame is longer. */
+#define MAX_OFFSET 4095
+
+/*
+ * A frame. What is in it is named by its offset: the verifier forgets how it came to a number, but tells apart pointers that
+ * came to one place on different ways, and there are many through the extension headers of three packets in one another.
+ */
+struct frame {
+	const void *data;
+	const void *end;
+};
+
+/* Declares a pointer to what is at an offset; NULL if the frame ends before the end of that. */
+#define AT(frame, offset, type)                                                                            \
+	({                                                                                                 \
+		const type *at_ = NULL;                                                                    \
+		if ((offset) <= MAX_OFFSET) {                                                              \
+			at_ = (frame)->data + (offset);                                                    \
+			if ((const void *)(at_ + 1) > (frame)->end)                                        \
+				at_ = NULL;                                                                \
+		}                                                                                          \
+		at_;                                                                                       \
+	})
+
+/* The addresses of a packet, and where what follows its IP header begins. */
 struct transport {
 	struct address source;
 	struct address destination;
-	const __be16 *ports;
+	__u32 at;
 	__u8 protocol;
 	bool fragment;
 };
 
-static __always_inline bool read_v4(const struct iphdr *ip, const void *end, struct transport *to)
+/* Of TCP or UDP. */
+struct ends {
+	__be16 source;
+	__be16 destination;
+};
+
+static __always_inline bool read_v4(const struct frame *frame, __u32 at, struct transport *to)
 {
-	if ((const void *)(ip + 1) > end)
-		return false;
-	if (ip->version != 4 || ip->ihl < 5)
+	const struct iphdr *ip = AT(frame, at, struct iphdr);
+
+	if (!ip || ip->version != 4 || ip->ihl < 5)
 		return false;
 	to->fragment = ip->frag_off & bpf_htons(IP_MF | IP_OFFSET);
 	set_v4(&to->source, ip->saddr);
 	set_v4(&to->destination, ip->daddr);
-	to->ports = (const void *)ip + ip->ihl * 4;
+	to->at = at + ip->ihl * 4;
 	to->protocol = ip->protocol;
 	return true;
 }
@@ -147,37 +177,41 @@ struct extension {
 	__u8 segments_left; /* of a routing header */
 };
 
-static __always_inline bool read_v6(const struct ipv6hdr *ip, const void *end, struct transport *to)
+static __always_inline bool read_v6(const struct frame *frame, __u32 at, struct transport *to)
 {
-	const struct extension *at = (const void *)(ip + 1);
+	const struct ipv6hdr *ip = AT(frame, at, struct ipv6hdr);
+	const struct extension *extension;
 	__u8 kind;
 	int i;
 
-	if ((const void *)at > end || ip->version != 6)
+	if (!ip || ip->version != 6)
 		return false;
 	if (is_mapped(&ip->saddr) || is_mapped(&ip->daddr))
 		return false;
+	__builtin_memcpy(&to->source, &ip->saddr, sizeof(to->source));
+	__builtin_memcpy(&to->destination, &ip->daddr, sizeof(to->destination));
 	kind = ip->nexthdr;
+	at += sizeof(*ip);
 	for (i = 0; i < MAX_EXTENSION_HEADERS; i++) {
 		if (kind != IPPROTO_HOPOPTS && kind != IPPROTO_ROUTING && kind != IPPROTO_DSTOPTS)
 			break;
-		if ((const void *)(at + 1) > end)
+		extension = AT(frame, at, struct extension);
+		if (!extension)
 			return false;
 		/* Not at its last destination yet: the kernel sends it on, or refuses to. */
-		if (kind == IPPROTO_ROUTING && at->segments_left)
+		if (kind == IPPROTO_ROUTING && extension->segments_left)
 			return false;
-		kind = at->next;
-		at = (const void *)at + 8 + at->len * 8;
+		kind = extension->next;
+		at += 8 + extension->len * 8;
 	}
 	to->fragment = kind == IPPROTO_FRAGMENT;
 	if (to->fragment) {
-		if ((const void *)(at + 1) > end)
+		extension = AT(frame, at, struct extension);
+		if (!extension)
 			return false;
-		kind = at->next;
+		kind = extension->next;
 	}
-	__builtin_memcpy(&to->source, &ip->saddr, sizeof(to->source));
-	__builtin_memcpy(&to->destination, &ip->daddr, sizeof(to->destination));
-	to->ports = (const void *)at;
+	to->at = at;
 	to->protocol = kind;
 	return true;
 }
@@ -238,10 +272,24 @@ static __always_inline bool is_host_of(void *map, const struct address *address)
 	return bpf_map_lookup_elem(map, &host);
 }
 
+/* Whether any port of an address gets a mark by this protocol. */
+static __always_inline bool is_marked_host(const struct address *address, __u8 protocol)
+{
+	struct prefix prefix = { .len = 8 * sizeof(prefix.address), .address = *address };
+	const struct marked *ports = bpf_map_lookup_elem(&marked, &prefix);
+	int i;
+
+	for (i = 0; ports && i < MARKED_RANGES; i++)
+		if (ports->ranges[i].protocol == protocol)
+			return true;
+	return false;
+}
+
 /* A fragment that may be of a packet to a service or a local address, or of a reply. */
 static __always_inline bool is_our_fragment(const struct transport *packet)
 {
 	return is_host_of(&services, &packet->destination) ||
+	       is_marked_host(&packet->destination, packet->protocol) ||
 	       (is_host_of(&servers, &packet->source) && !bpf_map_lookup_elem(&locals, &packet->destination));
 }
 
@@ -260,101 +308,144 @@ struct icmp {
 #define ICMPV6_PKT_TOOBIG 2
 #define ICMPV6_TIME_EXCEED 3
 
-/* The packet that an ICMP error is about; of a tunnel's, the one inside. */
-static __always_inline bool read_quote(const struct transport *error, const void *end, bool *tunnel,
+/* The packet that an ICMP error is about. */
+static __always_inline bool read_quote(const struct frame *frame, const struct transport *error,
 				       struct transport *quote)
 {
-	const struct icmp *icmp = (const void *)error->ports;
-	const struct iphdr *ip = (const void *)(icmp + 1);
+	const struct icmp *icmp = AT(frame, error->at, struct icmp);
+	__u32 at = error->at + sizeof(*icmp);
 
-	*tunnel = false;
-	if ((const void *)ip > end)
+	if (!icmp)
 		return false;
 	if (error->protocol == IPPROTO_ICMPV6) {
 		if (icmp->type < ICMPV6_DEST_UNREACH || icmp->type > ICMPV6_TIME_EXCEED)
 			return false;
-		return read_v6((const void *)ip, end, quote);
+		return read_v6(frame, at, quote);
 	}
 	if (icmp->type != ICMP_DEST_UNREACH && icmp->type != ICMP_SOURCE_QUENCH &&
 	    icmp->type != ICMP_TIME_EXCEEDED)
 		return false;
-	if (!read_v4(ip, end, quote))
-		return false;
-	if (quote->protocol == IPPROTO_IPIP) {
-		*tunnel = true;
-		return read_v4((const void *)quote->ports, end, quote);
+	return read_v4(frame, at, quote);
+}
+
+#define UDP_HEADER_LEN 8
+#define GRE_CHECKSUM 0x8000
+#define GRE_CHECKSUM_LEN 4
+
+struct gre {
+	__be16 flags;
+	__be16 ethertype;
+};
+
+/* After a UDP header. */
+struct gue {
+	__u8 version_control_len;
+	__u8 protocol;
+	__be16 flags;
+};
+
+/* The packet within a tunnel's, as lbd wraps them; what looks like generic UDP encapsulation passes for it. */
+static __always_inline bool read_inside(const struct frame *frame, const struct transport *outer,
+					struct transport *inner)
+{
+	__u8 protocol = outer->protocol;
+	__u32 at = outer->at;
+
+	if (protocol == IPPROTO_UDP) {
+		const struct gue *gue;
+
+		at += UDP_HEADER_LEN;
+		gue = AT(frame, at, struct gue);
+		if (!gue || gue->version_control_len || gue->flags)
+			return false;
+		protocol = gue->protocol;
+		at += sizeof(*gue);
+	} else if (protocol == IPPROTO_GRE) {
+		const struct gre *gre = AT(frame, at, struct gre);
+
+		if (!gre || (gre->flags & ~bpf_htons(GRE_CHECKSUM)))
+			return false;
+		protocol = gre->ethertype == bpf_htons(ETH_P_IP)   ? IPPROTO_IPIP :
+			   gre->ethertype == bpf_htons(ETH_P_IPV6) ? IPPROTO_IPV6 :
+								     IPPROTO_NONE;
+		at += sizeof(*gre) + (gre->flags ? GRE_CHECKSUM_LEN : 0);
 	}
+	if (protocol == IPPROTO_IPIP)
+		return read_v4(frame, at, inner);
+	if (protocol == IPPROTO_IPV6)
+		return read_v6(frame, at, inner);
+	return false;
+}
+
+/* The ends of a packet that is there up to its ports. */
+static __always_inline bool read_ends(const struct frame *frame, const struct transport *packet,
+				      struct endpoint *from, struct endpoint *to)
+{
+	const struct ends *ends = AT(frame, packet->at, struct ends);
+
+	if (!ends || (packet->protocol != IPPROTO_TCP && packet->protocol != IPPROTO_UDP))
+		return false;
+	from->address = packet->source;
+	from->port = ends->source;
+	from->protocol = packet->protocol;
+	to->address = packet->destination;
+	to->port = ends->destination;
+	to->protocol = packet->protocol;
 	return true;
 }
 
 /* An ICMP error about a packet of a conn. */
-static __always_inline bool is_our_error(const struct transport *error, const void *end)
+static __always_inline bool is_our_error(const struct frame *frame, const struct transport *error)
 {
 	struct endpoint from = {}, to = {};
-	struct transport quote;
-	bool tunnel;
+	struct transport quote, inside;
 
-	if (!read_quote(error, end, &tunnel, &quote))
+	if (!read_quote(frame, error, &quote))
 		return false;
-	if (quote.protocol != IPPROTO_TCP && quote.protocol != IPPROTO_UDP)
-		return false;
-	if ((void *)(quote.ports + 2) > end)
-		return false;
-	from.address = quote.source;
-	from.port = quote.ports[0];
-	from.protocol = quote.protocol;
-	to.address = quote.destination;
-	to.port = quote.ports[1];
-	to.protocol = quote.protocol;
-	if (tunnel)
-		return bpf_map_lookup_elem(&services, &to) || is_to_wide_service(&to);
 	/* About a packet to a client, or to a server. */
-	return bpf_map_lookup_elem(&services, &from) || is_local_port(&from) ||
-	       is_reply(&to, &error->destination) || is_to_wide_service(&from);
+	if (read_ends(frame, &quote, &from, &to) &&
+	    (bpf_map_lookup_elem(&services, &from) || is_local_port(&from) ||
+	     is_reply(&to, &error->destination) || is_to_wide_service(&from)))
+		return true;
+	/* About a tunnel's packet to a server. */
+	return read_inside(frame, &quote, &inside) && read_ends(frame, &inside, &from, &to) &&
+	       (bpf_map_lookup_elem(&services, &to) || is_to_wide_service(&to));
 }
 
 static __always_inline bool is_ours(struct xdp_md *ctx, __u8 *room)
 {
-	void *data = (void *)(long)ctx->data;
-	void *end = (void *)(long)ctx->data_end;
+	struct frame frame = { .data = (void *)(long)ctx->data, .end = (void *)(long)ctx->data_end };
+	const struct ethhdr *eth = AT(&frame, 0, struct ethhdr);
 	struct endpoint destination = {}, source = {};
 	struct transport packet;
-	struct ethhdr *eth = data;
 	const __u8 *service;
 
-	if ((void *)(eth + 1) > end)
+	if (!eth)
 		return false;
 	if (eth->h_proto == bpf_htons(ETH_P_IP)) {
-		if (!read_v4((void *)(eth + 1), end, &packet))
+		if (!read_v4(&frame, sizeof(*eth), &packet))
 			return false;
 	} else if (eth->h_proto == bpf_htons(ETH_P_IPV6)) {
-		if (!read_v6((void *)(eth + 1), end, &packet))
+		if (!read_v6(&frame, sizeof(*eth), &packet))
 			return false;
 	} else {
 		return false;
 	}
 	if (!packet.fragment && (packet.protocol == IPPROTO_ICMP || packet.protocol == IPPROTO_ICMPV6))
-		return is_for_this_machine(eth) && is_our_error(&packet, end);
+		return is_for_this_machine(eth) && is_our_error(&frame, &packet);
 	if (packet.protocol != IPPROTO_TCP && packet.protocol != IPPROTO_UDP)
 		return false;
 	if (packet.fragment)
 		return is_for_this_machine(eth) && is_our_fragment(&packet);
-	if ((void *)(packet.ports + 2) > end)
+	if (!read_ends(&frame, &packet, &source, &destination))
 		return false;
 
-	destination.address = packet.destination;
-	destination.port = packet.ports[1];
-	destination.protocol = packet.protocol;
 	service = bpf_map_lookup_elem(&services, &destination);
-	if (service) {
+	if (service)
 		*room = *service;
-	} else if (!is_local_port(&destination)) {
-		source.address = packet.source;
-		source.port = packet.ports[0];
-		source.protocol = packet.protocol;
-		if (!is_reply(&source, &destination.address) && !is_to_wide_service(&destination))
-			return false;
-	}
+	else if (!is_local_port(&destination) && !is_reply(&source, &destination.address) &&
+		 !is_to_wide_service(&destination))
+		return false;
 	return is_for_this_machine(eth);
 }
 

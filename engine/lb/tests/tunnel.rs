@@ -304,3 +304,151 @@ fn an_encapsulated_packet_waits_for_a_mac_as_it_is() {
     lab.expect_tx(ETH1, &expected.ethernet(ETH1_MAC, mac));
     lab.expect_counters(&["conn.open", "held", "tx"]);
 }
+
+/// A router on the way to the servers, and our address there.
+fn router_to(rip: IpAddr) -> PacketBuilder {
+    match rip {
+        IpAddr::V4(_) => pkt().ipv4([10, 1, 0, 77].into(), DIP),
+        IpAddr::V6(_) => pkt().ipv6("2001:db8:1::77".parse().expect("valid"), DIP6),
+    }
+}
+
+/// How much an ICMP error quotes.
+fn quoted_in(family: IpAddr) -> usize {
+    if family.is_ipv4() { 548 } else { 1232 }
+}
+
+/// The datagram from port 4000, of so many bytes with its headers.
+fn datagram(vip: IpAddr, len: usize) -> PacketBuilder {
+    let headers = if vip.is_ipv4() { 28 } else { 48 };
+    let packet = client_of(vip).udp(4000, 80);
+    packet.payload(&vec![7; len - headers])
+}
+
+/// What the client is told about a packet, as far as so many bytes of it are known.
+fn told(vip: IpAddr, error: (u8, u8, u32), about: &PacketBuilder, known: usize) -> PacketBuilder {
+    let answer = match vip {
+        IpAddr::V4(vip) => pkt().ipv4(vip, CIP).tos(0xc0).id(0, false),
+        IpAddr::V6(vip) => pkt().ipv6(vip, CIP6),
+    };
+    let answer = answer.ethernet(ETH0_MAC, CLIENT_MAC);
+    answer.icmp_error(error, &about.clone().ttl(63), known.min(quoted_in(vip)))
+}
+
+fn too_big(family: IpAddr, mtu: u32) -> (u8, u8, u32) {
+    if family.is_ipv4() {
+        (3, 4, mtu)
+    } else {
+        (2, 0, mtu)
+    }
+}
+
+#[test]
+fn errors_about_a_tunnels_packet_are_told_to_the_client_in_its_own_words() {
+    let families = [
+        (VIP.into(), rip(0).into()),
+        (VIP.into(), rip6(0).into()),
+        (VIP6.into(), rip(0).into()),
+        (VIP6.into(), rip6(0).into()),
+    ];
+    for tunnel in every_tunnel() {
+        for (vip, rip) in families {
+            println!("{tunnel:?} to {vip} by {rip}");
+            let mut lab = lab_of(vip, rip, tunnel);
+            let added = tunnel.overhead(IpAddr::is_ipv4(&rip));
+            let large = datagram(vip, 1500 - added);
+            lab.inbound(&large);
+            let (_, sent) = lab.port().take_sent().expect("sent");
+            let outer = wrapped(tunnel, rip, &large.clone().ttl(63), &sent);
+            assert_eq!(sent, outer.bytes());
+            let from_router = |error| router_to(rip).icmp_error(error, &outer, quoted_in(rip));
+            let known = quoted_in(rip) - added;
+            // Time exceeded, and no route.
+            let said = if rip.is_ipv4() {
+                [(11, 0, 0), (3, 0, 0)]
+            } else {
+                [(3, 0, 0), (1, 0, 0)]
+            };
+            let heard = match (rip.is_ipv4(), IpAddr::is_ipv4(&vip)) {
+                (true, true) => [(11, 0, 0), (3, 0, 0)],
+                (false, false) => [(3, 0, 0), (1, 0, 0)],
+                (false, true) => [(11, 0, 0), (3, 1, 0)],
+                (true, false) => [(3, 0, 0), (1, 3, 0)],
+            };
+            for (said, heard) in said.into_iter().zip(heard) {
+                lab.outbound(&from_router(said));
+                lab.expect_tx(ETH0, &told(vip, heard, &large, known));
+            }
+            // The MTU that is told is the one that was in use, until a large packet meets the new one.
+            lab.outbound(&from_router(too_big(rip, 1400)));
+            let in_use = too_big(vip, 1500 - added as u32);
+            lab.expect_tx(ETH0, &told(vip, in_use, &large, known));
+            let fits = 1400 - added;
+            let one_more = datagram(vip, fits + 1);
+            lab.inbound(&one_more);
+            let heard = too_big(vip, fits as u32);
+            lab.expect_tx(ETH0, &told(vip, heard, &one_more, usize::MAX));
+            lab.inbound(&datagram(vip, fits));
+            let (egress, sent) = lab.port().take_sent().expect("sent");
+            assert_eq!((egress, sent.len()), (ETH1, 14 + 1400));
+            let mut moved = vec!["tx"; 6];
+            moved.extend(["conn.open", "drop.too_big", "icmp.sent"]);
+            lab.expect_counters(&moved);
+        }
+    }
+}
+
+#[test]
+fn what_every_link_carries_of_ipv6_gets_through_a_tunnel_of_any_width() {
+    for rip in [IpAddr::from(rip(0)), rip6(0).into()] {
+        let mut lab = lab(VIP6.into(), rip);
+        let large = datagram(VIP6.into(), 1400);
+        lab.inbound(&large);
+        let (_, sent) = lab.port().take_sent().expect("sent");
+        let outer = wrapped(Tunnel::Ipip, rip, &large.ttl(63), &sent);
+        let narrow = router_to(rip).icmp_error(too_big(rip, 1280), &outer, quoted_in(rip));
+        lab.outbound(&narrow);
+        lab.port().take_sent().expect("told");
+        let one_more = datagram(VIP6.into(), 1281);
+        lab.inbound(&one_more);
+        let heard = told(VIP6.into(), (2, 0, 1280), &one_more, usize::MAX);
+        lab.expect_tx(ETH0, &heard);
+        lab.inbound(&datagram(VIP6.into(), 1280));
+        for _fragment in 0..2 {
+            let (egress, frame) = lab.port().take_sent().expect("sent");
+            assert_eq!(egress, ETH1);
+            assert!(lb_wire::fragment(&frame).is_some() && frame.len() <= 14 + 1280);
+        }
+        lab.expect_nothing_sent();
+    }
+}
+
+#[test]
+fn errors_about_another_tunnel_than_the_servers_are_the_kernels() {
+    let gue = |port| Tunnel::Gue {
+        port,
+        checksum: TunnelChecksum::Absent,
+    };
+    let gre = Tunnel::Gre {
+        checksum: TunnelChecksum::Absent,
+    };
+    let rip = IpAddr::from(rip(0));
+    for (ours, other) in [
+        (Tunnel::Ipip, gre),
+        (gre, Tunnel::Ipip),
+        (gue(6080), gue(6081)),
+    ] {
+        let mut lab = lab_of(VIP.into(), rip, ours);
+        let packet = datagram(VIP.into(), 100);
+        lab.inbound(&packet);
+        let (_, sent) = lab.port().take_sent().expect("sent");
+        // The source port of generic UDP encapsulation, or anything.
+        let mut ports = sent.clone();
+        ports[34] = 0x90;
+        let outer = wrapped(other, rip, &packet.ttl(63), &ports);
+        let error = router_to(rip).icmp_error((3, 1, 0), &outer, quoted_in(rip));
+        lab.outbound(&error);
+        lab.expect_punted(ETH1, &error);
+        lab.expect_counters(&["conn.open", "tx", "punt.not_ours"]);
+    }
+}

@@ -42,7 +42,7 @@ struct Key {
 
 struct Datagram {
     since: Time,
-    /// The payload, from [`MAX_HEADER`] on.
+    /// The payload.
     frame: Frame,
     /// Of the first fragment, once it is here.
     header: ArrayVec<u8, MAX_HEADER>,
@@ -195,10 +195,10 @@ impl Fragments {
         self.kept -= others;
         match datagram.whole() {
             Ok((frame, reassembled)) => Fate::Whole(frame, reassembled, others),
-            Err(frame) => {
+            Err((frame, reason)) => {
                 self.lost += others;
                 self.free.push(frame);
-                Fate::Refused(DropReason::Malformed)
+                Fate::Refused(reason)
             }
         }
     }
@@ -281,11 +281,10 @@ impl Datagram {
             self.header = header[..len].iter().copied().collect();
             self.l3 = fragment.l3;
         }
-        let place = MAX_HEADER + begin..MAX_HEADER + end;
         if !self.frame.resize(ROOM) {
             return false;
         }
-        let Some(place) = self.frame.bytes_mut().get_mut(place) else {
+        let Some(place) = self.frame.bytes_mut().get_mut(begin..end) else {
             return false;
         };
         place.copy_from_slice(fragment.payload);
@@ -304,20 +303,20 @@ impl Datagram {
         true
     }
 
-    /// The packet, its header in front of its payload; the memory alone if the two are longer than a packet can be.
-    fn whole(mut self) -> Result<(Frame, Reassembled), Frame> {
+    /// The packet, its header in front of its payload; the memory alone if the two are longer than a packet can be, or than
+    /// a frame of ours.
+    fn whole(mut self) -> Result<(Frame, Reassembled), (Frame, DropReason)> {
         let payload_len = self.payload_len.unwrap_or(0);
         let (header, l3) = (&mut self.header, self.l3);
         if finish_header(header, l3, payload_len, self.dont_fragment).is_none() {
-            return Err(self.frame);
+            return Err((self.frame, DropReason::Malformed));
         }
-        let end = header.len() + payload_len;
+        if !self.frame.resize(header.len() + payload_len) {
+            return Err((self.frame, DropReason::TooBig));
+        }
         let frame = self.frame.bytes_mut();
-        frame.copy_within(MAX_HEADER..MAX_HEADER + payload_len, header.len());
+        frame.copy_within(..payload_len, header.len());
         frame[..header.len()].copy_from_slice(header);
-        if !self.frame.resize(end) {
-            return Err(self.frame);
-        }
         let reassembled = Reassembled {
             longest: self.longest.0 as u32,
             part: self.longest.1 as u32,

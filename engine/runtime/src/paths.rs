@@ -11,7 +11,9 @@ const MAX_PATHS: usize = 1024;
 /// A path may have become better since (`net.ipv4.route.mtu_expires`).
 const LIFE: Duration = Duration::from_secs(600);
 /// Whoever claims less is not believed (`net.ipv4.route.min_pmtu`).
-const LEAST: u32 = 552;
+const LEAST_V4: u32 = 552;
+/// Every link carries this much of IPv6 (RFC 8200 section 5).
+pub const LEAST_MTU_V6: u32 = 1280;
 
 /// What was learned.
 pub struct Paths {
@@ -68,7 +70,10 @@ impl Paths {
                 return;
             }
         }
-        let mtu = mtu.max(LEAST);
+        let mtu = mtu.max(match addr.is_v4() {
+            true => LEAST_V4,
+            false => LEAST_MTU_V6,
+        });
         let in_use = match self.mtus.get(&addr) {
             Some(path) if !is_over(path) => path.in_use,
             _ => u32::MAX,
@@ -100,7 +105,7 @@ mod tests {
         assert_eq!(paths.mtu_to(addr(1), 1500, start), 1400);
         assert_eq!(paths.mtu_to(addr(1), 1300, start), 1300);
         assert_eq!(paths.mtu_in_use(addr(1), 1500, start), 1400);
-        assert_eq!(paths.mtu_to(addr(2), 1500, start), LEAST);
+        assert_eq!(paths.mtu_to(addr(2), 1500, start), LEAST_V4);
         assert_eq!(paths.mtu_to(addr(3), 1500, start), 1500);
         let later = start + Duration::from_secs(599);
         for n in 3..5000 {

@@ -47,6 +47,7 @@ impl IcmpHeader {
 #[allow(missing_docs)] // the names are the RFC's
 pub mod v4 {
     pub const DESTINATION_UNREACHABLE: u8 = 3;
+    pub const HOST_UNREACHABLE: u8 = 1;
     pub const PORT_UNREACHABLE: u8 = 3;
     pub const FRAGMENTATION_NEEDED: u8 = 4;
     pub const SOURCE_QUENCH: u8 = 4;
@@ -58,6 +59,7 @@ pub mod v4 {
 #[allow(missing_docs)] // the names are the RFC's
 pub mod v6 {
     pub const DESTINATION_UNREACHABLE: u8 = 1;
+    pub const ADDRESS_UNREACHABLE: u8 = 3;
     pub const PORT_UNREACHABLE: u8 = 4;
     pub const PACKET_TOO_BIG: u8 = 2;
     pub const TIME_EXCEEDED: u8 = 3;

@@ -1,11 +1,14 @@
 //! ICMP errors: a message about a packet, which it quotes from its IP header on.
 //!
 //! An error is followed like a packet of the conn that it quotes. Which kinds are is IPVS's choice (kernel
-//! `ip_vs_in_icmp`, `ip_vs_out_icmp`): those that say that a packet did not arrive, or how it would.
+//! `ip_vs_in_icmp`, `ip_vs_out_icmp`): those that say that a packet did not arrive, or how it would. What a tunnel's
+//! packet carried is looked into once, in either family: for IPv4 within IPv4 as IPVS does, for the others after RFC 2473
+//! section 8.
 
 use crate::parse::{payload, skip_extension_headers};
 use crate::{ETHERTYPE_IPV4, ETHERTYPE_IPV6, IcmpHeader, IpHeader, Ipv4Header, Ipv6Header};
-use crate::{PROTOCOL_ICMP, PROTOCOL_ICMP_V6, PROTOCOL_IPV4, PROTOCOL_TCP, PROTOCOL_UDP};
+use crate::{GreHeader, GueHeader, PROTOCOL_GRE, PROTOCOL_IPV4, PROTOCOL_IPV6, UdpHeader};
+use crate::{PROTOCOL_ICMP, PROTOCOL_ICMP_V6, PROTOCOL_TCP, PROTOCOL_UDP};
 use crate::{icmp_v4, icmp_v6};
 use zerocopy::FromBytes;
 
@@ -43,40 +46,106 @@ pub struct Quoted<'a> {
     pub destination_port: u16,
 }
 
+/// An IP header that an error quotes, and where what it carries begins.
+#[derive(Clone, Copy, Debug)]
+pub struct QuotedHeader<'a> {
+    /// The header.
+    pub ip: IpHeader<'a>,
+    /// Its offset.
+    pub l3: usize,
+    /// Offset of what follows it and its options or extension headers.
+    pub l4: usize,
+    /// The IP protocol number of that.
+    pub protocol: u8,
+}
+
 /// Reads a frame that [`parse`](crate::parse()) refused as [`Other`](crate::Refused::Other) as an ICMP error about a TCP
 /// or UDP packet; `None` if it is none, or not one that is followed. The ICMP checksum is not looked at.
+///
+/// A UDP packet may be a tunnel's: [`icmp_error_in_gue`] tells of the packet inside of one that is.
 pub fn icmp_error(frame: &[u8]) -> Option<IcmpError<'_>> {
+    read(frame, |frame, outer| {
+        let inner = match outer.protocol {
+            PROTOCOL_TCP | PROTOCOL_UDP => return Some((outer, None)),
+            PROTOCOL_IPV4 | PROTOCOL_IPV6 => (outer.l4, outer.protocol),
+            PROTOCOL_GRE => behind_gre(frame, outer.l4)?,
+            _ => return None,
+        };
+        Some((of_protocol(frame, inner)?, Some(outer)))
+    })
+}
+
+/// Reads an [`icmp_error`] about a UDP packet as one about the packet within that, if it looks like generic UDP
+/// encapsulation. Nothing in the bytes says that it is no payload of another kind: who asks has tried the other reading, and
+/// knows the port.
+pub fn icmp_error_in_gue(frame: &[u8]) -> Option<IcmpError<'_>> {
+    read(frame, |frame, outer| {
+        if outer.protocol != PROTOCOL_UDP {
+            return None;
+        }
+        let inner = behind_gue(frame, outer.l4)?;
+        Some((of_protocol(frame, inner)?, Some(outer)))
+    })
+}
+
+/// The IP header at `at` of what an error quotes.
+pub fn quoted_header(frame: &[u8], at: usize) -> Option<QuotedHeader<'_>> {
+    let quote = frame.get(at..)?;
+    match quote.first()? >> 4 {
+        4 => {
+            let (ip, _) = Ipv4Header::ref_from_prefix(quote).ok()?;
+            if ip.header_len() < Ipv4Header::LEN || ip.is_later_fragment() {
+                return None;
+            }
+            Some(QuotedHeader {
+                ip: IpHeader::V4(ip),
+                l3: at,
+                l4: at + ip.header_len(),
+                protocol: ip.protocol,
+            })
+        }
+        6 => {
+            let (ip, _) = Ipv6Header::ref_from_prefix(quote).ok()?;
+            let (l4, protocol) = skip_extension_headers::<true>(quote, ip.next_header).ok()?;
+            Some(QuotedHeader {
+                ip: IpHeader::V6(ip),
+                l3: at,
+                l4: at + l4,
+                protocol,
+            })
+        }
+        _ => None,
+    }
+}
+
+/// Of what an error quotes: the header of the packet that it is about, and that of the tunnel around it.
+type Found<'a> = (QuotedHeader<'a>, Option<QuotedHeader<'a>>);
+
+fn read<'a>(
+    frame: &'a [u8],
+    look_inside: impl FnOnce(&'a [u8], QuotedHeader<'a>) -> Option<Found<'a>>,
+) -> Option<IcmpError<'a>> {
     let (ethertype, l3) = payload(frame).ok()?;
-    let packet = &frame[l3..];
     let (ip, l4, len) = match ethertype {
-        ETHERTYPE_IPV4 => outer_v4(packet)?,
-        ETHERTYPE_IPV6 => outer_v6(packet)?,
+        ETHERTYPE_IPV4 => outer_v4(&frame[l3..])?,
+        ETHERTYPE_IPV6 => outer_v6(&frame[l3..])?,
         _ => return None,
     };
-    let packet = packet.get(..len)?;
-    let at = l4 + IcmpHeader::LEN;
-    let (quoted, tunnel) = match ip {
-        IpHeader::V4(_) => match quoted_v4(packet, at)? {
-            Quote::Segment(quoted) => (quoted, None),
-            Quote::Tunnel { inner } => match quoted_v4(packet, inner)? {
-                Quote::Segment(quoted) => (quoted, Some(at)),
-                Quote::Tunnel { .. } => return None,
-            },
-        },
-        IpHeader::V6(_) => (quoted_v6(packet, at)?, None),
-    };
-    let offset = |at: usize| u16::try_from(l3 + at).ok();
+    let (l4, end) = (l3 + l4, l3 + len);
+    let frame = frame.get(..end)?;
+    let about = quoted_header(frame, l4 + IcmpHeader::LEN)?;
+    if matches!(about.ip, IpHeader::V4(_)) != matches!(ip, IpHeader::V4(_)) {
+        return None;
+    }
+    let (packet, tunnel) = look_inside(frame, about)?;
+    let offset = |at: usize| u16::try_from(at).ok();
     Some(IcmpError {
         ip,
-        l3: offset(0)?,
+        l3: offset(l3)?,
         l4: offset(l4)?,
-        end: offset(len)?,
-        quoted: Quoted {
-            l3: offset(quoted.l3.into())?,
-            l4: offset(quoted.l4.into())?,
-            ..quoted
-        },
-        tunnel: tunnel.and_then(offset),
+        end: offset(end)?,
+        quoted: segment(frame, packet)?,
+        tunnel: tunnel.and_then(|outer| offset(outer.l3)),
     })
 }
 
@@ -110,47 +179,54 @@ fn outer_v6(packet: &[u8]) -> Option<Outer<'_>> {
     followed.then_some((IpHeader::V6(ip), l4, len))
 }
 
-enum Quote<'a> {
-    Segment(Quoted<'a>),
-    /// IPv4 within IPv4.
-    Tunnel {
-        inner: usize,
-    },
+/// Where a packet within another begins, and its IP protocol number.
+type Inner = (usize, u8);
+
+fn behind_gre(frame: &[u8], at: usize) -> Option<Inner> {
+    let (gre, _) = GreHeader::ref_from_prefix(frame.get(at..)?).ok()?;
+    let checksum = match gre.flags_version.get() {
+        0 => 0,
+        GreHeader::CHECKSUM => GreHeader::CHECKSUM_LEN,
+        // No tunnel of ours.
+        _ => return None,
+    };
+    let protocol = match gre.protocol.get() {
+        ETHERTYPE_IPV4 => PROTOCOL_IPV4,
+        ETHERTYPE_IPV6 => PROTOCOL_IPV6,
+        _ => return None,
+    };
+    Some((at + GreHeader::LEN + checksum, protocol))
 }
 
-/// The offsets in the answer are from the start of `packet`.
-fn quoted_v4(packet: &[u8], at: usize) -> Option<Quote<'_>> {
-    let (ip, _) = Ipv4Header::ref_from_prefix(packet.get(at..)?).ok()?;
-    if ip.version() != 4 || ip.header_len() < Ipv4Header::LEN || ip.is_later_fragment() {
-        return None;
-    }
-    let l4 = at + ip.header_len();
-    if ip.protocol == PROTOCOL_IPV4 {
-        return Some(Quote::Tunnel { inner: l4 });
-    }
-    segment(packet, IpHeader::V4(ip), (at, l4), ip.protocol).map(Quote::Segment)
+fn behind_gue(frame: &[u8], udp: usize) -> Option<Inner> {
+    let at = udp + UdpHeader::LEN;
+    let (gue, _) = GueHeader::ref_from_prefix(frame.get(at..)?).ok()?;
+    (gue.version_control_len == 0 && gue.flags.get() == 0)
+        .then_some((at + GueHeader::LEN, gue.protocol))
 }
 
-fn quoted_v6(packet: &[u8], at: usize) -> Option<Quoted<'_>> {
-    let quote = packet.get(at..)?;
-    let (ip, _) = Ipv6Header::ref_from_prefix(quote).ok()?;
-    if ip.version() != 6 {
-        return None;
-    }
-    let (l4, protocol) = skip_extension_headers::<true>(quote, ip.next_header).ok()?;
-    segment(packet, IpHeader::V6(ip), (at, at + l4), protocol)
+/// The header of a packet that was announced as one of this protocol.
+fn of_protocol(frame: &[u8], (at, protocol): Inner) -> Option<QuotedHeader<'_>> {
+    quoted_header(frame, at).filter(|header| {
+        protocol
+            == match header.ip {
+                IpHeader::V4(_) => PROTOCOL_IPV4,
+                IpHeader::V6(_) => PROTOCOL_IPV6,
+            }
+    })
 }
 
-fn segment<'a>(
-    packet: &[u8],
-    ip: IpHeader<'a>,
-    (l3, l4): (usize, usize),
-    protocol: u8,
-) -> Option<Quoted<'a>> {
+fn segment<'a>(frame: &[u8], header: QuotedHeader<'a>) -> Option<Quoted<'a>> {
+    let QuotedHeader {
+        ip,
+        l3,
+        l4,
+        protocol,
+    } = header;
     if !matches!(protocol, PROTOCOL_TCP | PROTOCOL_UDP) {
         return None;
     }
-    let &[a, b, c, d] = packet.get(l4..l4 + 4)? else {
+    let &[a, b, c, d] = frame.get(l4..l4 + 4)? else {
         return None;
     };
     Some(Quoted {

@@ -19,7 +19,9 @@ mod udp;
 pub use ethernet::{ETHERTYPE_IPV4, ETHERTYPE_IPV6, EthernetHeader};
 pub use fragment::{Fragment, Split, finish_header, fragment};
 pub use icmp::{IcmpHeader, PROTOCOL_ICMP, PROTOCOL_ICMP_V6, v4 as icmp_v4, v6 as icmp_v6};
-pub use icmp_error::{IcmpError, Quoted, icmp_error};
+pub use icmp_error::{
+    IcmpError, Quoted, QuotedHeader, icmp_error, icmp_error_in_gue, quoted_header,
+};
 pub use ipv4::Ipv4Header;
 pub use ipv6::Ipv6Header;
 pub use parse::{IpHeader, Parsed, Refused, parse};

@@ -20,6 +20,8 @@ impl GreHeader {
 
     /// The bit of `flags_version` that announces a checksum and two reserved bytes.
     pub const CHECKSUM: u16 = 0x8000;
+    /// The length in bytes of the checksum and the reserved bytes.
+    pub const CHECKSUM_LEN: usize = 4;
 }
 
 /// A GUE header of version 0 without options; it follows a UDP header.

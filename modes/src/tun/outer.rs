@@ -59,8 +59,11 @@ impl Inner<'_> {
                 flow,
                 class: ip.traffic_class(),
                 hops: ip.hop_limit,
-                // Its sender cannot know that there is IPv4 on the way. IPVS allows it, too.
-                may_be_fragmented: true,
+                // Its sender takes a "packet too big" that tells of no less than what every link carries of IPv6. What is
+                // no longer than that must get through all the same (RFC 4213 section 3.2.2).
+                may_be_fragmented: packet.ignore_df
+                    || packet.reassembled.is_some()
+                    || bytes.len() <= LEAST_MTU_V6,
                 id: checksum.get(),
             }
         })
@@ -84,6 +87,9 @@ impl Inner<'_> {
         }
     }
 }
+
+/// Every link carries this much of IPv6 (RFC 8200 section 5).
+const LEAST_MTU_V6: usize = 1280;
 
 /// An IPv6 header, a UDP and a GUE header.
 const LONGEST: usize = Ipv6Header::LEN + UdpHeader::LEN + GueHeader::LEN;

@@ -10,6 +10,7 @@ mod endings;
 mod full_nat;
 mod kernel;
 mod neighbours;
+mod path_mtu;
 mod requests;
 mod rig;
 mod transfers;

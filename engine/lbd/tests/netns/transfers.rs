@@ -71,7 +71,6 @@ fn a_hundred_megabytes_through_one_armed_gre() {
     transfer(100, Topology::OneArmed, Mode::Gre, Family::V4);
 }
 
-/// Down, with curl from nginx, and up.
 fn transfer(megabytes: u64, topology: Topology, mode: Mode, family: Family) {
     if !available() {
         return;
@@ -80,6 +79,12 @@ fn transfer(megabytes: u64, topology: Topology, mode: Mode, family: Family) {
         asked.parse().expect("a number of megabytes")
     });
     let rig = Rig::start(topology, mode);
+    both_ways(&rig, family, megabytes);
+    rig.finish();
+}
+
+/// A file of random bytes comes whole, down, with curl from nginx, and up, of the same bytes.
+pub fn both_ways(rig: &Rig, family: Family, megabytes: u64) {
     let (content, arrived) = (
         rig.scratch.path().join("random"),
         rig.scratch.path().join("arrived"),
@@ -105,7 +110,6 @@ fn transfer(megabytes: u64, topology: Topology, mode: Mode, family: Family) {
     let uploaded = SinkServer::upload(&rig.lab.client, sink, &mut file);
     let uploaded = uploaded.unwrap_or_else(|error| panic!("{error}\n{}", rig.lbd.log()));
     assert_eq!(uploaded, digest, "uploaded");
-    rig.finish();
 }
 
 fn digest_of(path: &std::path::Path) -> String {

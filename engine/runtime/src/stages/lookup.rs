@@ -9,8 +9,8 @@ use lb_model::{
 };
 use lb_wire::TcpFlags;
 
-use super::options;
 use super::rewrite::take_hop;
+use super::{options, parse};
 use crate::snapshot::Snapshot;
 
 pub fn run(batch: &mut Batch, conns: &ConnTable, snapshot: &Snapshot) {
@@ -18,7 +18,7 @@ pub fn run(batch: &mut Batch, conns: &ConnTable, snapshot: &Snapshot) {
     for packet in batch.open_mut() {
         packet.hit = conns.find(&packet.flow);
         match packet.hit {
-            _ if packet.related.is_some() => related(packet),
+            _ if packet.related.is_some() => related(packet, conns, snapshot),
             Some(hit) if hit.direction == Direction::Inbound => {
                 inbound(packet, hit, conns, settings);
             }
@@ -48,8 +48,12 @@ fn inbound(packet: &mut Packet, hit: Hit, conns: &ConnTable, settings: &IpvsSett
     }
 }
 
-/// An ICMP error never opens a conn.
-fn related(packet: &mut Packet) {
+/// An ICMP error never opens a conn. One about a UDP packet of none may be about what that carried.
+fn related(packet: &mut Packet, conns: &ConnTable, snapshot: &Snapshot) {
+    if packet.hit.is_none() && parse::look_into_gue(packet) {
+        packet.service = snapshot.service_for(&packet.flow);
+        packet.hit = conns.find(&packet.flow);
+    }
     if packet.hit.is_none() {
         packet.verdict = Some(Verdict::Punt(PuntReason::NotOurs));
     }

@@ -6,7 +6,7 @@ use lb_model::{
     Addr, Batch, DropReason, Endpoint, FlowKey, Headers, Packet, Protocol, PuntReason, Related,
     Verdict,
 };
-use lb_wire::{IpHeader, Refused};
+use lb_wire::{IcmpError, IpHeader, Refused};
 
 pub fn run(batch: &mut Batch) {
     for packet in batch.open_mut() {
@@ -47,9 +47,30 @@ pub fn read(packet: &mut Packet) {
 /// Whether the packet is an ICMP error that may be about one of a conn.
 #[cold]
 fn read_error(packet: &mut Packet) -> bool {
-    let Some(error) = lb_wire::icmp_error(packet.frame.bytes()) else {
-        return false;
+    let (headers, flow, related) = match lb_wire::icmp_error(packet.frame.bytes()) {
+        Some(error) => about(&error),
+        None => return false,
     };
+    packet.headers = headers;
+    packet.flow = flow;
+    packet.related = Some(related);
+    true
+}
+
+/// Reads an ICMP error about a UDP packet of no conn as one about what that packet carried; whether it did, as far as it
+/// shows.
+#[cold]
+pub fn look_into_gue(packet: &mut Packet) -> bool {
+    let (_, flow, related) = match lb_wire::icmp_error_in_gue(packet.frame.bytes()) {
+        Some(error) => about(&error),
+        None => return false,
+    };
+    packet.flow = flow;
+    packet.related = Some(related);
+    true
+}
+
+fn about(error: &IcmpError<'_>) -> (Headers, FlowKey, Related) {
     let quoted = error.quoted;
     let (source, destination) = addresses(quoted.ip);
     let flow = FlowKey {
@@ -70,13 +91,11 @@ fn read_error(packet: &mut Packet) -> bool {
     };
     // An error goes the other way than the packet that it is about; that about a tunnel's packet has the client's
     // packet inside as it came in.
-    packet.flow = match error.tunnel {
+    let flow = match error.tunnel {
         Some(_) => flow,
         None => flow.reversed(),
     };
-    packet.headers = headers;
-    packet.related = Some(related);
-    true
+    (headers, flow, related)
 }
 
 #[inline(always)]

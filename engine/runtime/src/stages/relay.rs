@@ -2,14 +2,17 @@
 //! `ip_vs_nat_icmp`, `ip_vs_in_icmp`).
 //!
 //! An error goes the other way than the packet that it quotes. So it is addressed like a packet of that direction, and
-//! what it quotes is what its receiver had sent.
+//! what it quotes is what its receiver had sent. One about a tunnel's packet is told to the client by ourselves: it had sent
+//! none.
 
-use lb_model::{Addr, Conn, Direction, DropReason, Endpoint, Mode, Packet, Related};
+use lb_model::{Addr, Conn, Direction, DropReason, Endpoint, Mode, Packet, Related, Tunnel};
 use lb_wire::checksum::{Change, fold, pseudo_header_v6, sum};
-use lb_wire::{IcmpHeader, Ipv4Header, Ipv6Header, PROTOCOL_ICMP_V6, icmp_v4, icmp_v6};
+use lb_wire::{IcmpHeader, IpHeader, Ipv4Header, Ipv6Header, UdpHeader, icmp_v4, icmp_v6};
+use lb_wire::{PROTOCOL_GRE, PROTOCOL_ICMP_V6, PROTOCOL_IPV4, PROTOCOL_IPV6, PROTOCOL_UDP};
 use zerocopy::network_endian::U16;
 
 use crate::answer::{Message, turn_round};
+use crate::paths::LEAST_MTU_V6;
 
 /// Whether the mode's own rewriting brings an error of this conn on its way: where it replaces no address, there is
 /// nothing to translate.
@@ -24,13 +27,9 @@ pub fn is_intact(packet: &Packet) -> bool {
     let Some(message) = frame.get(l4..end) else {
         return false;
     };
-    let pseudo = if packet.flow.source.addr.is_v4() {
-        0
-    } else {
-        let ip = Ipv6Header::at(frame, l3);
-        ip.map_or(0, |ip| {
-            pseudo_header_v6(ip, PROTOCOL_ICMP_V6, (end - l4) as u16)
-        })
+    let pseudo = match Ipv6Header::at(frame, l3) {
+        Some(ip) if ip.version() == 6 => pseudo_header_v6(ip, PROTOCOL_ICMP_V6, (end - l4) as u16),
+        _ => 0,
     };
     fold(pseudo + sum(message)) == 0xffff
 }
@@ -151,40 +150,95 @@ fn replace_addresses(
     Some(())
 }
 
+/// Whether what an error quotes at `at` is a packet to `rip` through this tunnel.
+pub fn is_of_tunnel(packet: &Packet, at: u16, rip: Addr, tunnel: Tunnel) -> bool {
+    let frame = packet.frame.bytes();
+    let Some(outer) = lb_wire::quoted_header(frame, at.into()) else {
+        return false;
+    };
+    let to = match outer.ip {
+        IpHeader::V4(ip) => Addr::v4(ip.destination),
+        IpHeader::V6(ip) => Addr::v6(ip.destination),
+    };
+    let is_the_tunnels = match tunnel {
+        Tunnel::Ipip => matches!(outer.protocol, PROTOCOL_IPV4 | PROTOCOL_IPV6),
+        Tunnel::Gre { .. } => outer.protocol == PROTOCOL_GRE,
+        Tunnel::Gue { port, .. } => {
+            let udp = UdpHeader::at(frame, outer.l4);
+            outer.protocol == PROTOCOL_UDP && udp.is_some_and(|udp| udp.destination.get() == port)
+        }
+    };
+    to == rip && is_the_tunnels
+}
+
+/// The MTU that an error about a tunnel's packet tells of, if it does.
+pub fn told_mtu(packet: &Packet) -> Option<u32> {
+    let (l3, l4, _) = places(packet);
+    let frame = packet.frame.bytes();
+    let icmp = IcmpHeader::at(frame, l4)?;
+    let is_v4 = frame.get(l3)? >> 4 == 4;
+    match (is_v4, icmp.kind, icmp.code) {
+        (true, icmp_v4::DESTINATION_UNREACHABLE, icmp_v4::FRAGMENTATION_NEEDED) => {
+            Some(icmp.rest.get() & 0xffff)
+        }
+        (false, icmp_v6::PACKET_TOO_BIG, _) => Some(icmp.rest.get()),
+        _ => None,
+    }
+}
+
+/// What the client is told by an error about a tunnel's packet: in ICMP over IPv4 and in ICMPv6 over IPv6, whatever the
+/// tunnel goes through. `fits` is the largest packet of the client's that is known to fit. `None` if there is nothing to tell.
+pub fn message_to_client(packet: &Packet, fits: u32) -> Option<Message> {
+    let (l3, l4, _) = places(packet);
+    let frame = packet.frame.bytes();
+    let icmp = IcmpHeader::at(frame, l4)?;
+    let is_v4 = frame.get(l3)? >> 4 == 4;
+    let client_is_v4 = packet.flow.source.addr.is_v4();
+    let is_too_big = told_mtu(packet).is_some();
+    let (kind, code, rest) = match (is_too_big, client_is_v4, is_v4) {
+        (true, true, _) => (
+            icmp_v4::DESTINATION_UNREACHABLE,
+            icmp_v4::FRAGMENTATION_NEEDED,
+            fits,
+        ),
+        (true, false, _) => (icmp_v6::PACKET_TOO_BIG, 0, fits.max(LEAST_MTU_V6)),
+        (false, true, true) | (false, false, false) => (icmp.kind, icmp.code, icmp.rest.get()),
+        // Whatever did not let the tunnel's packet through, the host that the client knows is out of reach (RFC 2473
+        // section 8, RFC 4213 section 3.4).
+        (false, true, false) => match icmp.kind {
+            icmp_v6::TIME_EXCEEDED => (icmp_v4::TIME_EXCEEDED, icmp.code, 0),
+            _ => (
+                icmp_v4::DESTINATION_UNREACHABLE,
+                icmp_v4::HOST_UNREACHABLE,
+                0,
+            ),
+        },
+        (false, false, true) => match icmp.kind {
+            icmp_v4::TIME_EXCEEDED => (icmp_v6::TIME_EXCEEDED, icmp.code, 0),
+            // ICMPv6 has no such thing.
+            icmp_v4::SOURCE_QUENCH => return None,
+            _ => (
+                icmp_v6::DESTINATION_UNREACHABLE,
+                icmp_v6::ADDRESS_UNREACHABLE,
+                0,
+            ),
+        },
+    };
+    Some(Message { kind, code, rest })
+}
+
 /// Makes of an error about a tunnel's packet one about the client's packet inside, from the service to the client: what a
-/// router on the way would have sent, had there been no tunnel. `known_mtu` is what the way to the server took until now,
-/// `overhead` what the tunnel adds.
-///
-/// The answer is the MTU that the error tells of, if it does.
+/// router on the way would have sent, had there been no tunnel.
 pub fn unwrap_tunnel(
     packet: &mut Packet,
     related: Related,
-    known_mtu: u32,
-    overhead: u32,
-) -> Result<Option<u32>, DropReason> {
-    let (_, l4, end) = places(packet);
-    let frame = packet.frame.bytes();
-    let icmp = *IcmpHeader::at(frame, l4).ok_or(DropReason::Malformed)?;
-    let inner = usize::from(related.l3);
-    let ip = Ipv4Header::at(frame, inner).ok_or(DropReason::Malformed)?;
-    let vip = Addr::v4(ip.destination);
-    let too_big =
-        icmp.kind == icmp_v4::DESTINATION_UNREACHABLE && icmp.code == icmp_v4::FRAGMENTATION_NEEDED;
-    let message = Message {
-        kind: icmp.kind,
-        code: icmp.code,
-        // As IPVS: what it knew before. The next large packet is told what is known from now on.
-        rest: if too_big {
-            known_mtu.saturating_sub(overhead)
-        } else {
-            icmp.rest.get()
-        },
-    };
-    let learned = too_big.then_some(icmp.rest.get() & 0xffff);
-    if turn_round(packet, vip, inner..end, message) {
-        Ok(learned)
-    } else {
-        Err(DropReason::TooBig)
+    message: Message,
+) -> Result<(), DropReason> {
+    let (_, _, end) = places(packet);
+    let vip = packet.flow.destination.addr;
+    match turn_round(packet, vip, related.l3.into()..end, message) {
+        true => Ok(()),
+        false => Err(DropReason::TooBig),
     }
 }
 

@@ -14,12 +14,11 @@ use lb_wire::{EthernetHeader, Ipv4Header, Ipv6Header, TcpFlags, checksum};
 
 use super::{options, relay};
 use crate::counters::Counter;
+use crate::paths::LEAST_MTU_V6;
 use crate::worker::Worker;
 
 /// More than any mode puts around a packet.
 const MOST_OVERHEAD: u32 = 128;
-/// Every link carries this much of IPv6 (RFC 8200 section 5).
-const LEAST_MTU_V6: u32 = 1280;
 
 pub fn run<P: Port>(worker: &mut Worker<P>, now: Time) {
     let modes_in_use = follow(worker, now);
@@ -118,20 +117,23 @@ fn follow_error<P: Port>(
         Some(tunnel) => {
             let rip = conn.rip().addr;
             let overhead = mode.overhead(conn, Direction::Inbound) as u32;
-            let header = Ipv4Header::at(packet.frame.bytes(), tunnel.into());
-            let is_ours = header.is_some_and(|ip| rip.as_v4() == Some(ip.destination));
-            if !is_ours || overhead == 0 {
+            let is_ours = relay::is_of_tunnel(packet, tunnel, rip, conn.dest().tunnel());
+            if !is_ours || !mode.tunnels() {
                 return Some(Verdict::Punt(PuntReason::NotOurs));
             }
             let Resolution::Reachable(hop) = worker.hops.resolve(rip) else {
                 return Some(Verdict::Drop(DropReason::NoRoute));
             };
+            // As IPVS: what it knew before. The next large packet is told what is known from now on.
             let known = worker.paths.mtu_in_use(rip, hop.mtu, now);
-            relay::unwrap_tunnel(packet, related, known, overhead).map(|learned| {
-                if let Some(mtu) = learned {
-                    worker.paths.learn(rip, mtu, now);
-                }
-            })
+            let fits = known.saturating_sub(overhead);
+            let Some(message) = relay::message_to_client(packet, fits) else {
+                return Some(Verdict::Punt(PuntReason::NotOurs));
+            };
+            if let Some(mtu) = relay::told_mtu(packet) {
+                worker.paths.learn(rip, mtu, now);
+            }
+            relay::unwrap_tunnel(packet, related, message)
         }
         None if take_hop(packet).is_none() => Err(DropReason::TtlExceeded),
         None if relay::is_carried(conn, mode) => return None,
@@ -183,6 +185,9 @@ fn check_size<P: Port>(
             return None;
         }
         fits
+    } else if packet.encapsulated && longest <= LEAST_MTU_V6 {
+        // Its sender cannot send less: the outer packet leaves in fragments (RFC 2473 section 7.1).
+        return None;
     } else {
         fits.max(LEAST_MTU_V6)
     };

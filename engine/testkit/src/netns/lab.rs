@@ -158,6 +158,24 @@ impl Lab {
         self.between.router.as_ref()
     }
 
+    /// Has the router let nothing larger through to the servers.
+    ///
+    /// # Errors
+    ///
+    /// If the kernel refuses.
+    pub fn narrow(&self, mtu: usize) -> Result<(), Error> {
+        for family in Family::BOTH {
+            for index in 0..self.servers.len() {
+                let (server, bits) = (family.server(index), family.host_bits());
+                let route = format!("route add {server}/{bits} dev eth1 mtu {mtu}");
+                if let Some(router) = self.router() {
+                    router.ip(&route)?;
+                }
+            }
+        }
+        Ok(())
+    }
+
     /// Wires the hosts; returns the switches.
     fn connect(&self) -> Result<Vec<Namespace>, Error> {
         let queues = self.plan.queues;
