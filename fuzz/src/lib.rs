@@ -5,10 +5,14 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::time::Duration;
 
 use lb::{
-    Addr, ClientAddress, Config, Counter, Endpoint, Engine, Interface, InterfaceId, Mac, NextHops,
-    Port, Prefix, Protocol, ServiceConfig, Time, Worker,
+    Addr, Config, Counter, Endpoint, Engine, Interface, InterfaceId, Mac, NextHops, Port, Prefix,
+    Protocol, ServiceConfig, Time, Worker,
 };
 use lb_testkit::{MemoryPort, PacketBuilder, checksums_hold, pkt};
+
+use crate::flow::Flow;
+
+mod flow;
 
 const VIP: Ipv4Addr = Ipv4Addr::new(10, 0, 0, 100);
 const CIP: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 1);
@@ -221,118 +225,200 @@ fn turn_and_check(worker: &mut Worker<MemoryPort>, now: Time) {
     );
 }
 
-/// In both families: a TCP service in NAT mode, a UDP service in NAT mode and a UDP service in DR mode, and in TUN mode
-/// one with servers of both. Some servers' MACs are unknown.
+/// In both families: two services in NAT mode, of whose servers the MAC of one is unknown, one in TUN mode with servers of
+/// both families, and those of every [`Flow`].
 fn worker() -> Worker<MemoryPort> {
     let mut config = Config::default();
-    for (vip, rip) in [
-        (IpAddr::from(VIP), IpAddr::from(RIP)),
-        (VIP6.into(), RIP6.into()),
+    for (vip, rip, another) in [
+        (IpAddr::from(VIP), IpAddr::from(RIP), UNRESOLVED.into()),
+        (VIP6.into(), RIP6.into(), UNRESOLVED6.into()),
     ] {
-        let service = |port, protocol, mode, rport| {
-            ServiceConfig::new(Endpoint::new(vip.into(), port), protocol, "rr", mode)
-                .with_server(Endpoint::new(rip.into(), rport), 1)
+        let service = |port, protocol, mode, servers: &[(IpAddr, u16)]| {
+            let vip = Endpoint::new(vip.into(), port);
+            let service = ServiceConfig::new(vip, protocol, "rr", mode);
+            let servers = servers.iter();
+            servers.fold(service, |service, (rip, rport)| {
+                service.with_server(Endpoint::new((*rip).into(), *rport), 1)
+            })
         };
-        let another = |rport| match vip {
-            IpAddr::V4(_) => Endpoint::new(UNRESOLVED.into(), rport),
-            IpAddr::V6(_) => Endpoint::new(UNRESOLVED6.into(), rport),
-        };
+        let tunnelled = [(RIP.into(), 55), (RIP6.into(), 55)];
         config.services.extend([
-            service(80, Protocol::Tcp, "nat", 8080).with_server(another(8080), 1),
-            service(53, Protocol::Udp, "nat", 5353).with_server(another(5353), 1),
-            service(54, Protocol::Udp, "dr", 54).with_server(another(54), 1),
-            both_ends(vip, Protocol::Tcp, "fnat", None),
-            both_ends(vip, Protocol::Udp, "fnat", Some(ClientAddress::ProxyV2)),
-            both_ends(vip, Protocol::Tcp, "enat", None),
-            both_ends(vip, Protocol::Udp, "enat", None),
-            tunnel(vip, Protocol::Tcp),
-            tunnel(vip, Protocol::Udp),
+            service(80, Protocol::Tcp, "nat", &[(rip, 8080), (another, 8080)]),
+            service(53, Protocol::Udp, "nat", &[(rip, 5353), (another, 5353)]),
+            service(54, Protocol::Udp, "dr", &[(rip, 54), (another, 54)]),
+            service(55, Protocol::Tcp, "tun", &tunnelled),
+            service(55, Protocol::Udp, "tun", &tunnelled),
         ]);
     }
+    config.services.extend(Flow::all().map(Flow::service));
     config.engine.capacity = 16;
     let engine = Engine::new(&config).expect("a valid configuration");
     engine.set_next_hops(next_hops());
     engine.worker(MemoryPort::new(300))
 }
 
-/// A service whose servers see a source of ours.
-fn both_ends(
-    vip: IpAddr,
-    protocol: Protocol,
-    mode: &str,
-    asked: Option<ClientAddress>,
-) -> ServiceConfig {
-    let (port, rip) = (if mode == "fnat" { 56 } else { 57 }, rip_of(vip));
-    let service = ServiceConfig::new(Endpoint::new(vip.into(), port), protocol, "rr", mode)
-        .with_server(Endpoint::new(rip.into(), 8056), 1);
-    match mode {
-        "fnat" => ServiceConfig {
-            client_address: asked,
-            ..service.with_local_address(lip_of(vip))
-        },
-        _ => service,
-    }
-}
-
-fn rip_of(vip: IpAddr) -> IpAddr {
-    if vip.is_ipv4() {
-        RIP.into()
-    } else {
-        RIP6.into()
-    }
-}
-
-fn lip_of(vip: IpAddr) -> Addr {
-    if vip.is_ipv4() {
-        LIP.into()
-    } else {
-        LIP6.into()
-    }
-}
-
-/// Any bytes over packets of full NAT and ENAT, to their servers and back: what came with right checksums leaves with right
-/// ones, within its buffer.
+/// Any bytes over a packet of any mode, to its server or back: what came with right checksums leaves with right ones, within
+/// its buffer.
 ///
-/// The first byte chooses mode, protocol, family and direction; the rest is laid over the packet as in [`turn`].
+/// The first byte chooses the [`Flow`], the second what is made of it; the rest is laid over the packet as in [`turn`].
 pub fn rewrite(data: &[u8]) {
-    let [choice, bytes @ ..] = data else { return };
-    let (is_v4, is_udp, is_enat) = (choice & 1 != 0, choice & 2 != 0, choice & 4 != 0);
-    let vip: IpAddr = if is_v4 { VIP.into() } else { VIP6.into() };
-    let cip: IpAddr = if is_v4 { CIP.into() } else { CIP6.into() };
-    let vport = if is_enat { 57 } else { 56 };
-    let between = |from: (IpAddr, u16), to: (IpAddr, u16)| {
-        let packet = pkt().ip(from.0, to.0).payload(b"hello");
-        if is_udp {
-            packet.udp(from.1, to.1)
-        } else {
-            packet.tcp(from.1, to.1)
-        }
+    let [choice, kind, bytes @ ..] = data else {
+        return;
     };
-    let opening = between((cip, 4000), (vip, vport));
-    let mut worker = worker();
-    worker
-        .port_mut()
-        .inject(InterfaceId(0), &opening.clone().syn().bytes());
-    turn_and_check(&mut worker, Time::ZERO);
-    while worker.port_mut().take_sent().is_some() {}
-    let (ingress, template) = if choice & 8 != 0 {
-        let local = if is_enat {
-            vip
-        } else {
-            IpAddr::from(lip_of(vip))
-        };
-        let reply = between((rip_of(vip), 8056), (local, 1024));
-        (InterfaceId(1), reply.syn_ack())
-    } else {
-        (InterfaceId(0), opening)
+    let flow = Flow::chosen(*choice);
+    let mut worker = opened(flow);
+    let (ingress, template) = match kind & 1 {
+        0 => (InterfaceId(0), flow.sent()),
+        _ => (InterfaceId(1), flow.answered()),
     };
     let mut frame = lay_over(&template, bytes);
-    if choice & 16 == 0 {
+    if kind & 2 == 0 {
         mend_transport_checksum(&mut frame);
     }
-    let was_right = checksums_hold(&frame);
-    worker.port_mut().inject(ingress, &frame);
+    deliver(&mut worker, ingress, &frame);
+}
+
+/// Any bytes over an ICMP error about a packet of any mode, as a router on either side sends it.
+pub fn icmp_error(data: &[u8]) {
+    let [choice, kind, code, rest, bytes @ ..] = data else {
+        return;
+    };
+    let flow = Flow::chosen(*choice);
+    let mut worker = opened(flow);
+    let error = (*kind & 15, *code, u32::from(*rest) << 4);
+    let (ingress, template) = match kind & 16 {
+        0 => (InterfaceId(0), flow.error_from_clients_side(error)),
+        _ => {
+            worker
+                .port_mut()
+                .inject(InterfaceId(0), &flow.sent().bytes());
+            turn_and_check(&mut worker, Time::ZERO);
+            let (_, forwarded) = worker.port_mut().take_sent().expect("forwarded");
+            (
+                InterfaceId(1),
+                flow.error_from_servers_side(error, &forwarded),
+            )
+        }
+    };
+    let mut frame = lay_over(&template, bytes);
+    if kind & 32 == 0 {
+        mend_icmp_checksum(&mut frame);
+    }
+    deliver(&mut worker, ingress, &frame);
+    // What was learned of the path, if anything was, must not stop what every link carries.
+    deliver(&mut worker, InterfaceId(0), &flow.sent().bytes());
+}
+
+/// A packet of any mode in any parts: those of a datagram that is cut where the bytes say, with those bytes over them.
+pub fn fragments(data: &[u8]) {
+    let [choice, kind, count, bytes @ ..] = data else {
+        return;
+    };
+    let flow = Flow::chosen(*choice);
+    let mut worker = opened(flow);
+    let (ingress, template) = match kind & 1 {
+        0 => (InterfaceId(0), flow.sent()),
+        _ => (InterfaceId(1), flow.answered()),
+    };
+    let payload: Vec<u8> = (0..200 * usize::from(*count)).map(|n| n as u8).collect();
+    let whole = template.id(7, kind & 2 != 0).payload(&payload);
+    let size = 8 * (1 + usize::from(kind >> 2));
+    let mut parts = whole.split(size);
+    let mut changes = bytes;
+    let mut seconds = 0;
+    while let [place, what, tail @ ..] = changes
+        && !parts.is_empty()
+    {
+        let part = parts.remove(usize::from(*place) % parts.len());
+        let mut frame = part.bytes();
+        changes = tail;
+        if what & 1 != 0 {
+            let len = usize::from(what >> 1).min(tail.len());
+            frame = lay_over(&part, &tail[..len]);
+            changes = &tail[len..];
+        } else if what & 2 != 0 {
+            parts.push(part);
+        }
+        seconds += u64::from(*what == 0xfe);
+        worker.port_mut().inject(ingress, &frame);
+        let now = Time::ZERO + Duration::from_secs(20 * seconds);
+        turn_and_check(&mut worker, now);
+        while worker.port_mut().take_sent().is_some() {}
+    }
+}
+
+/// Any chain of IPv6 extension headers: the engine skips it as the plain reading of RFC 8200 does, or leaves the packet alone.
+pub fn extension_headers(data: &[u8]) {
+    let [last, first, body @ ..] = data else {
+        return;
+    };
+    let mut frame = pkt()
+        .ipv6(CIP6, VIP6)
+        .carrying_bytes(*first, body.to_vec())
+        .bytes();
+    let expected = plainly_read(*first, body);
+    match lb_wire::parse(&frame) {
+        Ok(parsed) => {
+            let found = (usize::from(parsed.l4) - 54, parsed.protocol);
+            assert_eq!(Some(found), expected, "{frame:02x?}");
+        }
+        Err(lb_wire::Refused::Malformed) => {}
+        Err(_) => assert!(
+            !expected.is_some_and(|(_, protocol)| matches!(protocol, 6 | 17)),
+            "{frame:02x?}"
+        ),
+    }
+    mend_transport_checksum(&mut frame);
+    let mut worker = opened(Flow::chosen(*last));
+    deliver(&mut worker, InterfaceId(0), &frame);
+}
+
+/// Where the transport's header begins behind the fixed header, and its protocol; `None` if it is not reached.
+fn plainly_read(mut kind: u8, body: &[u8]) -> Option<(usize, u8)> {
+    const MOST: usize = 8;
+    let mut at = 0;
+    for _ in 0..=MOST {
+        let is_routing = kind == 43;
+        match kind {
+            0 | 43 | 60 => {
+                let header = body.get(at..at + 4)?;
+                if is_routing && header[3] != 0 {
+                    return None;
+                }
+                kind = header[0];
+                at += 8 * (usize::from(header[1]) + 1);
+            }
+            44 => {
+                let header = body.get(at..at + 8)?;
+                if header[2] != 0 || header[3] & 0xf9 != 0 {
+                    return None;
+                }
+                kind = header[0];
+                at += 8;
+            }
+            _ => return (at <= body.len()).then_some((at, kind)),
+        }
+    }
+    None
+}
+
+/// A worker with the flow's conn.
+fn opened(flow: Flow) -> Worker<MemoryPort> {
+    let mut worker = worker();
+    let opening = flow.sent().syn().bytes();
+    worker.port_mut().inject(InterfaceId(0), &opening);
     turn_and_check(&mut worker, Time::ZERO);
+    assert!(worker.port_mut().take_sent().is_some(), "{flow:?}");
+    worker
+}
+
+/// What the worker makes of a frame has right checksums if that had.
+fn deliver(worker: &mut Worker<MemoryPort>, ingress: InterfaceId, frame: &[u8]) {
+    let was_right = checksums_hold(frame);
+    if !worker.port_mut().inject(ingress, frame) {
+        return;
+    }
+    turn_and_check(worker, Time::ZERO);
     while let Some((_, sent)) = worker.port_mut().take_sent() {
         assert!(
             !was_right || checksums_hold(&sent),
@@ -341,11 +427,18 @@ pub fn rewrite(data: &[u8]) {
     }
 }
 
-/// Servers of both families.
-fn tunnel(vip: IpAddr, protocol: Protocol) -> ServiceConfig {
-    ServiceConfig::new(Endpoint::new(vip.into(), 55), protocol, "rr", "tun")
-        .with_server(Endpoint::new(RIP.into(), 55), 1)
-        .with_server(Endpoint::new(RIP6.into(), 55), 1)
+fn mend_icmp_checksum(frame: &mut [u8]) {
+    let Some(error) = lb_wire::icmp_error(frame) else {
+        return;
+    };
+    let (l4, end) = (usize::from(error.l4), usize::from(error.end));
+    let pseudo = match error.ip {
+        lb_wire::IpHeader::V4(_) => 0,
+        lb_wire::IpHeader::V6(ip) => lb_wire::checksum::pseudo_header_v6(ip, 58, (end - l4) as u16),
+    };
+    frame[l4 + 2..l4 + 4].fill(0);
+    let sum = pseudo + lb_wire::checksum::sum(&frame[l4..end]);
+    frame[l4 + 2..l4 + 4].copy_from_slice(&(!lb_wire::checksum::fold(sum)).to_be_bytes());
 }
 
 fn next_hops() -> NextHops {

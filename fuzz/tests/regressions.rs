@@ -4,10 +4,13 @@ use std::path::Path;
 
 type Target = fn(&[u8]);
 
-const TARGETS: [(&str, Target); 7] = [
+const TARGETS: &[(&str, Target)] = &[
     ("parse_classify", lb_fuzz::parse_classify),
     ("turn", lb_fuzz::turn),
     ("rewrite", lb_fuzz::rewrite),
+    ("icmp_error", lb_fuzz::icmp_error),
+    ("fragments", lb_fuzz::fragments),
+    ("extension_headers", lb_fuzz::extension_headers),
     ("capture", lb_fuzz::capture),
     ("ipvsadm", lb_fuzz::ipvsadm),
     ("config", lb_fuzz::config),
@@ -26,14 +29,35 @@ fn regressions_stay_mended() {
     }
 }
 
+/// Modes, families and protocols.
+const FLOWS: u8 = 9 * 4;
+
 #[test]
 fn every_rewrite_holds_with_any_single_bit_flipped() {
-    for choice in 0..16u8 {
-        for bit in (0..8 * 90).step_by(7) {
-            let mut input = [0; 91];
-            input[0] = choice;
-            input[1 + bit / 8] ^= 1 << (bit % 8);
-            lb_fuzz::rewrite(&input);
+    for choice in 0..FLOWS {
+        for kind in 0..2 {
+            for bit in (0..8 * 90).step_by(23) {
+                let mut input = [0; 92];
+                (input[0], input[1]) = (choice, kind);
+                input[2 + bit / 8] ^= 1 << (bit % 8);
+                lb_fuzz::rewrite(&input);
+            }
+        }
+    }
+}
+
+#[test]
+fn every_error_holds_with_any_single_bit_flipped() {
+    for choice in 0..FLOWS {
+        for kind in [1, 2, 3, 11] {
+            for side in [0, 16] {
+                for bit in (0..8 * 120).step_by(97) {
+                    let mut input = [0; 124];
+                    (input[0], input[1], input[2], input[3]) = (choice, kind | side, 4, 80);
+                    input[4 + bit / 8] ^= 1 << (bit % 8);
+                    lb_fuzz::icmp_error(&input);
+                }
+            }
         }
     }
 }

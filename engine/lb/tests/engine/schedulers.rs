@@ -1,12 +1,10 @@
 //! What becomes of schedulers and conns when a service is edited while it runs (kernel `ip_vs_edit_service`).
 
-mod lab;
-
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use lab::*;
+use crate::lab::*;
 use lb::{
     Addr, Dest, Dests, Endpoint, IpvsSettings, Prepared, Protocol, Registry, Request, Scheduler,
     SchedulerFlags, SchedulerKind, ServerSpec, ServiceId, ServiceKey, ServiceSpec, Thresholds,

@@ -1,8 +1,6 @@
 //! Servers that somebody watches over: how far they take part, and the weights that they have afterwards.
 
-mod lab;
-
-use lab::*;
+use crate::lab::*;
 use lb::{
     Config, Endpoint, Engine, Limit, Protocol, ServerSpec, ServiceConfig, ServiceTable, Thresholds,
 };

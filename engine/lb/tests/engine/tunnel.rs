@@ -1,10 +1,8 @@
 //! Tunnelling, byte by byte: every tunnel, every family inside every family.
 
-mod lab;
-
 use std::net::IpAddr;
 
-use lab::*;
+use crate::lab::*;
 use lb::{Endpoint, Mac, Protocol, Tunnel, TunnelChecksum};
 use lb_testkit::{PacketBuilder, pkt};
 use lb_wire::checksum;

@@ -1,10 +1,8 @@
 //! What servers that do not see their clients are told of them, byte by byte (`docs/wire-formats.md`).
 
-mod lab;
-
 use std::net::IpAddr;
 
-use lab::*;
+use crate::lab::*;
 use lb::{ClientAddress, Protocol, ServiceConfig};
 use lb_testkit::{PacketBuilder, pkt};
 

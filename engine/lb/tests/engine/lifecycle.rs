@@ -1,10 +1,8 @@
 //! How conns begin, end and keep their servers, through the whole engine: what IPVS does, step by step.
 
-mod lab;
-
 use std::time::Duration;
 
-use lab::*;
+use crate::lab::*;
 use lb::{
     Addr, IpvsSettings, Mark, MarkRule, Persistence, Prefix, Protocol, SchedulerFlags, ServerSpec,
     ServiceId, ServiceKey, ServiceSpec, Thresholds, Tunnel,

@@ -1,11 +1,9 @@
 //! What becomes of a packet, in every mode: one table, gone through in both address families and for both protocols, byte by
 //! byte.
 
-mod lab;
-
 use std::net::IpAddr;
 
-use lab::*;
+use crate::lab::*;
 use lb::{Endpoint, InterfaceId, Protocol};
 use lb_testkit::{PacketBuilder, pkt};
 
@@ -121,6 +119,37 @@ fn every_event_comes_to_what_the_matrix_says_in_every_mode() {
                 }
             }
         }
+    }
+}
+
+#[test]
+fn errors_that_are_not_of_a_conn_are_the_kernels() {
+    for family in [V4, V6] {
+        let mut lane = Lane::new("nat", family, Protocol::Tcp);
+        let error = lane.errors()[0];
+        let [client, vip] = lane.sent;
+        let stranger = lane.between([vip, (client.0, 4001)]);
+        let seen = lane.between([vip, client]);
+        let parameter_problem = if client.0.is_ipv4() { 12 } else { 4 };
+        let here = || pkt().ip(client.0, vip.0);
+        for (packet, reason) in [
+            (here().icmp_error(error, &stranger, 60), "punt.not_ours"),
+            (
+                here().icmp_error((parameter_problem, 0, 0), &seen, 60),
+                "punt.not_balanced",
+            ),
+            (here().icmp_error(error, &seen, 23), "punt.not_balanced"),
+        ] {
+            lane.lab.inbound(&packet);
+            lane.lab.expect_punted(ETH0, &packet);
+            lane.lab.expect_counters(&[reason]);
+        }
+        let mut broken = here().icmp_error(error, &seen, 60).bytes();
+        *broken.last_mut().expect("not empty") ^= 1;
+        assert!(lane.lab.port().inject(ETH0, &broken));
+        lane.lab.turn();
+        lane.lab.expect_nothing_sent();
+        lane.lab.expect_counters(&["drop.malformed"]);
     }
 }
 

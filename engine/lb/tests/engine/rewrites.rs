@@ -1,8 +1,6 @@
 //! What holds for every rewrite of every packet: checksums are valid after it, and the way back undoes the way in.
 
-mod lab;
-
-use lab::*;
+use crate::lab::*;
 use lb::{ClientAddress, Protocol};
 use lb_testkit::{PacketBuilder, checksums_hold};
 use lb_wire::{IpHeader, TcpFlags};

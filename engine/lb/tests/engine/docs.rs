@@ -2,9 +2,9 @@
 
 use lb::{DropReason, PuntReason};
 
-const README: &str = include_str!("../../../README.md");
-const OPERATIONS: &str = include_str!("../../../docs/operations.md");
-const EMBED: &str = include_str!("../examples/embed.rs");
+const README: &str = include_str!("../../../../README.md");
+const OPERATIONS: &str = include_str!("../../../../docs/operations.md");
+const EMBED: &str = include_str!("../../examples/embed.rs");
 
 #[test]
 fn the_readme_embeds_as_the_example_does() {

@@ -1,8 +1,6 @@
 //! What services and servers count, over the lives of both.
 
-mod lab;
-
-use lab::*;
+use crate::lab::*;
 use lb::{Endpoint, Protocol, ServerSpec, ServiceSpec, Thresholds, Traffic, Tunnel};
 use lb_testkit::{PacketBuilder, pkt};
 

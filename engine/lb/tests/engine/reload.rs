@@ -1,8 +1,6 @@
 //! Another configuration, or an edit, while conns live: what changes, what is told of it, and what must not.
 
-mod lab;
-
-use lab::*;
+use crate::lab::*;
 use lb::{
     Change, Config, Endpoint, Engine, Protocol, Refusal, ServerSpec, ServiceConfig, ServiceKey,
     Thresholds,

@@ -5,8 +5,6 @@
 //!      2001:db8:c::/64                                    2001:db8:1::11, ::12, ::13 ...
 //! ```
 
-#![allow(dead_code, reason = "each test target uses a part of the lab")]
-
 mod family;
 
 use std::collections::BTreeMap;
@@ -15,11 +13,10 @@ use std::time::Duration;
 
 use lb::{
     Addr, Config, Counter, Endpoint, Engine, Interface, InterfaceId, Mac, NextHops, Port, Prefix,
-    Protocol, Registry, SchedulerKind, ServiceConfig, Time, Worker,
+    Protocol, Registry, ServiceConfig, Time, Worker,
 };
 use lb_testkit::{MemoryPort, PacketBuilder};
 
-#[allow(unused_imports, reason = "each test target uses a part of the lab")]
 pub use family::{Family, V4, V6};
 
 pub const CIP: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 1);
@@ -83,18 +80,6 @@ type Moved = BTreeMap<String, u64>;
 impl Lab {
     pub fn new(services: Vec<ServiceConfig>) -> Lab {
         Lab::with(services, Registry::builtin(), 1000)
-    }
-
-    pub fn with_scheduler(
-        services: Vec<ServiceConfig>,
-        name: &str,
-        kind: impl SchedulerKind + 'static,
-    ) -> Lab {
-        Lab::with(
-            services,
-            Registry::builtin().with_scheduler(name, kind),
-            1000,
-        )
     }
 
     pub fn with(services: Vec<ServiceConfig>, registry: Registry, capacity: u32) -> Lab {

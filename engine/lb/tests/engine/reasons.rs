@@ -1,8 +1,6 @@
 //! Every reason for which a packet is not forwarded, provoked; and packets that wait.
 
-mod lab;
-
-use lab::*;
+use crate::lab::*;
 use lb::{
     Addr, Config, DropReason, Endpoint, Interface, NextHops, Prefix, Protocol, PuntReason,
     Registry, ServiceKey,

@@ -1,8 +1,6 @@
 //! Full NAT through the whole engine, byte by byte.
 
-mod lab;
-
-use lab::*;
+use crate::lab::*;
 use lb::{Addr, Endpoint, Protocol, ServiceConfig};
 
 fn service(family: Family, protocol: Protocol, servers: u8) -> ServiceConfig {

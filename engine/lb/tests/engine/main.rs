@@ -1,0 +1,17 @@
+//! The whole engine in memory: frames in by hand, frames out compared byte by byte, every counter accounted for.
+
+mod client_address;
+mod docs;
+mod fnat;
+mod fragments;
+mod lab;
+mod lifecycle;
+mod limits;
+mod matrix;
+mod modes;
+mod reasons;
+mod reload;
+mod rewrites;
+mod schedulers;
+mod traffic;
+mod tunnel;
