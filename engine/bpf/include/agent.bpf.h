@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR MIT OR Apache-2.0 */
-/* What the programs of the real-server agent have in common: how they count, and how they hold addresses. */
+/* What the programs of the real-server agent have in common: how they count, and how they hold addresses, and what headers lack. */
 #ifndef LBD_AGENT_BPF_H
 #define LBD_AGENT_BPF_H
 
@@ -11,6 +11,10 @@
 #include <bpf/bpf_helpers.h>
 
 #include "agent.h"
+
+/* From the kernel's net/ip.h, which is not a user header. */
+#define IP_MF 0x2000
+#define IP_OFFSET 0x1fff
 
 struct {
 	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);

@@ -17,10 +17,9 @@
 #include "decap.h"
 
 #include "trust.bpf.h"
+#include "vips.bpf.h"
 
-/* From the kernel's net/ip.h and net/inet_ecn.h, which are not user headers. */
-#define IP_MF 0x2000
-#define IP_OFFSET 0x1fff
+/* From the kernel's net/inet_ecn.h, which is not a user header. */
 #define ECN_MASK 3
 #define ECN_CE 3
 
@@ -38,14 +37,6 @@
 /* linux/bpf.h of kernel 6.3, which the headers here may be older than. */
 #define ADJ_ROOM_DECAP_L3_IPV4 (1ULL << 7)
 #define ADJ_ROOM_DECAP_L3_IPV6 (1ULL << 8)
-
-struct {
-	__uint(type, BPF_MAP_TYPE_HASH);
-	__uint(map_flags, BPF_F_NO_PREALLOC);
-	__uint(max_entries, MAX_VIPS);
-	__type(key, struct in6_addr);
-	__type(value, __u8);
-} vips SEC(".maps");
 
 struct {
 	__uint(type, BPF_MAP_TYPE_HASH);
@@ -222,7 +213,7 @@ int decap(struct __sk_buff *skb)
 	} else {
 		goto unsupported;
 	}
-	if (!bpf_map_lookup_elem(&vips, &destination)) {
+	if (!is_vip(&destination)) {
 		count(COUNTER_OTHER_DESTINATION);
 		return TC_ACT_UNSPEC;
 	}

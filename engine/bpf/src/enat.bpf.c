@@ -13,8 +13,9 @@
  *     | <-------------------------------------------------------- | or outgoing's doing (UDP)
  *
  * TCP: both ends are restored, so the kernel has a connection from the client to the VIP, which is on loopback, and
- * replies need no program. The port of the VIP may be another than the server listens on: the packets that begin a
- * connection are given to the socket that listens on RIP:rport.
+ * replies are right as they are. The port of the VIP may be another than the server listens on: the packets that begin a
+ * connection are given to the socket that listens on RIP:rport. Of replies only the SYN is changed: it names a smaller segment
+ * size, so that the balancer's option has room.
  *
  * UDP: only the client is restored. A server that answers from a wildcard socket answers from RIP, whatever address it was
  * asked at, so replies are made the VIP's on their way out, ICMP errors and fragments with them.
@@ -33,11 +34,7 @@
 
 #include "enat.h"
 
-#include "agent.bpf.h"
-
-/* From the kernel's net/ip.h, which is not a user header. */
-#define IP_MF 0x2000
-#define IP_OFFSET 0x1fff
+#include "vips.bpf.h"
 
 /* RFC 8200 section 4.5: offset in units of 8 bytes, and whether more fragments follow. */
 #define V6_OFFSET 0xfff8
@@ -53,16 +50,12 @@
 #define TOA_V6_LENGTH 20
 #define UOA_V6_BODY 20
 
+/* RFC 9293 section 3.2 */
+#define OPTION_MSS 2
+#define MSS_LENGTH 4
+
 /* As many as the balancer's own parser skips. */
 #define MAX_EXTENSION_HEADERS 8
-
-struct {
-	__uint(type, BPF_MAP_TYPE_HASH);
-	__uint(map_flags, BPF_F_NO_PREALLOC);
-	__uint(max_entries, MAX_VIPS);
-	__type(key, struct in6_addr);
-	__type(value, __u8);
-} vips SEC(".maps");
 
 struct {
 	__uint(type, BPF_MAP_TYPE_HASH);
@@ -301,7 +294,8 @@ static __always_inline long set_address(struct __sk_buff *skb, const struct pack
 	return failed;
 }
 
-static __always_inline long set_port(struct __sk_buff *skb, __u32 at, __be16 from, __be16 to,
+/* Changes a port, or another word that the transport's checksum covers. */
+static __always_inline long set_word(struct __sk_buff *skb, __u32 at, __be16 from, __be16 to,
 				     __u32 check, __u64 flags)
 {
 	if (from == to)
@@ -418,7 +412,7 @@ static __always_inline __be16 configured_port(const struct packet *packet, __be1
 	return vport ? *vport : rport;
 }
 
-static __always_inline int incoming_tcp(struct __sk_buff *skb, struct packet *packet, bool is_vip)
+static __always_inline int incoming_tcp(struct __sk_buff *skb, struct packet *packet)
 {
 	__u32 check = packet->transport + offsetof(struct tcphdr, check);
 	struct flow_key key = { .protocol = IPPROTO_TCP, .kind = KIND_REQUEST };
@@ -433,7 +427,7 @@ static __always_inline int incoming_tcp(struct __sk_buff *skb, struct packet *pa
 		return TC_ACT_UNSPEC; /* the balancer sends none */
 	if (bpf_skb_load_bytes(skb, packet->transport, &tcp, sizeof(tcp)))
 		return TC_ACT_UNSPEC;
-	if (!is_vip) {
+	if (!is_vip(&packet->source)) {
 		if (tcp.syn && read_tcp_option(skb, packet, &tcp, &client) && client.vport)
 			count(COUNTER_UNTRUSTED);
 		return TC_ACT_UNSPEC;
@@ -479,9 +473,9 @@ static __always_inline int incoming_tcp(struct __sk_buff *skb, struct packet *pa
 	vip = packet->source;
 	failed |= set_address(skb, packet, true, &client.address, check, 0);
 	failed |= set_address(skb, packet, false, &vip, check, 0);
-	failed |= set_port(skb, packet->transport + offsetof(struct tcphdr, source), tcp.source,
+	failed |= set_word(skb, packet->transport + offsetof(struct tcphdr, source), tcp.source,
 			   client.port, check, 0);
-	failed |= set_port(skb, packet->transport + offsetof(struct tcphdr, dest), tcp.dest,
+	failed |= set_word(skb, packet->transport + offsetof(struct tcphdr, dest), tcp.dest,
 			   client.vport, check, 0);
 	if (failed) {
 		count(COUNTER_FAILED);
@@ -595,7 +589,7 @@ static __always_inline int incoming_udp(struct __sk_buff *skb, struct packet *pa
 
 	remember_fragment(packet, &client.address);
 	failed = set_address(skb, packet, true, &client.address, check, BPF_F_MARK_MANGLED_0);
-	failed |= set_port(skb, packet->transport + offsetof(struct udphdr, source), udp.source,
+	failed |= set_word(skb, packet->transport + offsetof(struct udphdr, source), udp.source,
 			   client.port, check, BPF_F_MARK_MANGLED_0);
 	if (failed) {
 		count(COUNTER_FAILED);
@@ -657,13 +651,23 @@ static __always_inline long set_quoted(struct __sk_buff *skb, const struct packe
 							     offsetof(struct ipv6hdr, daddr)),
 					      &to, sizeof(to), 0);
 	}
-	return failed | set_port(skb, port, old_port, new_port, check, 0);
+	return failed | set_word(skb, port, old_port, new_port, check, 0);
+}
+
+/*
+ * Where a checksum is that covers an ICMP packet's addresses: ICMPv6's does (RFC 4443 section 2.3), that of ICMP over IPv4 does
+ * not (RFC 792).
+ */
+static __always_inline __u32 icmp_check(const struct packet *packet)
+{
+	return packet->is_v4 ? 0 : packet->transport + offsetof(struct icmp6hdr, icmp6_cksum);
 }
 
 /*
  * An error about a reply. It came to the VIP, and so to the balancer, which has translated it like a packet of the client's: it
  * quotes RIP:rport to VIP:lport. The kernel here knows the connection as VIP:vport's to CIP:cport, or the UDP socket as
- * RIP:rport's.
+ * RIP:rport's. Who sent the error is lost; the VIP, from whom it comes, is an address of this server's own, from whom the kernel
+ * takes nothing, so it becomes the client's.
  */
 static __always_inline int incoming_error(struct __sk_buff *skb, const struct packet *packet)
 {
@@ -694,6 +698,7 @@ static __always_inline int incoming_error(struct __sk_buff *skb, const struct pa
 	if (quoted.protocol == IPPROTO_TCP)
 		failed |= set_quoted(skb, packet, &quoted, at, true, &quoted.destination, ends[0],
 				     flow->vport);
+	failed |= set_address(skb, packet, true, &client, icmp_check(packet), 0);
 	if (failed) {
 		count(COUNTER_FAILED);
 		return TC_ACT_SHOT;
@@ -706,17 +711,45 @@ SEC("tcx/ingress")
 int incoming(struct __sk_buff *skb)
 {
 	struct packet packet = {};
-	bool is_vip;
 
 	if (!read_packet(skb, &packet))
 		return TC_ACT_UNSPEC;
 	if (packet.protocol == IPPROTO_ICMP || packet.protocol == IPPROTO_ICMPV6)
 		return incoming_error(skb, &packet);
-	is_vip = bpf_map_lookup_elem(&vips, &packet.source);
 	if (packet.protocol == IPPROTO_TCP)
-		return incoming_tcp(skb, &packet, is_vip);
-	if (packet.protocol == IPPROTO_UDP && is_vip)
+		return incoming_tcp(skb, &packet);
+	if (packet.protocol == IPPROTO_UDP && is_vip(&packet.source))
 		return incoming_udp(skb, &packet);
+	return TC_ACT_UNSPEC;
+}
+
+/*
+ * The server's SYN says how large the client's segments may be, which come with the option at first. The balancer makes room
+ * for what it adds, but this SYN does not pass it. Linux writes this option first.
+ */
+static __always_inline int outgoing_tcp(struct __sk_buff *skb, const struct packet *packet)
+{
+	__u32 check = packet->transport + offsetof(struct tcphdr, check);
+	__u32 at = packet->transport + sizeof(struct tcphdr);
+	__u32 length = packet->is_v4 ? ENAT_LENGTH : TOA_V6_LENGTH;
+	__u8 option[MSS_LENGTH];
+	struct tcphdr tcp;
+	__u32 size;
+
+	if (packet->later_fragment || bpf_skb_load_bytes(skb, packet->transport, &tcp, sizeof(tcp)))
+		return TC_ACT_UNSPEC;
+	if (!tcp.syn || !tcp.ack || !is_vip(&packet->source))
+		return TC_ACT_UNSPEC;
+	if ((tcp.doff * 4u < sizeof(tcp) + MSS_LENGTH) ||
+	    bpf_skb_load_bytes(skb, at, option, sizeof(option)))
+		return TC_ACT_UNSPEC;
+	size = option[2] << 8 | option[3];
+	if (option[0] != OPTION_MSS || option[1] != MSS_LENGTH || size <= length)
+		return TC_ACT_UNSPEC;
+	if (set_word(skb, at + 2, bpf_htons(size), bpf_htons(size - length), check, 0)) {
+		count(COUNTER_FAILED);
+		return TC_ACT_SHOT;
+	}
 	return TC_ACT_UNSPEC;
 }
 
@@ -745,7 +778,7 @@ static __always_inline int outgoing_udp(struct __sk_buff *skb, struct packet *pa
 	vport = flow->port;
 	remember_fragment(packet, &vip);
 	failed = set_address(skb, packet, true, &vip, check, BPF_F_MARK_MANGLED_0);
-	failed |= set_port(skb, packet->transport + offsetof(struct udphdr, source), udp.source,
+	failed |= set_word(skb, packet->transport + offsetof(struct udphdr, source), udp.source,
 			   vport, check, BPF_F_MARK_MANGLED_0);
 	if (failed) {
 		count(COUNTER_FAILED);
@@ -758,7 +791,6 @@ static __always_inline int outgoing_udp(struct __sk_buff *skb, struct packet *pa
 /* An error of this server's own about a datagram of the client's, as of one to a port where nobody is. */
 static __always_inline int outgoing_error(struct __sk_buff *skb, const struct packet *packet)
 {
-	__u32 check = packet->transport + offsetof(struct icmp6hdr, icmp6_cksum);
 	struct flow_key key = { .protocol = IPPROTO_UDP, .kind = KIND_REPLY };
 	struct packet quoted = {};
 	struct in6_addr vip;
@@ -781,8 +813,7 @@ static __always_inline int outgoing_error(struct __sk_buff *skb, const struct pa
 		return TC_ACT_UNSPEC;
 	vip = flow->address;
 	failed = set_quoted(skb, packet, &quoted, at, false, &vip, ends[1], flow->port);
-	/* ICMP's checksum over IPv4 does not cover the addresses (RFC 792), ICMPv6's does (RFC 4443 section 2.3). */
-	failed |= set_address(skb, packet, true, &vip, packet->is_v4 ? 0 : check, 0);
+	failed |= set_address(skb, packet, true, &vip, icmp_check(packet), 0);
 	if (failed) {
 		count(COUNTER_FAILED);
 		return TC_ACT_SHOT;
@@ -798,6 +829,8 @@ int outgoing(struct __sk_buff *skb)
 
 	if (!read_packet(skb, &packet))
 		return TC_ACT_UNSPEC;
+	if (packet.protocol == IPPROTO_TCP)
+		return outgoing_tcp(skb, &packet);
 	if (packet.protocol == IPPROTO_UDP)
 		return outgoing_udp(skb, &packet);
 	if (packet.protocol == IPPROTO_ICMP || packet.protocol == IPPROTO_ICMPV6)

@@ -9,17 +9,7 @@ use libbpf_rs::skel::{OpenSkel, SkelBuilder};
 
 use crate::BpfError;
 
-#[allow(
-    clippy::all,
-    clippy::undocumented_unsafe_blocks,
-    clippy::unwrap_used,
-    missing_docs,
-    unsafe_code,
-    unused_qualifications
-)]
-mod skeleton {
-    include!(concat!(env!("OUT_DIR"), "/generate.skel.rs"));
-}
+crate::skeleton::skeleton!("generate");
 
 /// `BPF_F_TEST_XDP_LIVE_FRAMES` of linux/bpf.h: what the program redirects is sent.
 const LIVE_FRAMES: u32 = 1 << 1;

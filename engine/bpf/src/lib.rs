@@ -18,6 +18,7 @@ mod program;
 mod redirect;
 mod rules;
 mod sink;
+mod skeleton;
 mod steering;
 
 pub use attached::{AttachedProgram, XdpState};

@@ -9,17 +9,7 @@ use libbpf_rs::{MapCore, MapFlags, MapHandle};
 
 use crate::rules::Rule;
 
-#[allow(
-    clippy::all,
-    clippy::undocumented_unsafe_blocks,
-    clippy::unwrap_used,
-    missing_docs,
-    unsafe_code,
-    unused_qualifications
-)]
-mod skeleton {
-    include!(concat!(env!("OUT_DIR"), "/steer.skel.rs"));
-}
+crate::skeleton::skeleton!("steer");
 
 /// Sent to a socket: `enum counter` of `include/steer.h`.
 pub(crate) const COUNTER_REDIRECTED: u32 = 0;

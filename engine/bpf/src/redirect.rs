@@ -10,17 +10,7 @@ use libbpf_rs::{MapCore, MapFlags};
 use crate::BpfError;
 use crate::link::{Hook, attach_xdp};
 
-#[allow(
-    clippy::all,
-    clippy::undocumented_unsafe_blocks,
-    clippy::unwrap_used,
-    missing_docs,
-    unsafe_code,
-    unused_qualifications
-)]
-mod skeleton {
-    include!(concat!(env!("OUT_DIR"), "/redirect.skel.rs"));
-}
+crate::skeleton::skeleton!("redirect");
 
 /// Sends every frame that an interface with one queue receives to a socket, until it is dropped.
 pub struct Redirect {

@@ -11,17 +11,7 @@ use libbpf_rs::{MapCore, MapFlags, MapHandle};
 use crate::BpfError;
 use crate::link::attach_tcx_ingress;
 
-#[allow(
-    clippy::all,
-    clippy::undocumented_unsafe_blocks,
-    clippy::unwrap_used,
-    missing_docs,
-    unsafe_code,
-    unused_qualifications
-)]
-mod skeleton {
-    include!(concat!(env!("OUT_DIR"), "/count.skel.rs"));
-}
+crate::skeleton::skeleton!("count");
 
 /// Entries of the program's map: `enum arrival` of `include/count.h`.
 const EXPECTED: u32 = 0;

@@ -170,59 +170,56 @@ impl Arguments {
     /// The directory, if one was named, and what to do.
     pub fn task(self) -> (Option<PathBuf>, Task) {
         let task = match self.command {
-            Command::Toa(toa) => Task::Attach {
-                once: toa.once.once,
-                plan: Box::new(Plan {
-                    toa: Some(ToaSettings {
-                        from: toa.from,
-                        every_namespace: toa.every_namespace,
-                    }),
-                    ..Plan::default()
+            Command::Toa(toa) => toa.once.attach(Plan {
+                toa: Some(ToaSettings {
+                    from: toa.from,
+                    every_namespace: toa.every_namespace,
                 }),
-            },
-            Command::Enat(enat) => Task::Attach {
-                once: enat.once.once,
-                plan: Box::new(Plan {
-                    enat: Some(EnatPlan {
-                        settings: EnatSettings {
-                            vips: addresses(&enat.vips),
-                            ports: enat.ports,
-                            capacity: enat.capacity,
-                        },
-                        interfaces: enat.interfaces.interfaces,
-                        hold_vips: !enat.no_address,
-                    }),
-                    ..Plan::default()
+                ..Plan::default()
+            }),
+            Command::Enat(enat) => enat.once.attach(Plan {
+                enat: Some(EnatPlan {
+                    settings: EnatSettings {
+                        vips: addresses(&enat.vips),
+                        ports: enat.ports,
+                        capacity: enat.capacity,
+                    },
+                    interfaces: enat.interfaces.interfaces,
+                    hold_vips: !enat.no_address,
                 }),
-            },
-            Command::Tun(tun) => Task::Attach {
-                once: tun.once.once,
-                plan: Box::new(Plan {
-                    tun: Some(TunPlan {
-                        vips: addresses(&tun.vips),
-                        from: tun.from,
-                        gue_ports: tun.gue_ports,
-                        interfaces: tun.interfaces.interfaces,
-                        hold_vips: !tun.no_address,
-                    }),
-                    ..Plan::default()
+                ..Plan::default()
+            }),
+            Command::Tun(tun) => tun.once.attach(Plan {
+                tun: Some(TunPlan {
+                    vips: addresses(&tun.vips),
+                    from: tun.from,
+                    gue_ports: tun.gue_ports,
+                    interfaces: tun.interfaces.interfaces,
+                    hold_vips: !tun.no_address,
                 }),
-            },
-            Command::Dr(dr) => Task::Attach {
-                once: dr.once.once,
-                plan: Box::new(Plan {
-                    dr: Some(DrPlan {
-                        vips: addresses(&dr.vips),
-                    }),
-                    ..Plan::default()
+                ..Plan::default()
+            }),
+            Command::Dr(dr) => dr.once.attach(Plan {
+                dr: Some(DrPlan {
+                    vips: addresses(&dr.vips),
                 }),
-            },
+                ..Plan::default()
+            }),
             Command::Run(ConfigFile { config }) => Task::Run { config },
             Command::Check(ConfigFile { config }) => Task::Check { config },
             Command::Status { json } => Task::Status { json },
             Command::Detach { roles } => Task::Detach { roles },
         };
         (self.directory, task)
+    }
+}
+
+impl Once {
+    fn attach(self, plan: Plan) -> Task {
+        Task::Attach {
+            plan: Box::new(plan),
+            once: self.once,
+        }
     }
 }
 

@@ -10,17 +10,7 @@ use libbpf_rs::{MapCore, MapFlags, MapHandle, OpenObject};
 use super::maps::{self, set_keys};
 use super::{AgentError, Counter, Pins, Programs};
 
-#[allow(
-    clippy::all,
-    clippy::undocumented_unsafe_blocks,
-    clippy::unwrap_used,
-    missing_docs,
-    unsafe_code,
-    unused_qualifications
-)]
-mod skeleton {
-    include!(concat!(env!("OUT_DIR"), "/enat.skel.rs"));
-}
+crate::skeleton::skeleton!("enat");
 
 /// A port of a VIP's, and the server's port that it is mapped to.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]

@@ -8,17 +8,7 @@ use libbpf_rs::skel::{OpenSkel, SkelBuilder};
 
 use super::{AgentError, Pins};
 
-#[allow(
-    clippy::all,
-    clippy::undocumented_unsafe_blocks,
-    clippy::unwrap_used,
-    missing_docs,
-    unsafe_code,
-    unused_qualifications
-)]
-mod skeleton {
-    include!(concat!(env!("OUT_DIR"), "/listeners.skel.rs"));
-}
+crate::skeleton::skeleton!("listeners");
 
 /// How many TCP sockets that listen were told, and how many could not be.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]

@@ -11,17 +11,7 @@ use super::{
     AgentError, Counter, Hook, Listeners, Pins, Prefix, Programs, network_namespace_cookie,
 };
 
-#[allow(
-    clippy::all,
-    clippy::undocumented_unsafe_blocks,
-    clippy::unwrap_used,
-    missing_docs,
-    unsafe_code,
-    unused_qualifications
-)]
-mod skeleton {
-    include!(concat!(env!("OUT_DIR"), "/toa.skel.rs"));
-}
+crate::skeleton::skeleton!("toa");
 
 /// Whom to believe, and where.
 #[derive(Clone, PartialEq, Eq, Debug)]

@@ -10,17 +10,7 @@ use libbpf_rs::{MapHandle, OpenObject};
 use super::maps::set_keys;
 use super::{AgentError, Counter, Pins, Prefix, Programs};
 
-#[allow(
-    clippy::all,
-    clippy::undocumented_unsafe_blocks,
-    clippy::unwrap_used,
-    missing_docs,
-    unsafe_code,
-    unused_qualifications
-)]
-mod skeleton {
-    include!(concat!(env!("OUT_DIR"), "/decap.skel.rs"));
-}
+crate::skeleton::skeleton!("decap");
 
 /// What to take out of tunnels.
 #[derive(Clone, PartialEq, Eq, Debug)]

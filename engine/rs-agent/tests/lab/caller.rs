@@ -1,7 +1,7 @@
 //! A TCP client that writes into its packets what it likes, from an address that no kernel has.
 //!
-//! It sends through a raw socket of the client and sees answers on a packet socket there; the router is told that the
-//! address is the client's, whose kernel takes no notice of what is not for it.
+//! It sends through a raw socket of the client and sees answers on a packet socket there; router and balancer are
+//! told that the address is the client's, whose kernel takes no notice of what is not for it.
 
 use std::io;
 use std::net::{IpAddr, SocketAddr};
@@ -167,16 +167,16 @@ fn word(bytes: &[u8], at: usize) -> Option<u16> {
     Some(u16::from_be_bytes(*bytes.get(at..)?.first_chunk()?))
 }
 
-/// Tells the router to bring what is for `address` to the client.
+/// Tells those who forward to the client's network to bring what is for `address` to the client.
 fn make_known(lab: &Lab, address: IpAddr) {
     let link = lab.client.ip("-oneline link show eth0").expect("a link");
     let mut words = link.split_whitespace();
     let mac = words.find(|word| *word == "link/ether").and(words.next());
     let mac = mac.expect("a veth has a MAC");
-    let router = lab.router().expect("a lab with a router");
-    router
-        .ip(&format!(
+    for host in lab.router().into_iter().chain([&lab.balancer]) {
+        host.ip(&format!(
             "neigh replace {address} lladdr {mac} dev eth0 nud permanent"
         ))
         .expect("a neighbour");
+    }
 }

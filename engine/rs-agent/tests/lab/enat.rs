@@ -1,58 +1,25 @@
 //! ENAT: what the balancer began is completed on the server, and answers do not come back to the balancer.
 
-use std::io::{self, BufRead, BufReader, Read, Write};
+use std::io::{self, BufRead, BufReader, Write};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpStream, UdpSocket};
 use std::process::Command;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use lb::Protocol;
 use lb_testkit::netns::{
-    Family, HttpTally, Lab, LineServer, Namespace, Process, Scratch, SinkServer, Topology,
-    WebServer, available, sha256,
+    Family, HttpTally, Lab, LineServer, Scratch, SinkServer, Topology, WebServer, available, sha256,
 };
 
 use crate::caller::{Options, call, caller_address};
-use crate::rig::{Agent, Front, footprint, kill, lab, service};
+use crate::rig::{
+    Agent, Front, WITNESS, ask, connect, footprint, kill, lab, python, seen, service,
+};
 
 use Family::{V4, V6};
 
 const LIMIT: Duration = Duration::from_secs(30);
-const WITNESS: &str = include_str!("witness.py");
 const DATAGRAMS: &str = include_str!("datagrams.py");
-
-fn python(server: &Namespace, program: &str, family: Family, port: u16) -> Process {
-    let family = if family == V4 { "4" } else { "6" };
-    let mut python = Command::new("python3");
-    python.args(["-c", program, family, &port.to_string()]);
-    let mut process = server.spawn(python).expect("python");
-    process.wait_for("listening", LIMIT).expect("it listens");
-    process
-}
-
-/// What the client's kernel calls its end of a new connection, and what the server's program says of it.
-fn ask(lab: &Lab, to: SocketAddr) -> io::Result<(SocketAddr, String)> {
-    lab.client.run(|| {
-        let mut stream = connect(to)?;
-        stream.set_read_timeout(Some(LIMIT))?;
-        stream.write_all(b"who am I?\n")?;
-        let mut answer = String::new();
-        stream.read_to_string(&mut answer)?;
-        Ok((stream.local_addr()?, answer))
-    })
-}
-
-/// Connects, again if the network says that it does not know the way: a veth's link goes down for a moment when the balancer
-/// puts its program there, and the kernel's routes with it.
-fn connect(to: SocketAddr) -> io::Result<TcpStream> {
-    let end = Instant::now() + LIMIT;
-    loop {
-        match TcpStream::connect_timeout(&to, LIMIT) {
-            Err(error)
-                if error.kind() == io::ErrorKind::NetworkUnreachable && Instant::now() < end => {}
-            done => return done,
-        }
-    }
-}
+const WHO: &[u8] = b"who am I?\n";
 
 /// Sends a datagram of `length` bytes that asks for `wanted` bytes, and returns who it was from and the answer.
 fn ask_udp(
@@ -60,6 +27,17 @@ fn ask_udp(
     to: SocketAddr,
     length: usize,
     wanted: usize,
+) -> io::Result<(SocketAddr, String)> {
+    ask_udp_for(lab, to, length, wanted, LIMIT)
+}
+
+/// The same, but waits only so long for the answer.
+fn ask_udp_for(
+    lab: &Lab,
+    to: SocketAddr,
+    length: usize,
+    wanted: usize,
+    limit: Duration,
 ) -> io::Result<(SocketAddr, String)> {
     lab.client.run(|| {
         let any: IpAddr = match to {
@@ -69,7 +47,7 @@ fn ask_udp(
         let socket = UdpSocket::bind((any, 0))?;
         // Answers from anybody but `to` do not reach a connected socket.
         socket.connect(to)?;
-        socket.set_read_timeout(Some(LIMIT))?;
+        socket.set_read_timeout(Some(limit))?;
         socket.send(format!("{wanted:<length$}").as_bytes())?;
         let mut answer = vec![0; 65536];
         let received = socket.recv(&mut answer)?;
@@ -102,10 +80,8 @@ fn programs_see_the_client_and_answer_it_directly_until_detached() {
         let _witness = python(server, WITNESS, family, 8080);
         agent.run(&format!("{} --once", attach()));
         for _ in 0..20 {
-            let (client, answer) = ask(&lab, web).expect("an answer");
-            let (ip, port) = (client.ip(), client.port());
-            let seen = format!("accept {ip} {port} getpeername {ip} {port}\n");
-            assert_eq!(answer, seen);
+            let (client, answer) = ask(&lab, web, WHO).expect("an answer");
+            assert_eq!(answer, seen(client, client));
         }
         let status = agent.status("enat");
         assert_eq!(status["flows"]["used"], 20, "{status}");
@@ -122,11 +98,11 @@ fn programs_see_the_client_and_answer_it_directly_until_detached() {
         assert_eq!(sent.1, agent.counter("enat", "restored"));
 
         agent.run("detach");
-        assert_eq!(footprint(server), before);
+        footprint(server).assert_is(&before);
         // A server without the agent is seen through the balancer, and sees the balancer.
         let services = vec![service("enat", Protocol::Tcp, (family, 80), (family, 8080))];
         let front = Front::start(&lab, services);
-        let (_, answer) = ask(&lab, web).expect("an answer");
+        let (_, answer) = ask(&lab, web, WHO).expect("an answer");
         assert!(
             answer.starts_with(&format!("accept {} ", family.vip())),
             "{answer}"
@@ -148,7 +124,7 @@ fn a_connection_is_for_who_listens_on_the_servers_port_and_nobody_else() {
     agent.run(&format!("{} --once", attach()));
     let web = (V4.vip(), 80).into();
 
-    let refused = ask(&lab, web).expect_err("nobody listens");
+    let refused = ask(&lab, web, WHO).expect_err("nobody listens");
     assert_eq!(refused.kind(), io::ErrorKind::ConnectionRefused);
 
     // The server's port is bound to RIP alone, the VIP's to everything: the wrong one.
@@ -203,11 +179,26 @@ fn datagrams_come_from_the_client_and_leave_as_the_vips_in_fragments_too() {
     assert_eq!(status["counters"]["failed"], 0, "{status}");
     // Four conversations of each family, two flows for each.
     assert_eq!(status["flows"]["used"], 16, "{status}");
+
+    // The way to the clients becomes narrower: one answer is lost, the router says so, and the next one comes in fragments.
+    let router = lab.router().expect("a lab with a router");
+    router.ip("link set eth0 mtu 1300").expect("an MTU");
+    for family in Family::BOTH {
+        let dns = (family.vip(), 53).into();
+        let _server = python(server, DATAGRAMS, family, 5353);
+        let lost = ask_udp_for(&lab, dns, 10, 1400, Duration::from_millis(500));
+        assert_eq!(
+            lost.expect_err("it is too large").kind(),
+            io::ErrorKind::WouldBlock
+        );
+        ask_udp(&lab, dns, 10, 1400).unwrap_or_else(|error| panic!("{family}: {error}"));
+    }
+    assert_eq!(agent.counter("enat", "errors"), 4);
     front.finish();
 }
 
 #[test]
-fn large_transfers_arrive_intact() {
+fn large_transfers_arrive_intact_also_where_the_way_narrows() {
     if !available() {
         return;
     }
@@ -220,12 +211,16 @@ fn large_transfers_arrive_intact() {
     agent.run(&format!("{} --once", attach()));
     let _web = WebServer::start(server, "server-1", 8080, &scratch).expect("nginx");
     let _sink = SinkServer::start(server, (V4.server(0), 9001).into()).expect("a server");
+    // The way to the clients is narrower than the servers know. What the router says of their answers, it says to the VIP.
+    let router = lab.router().expect("a lab with a router");
+    router.ip("link set eth0 mtu 1300").expect("an MTU");
     let content: Vec<u8> = (0..20_000_000u32).map(|n| (n / 7) as u8).collect();
     scratch.write("file", &content).expect("a file");
     let digest = sha256(&mut &content[..]).expect("a digest");
 
     let uploaded = SinkServer::upload(&lab.client, (V4.vip(), 9000).into(), &mut &content[..]);
     assert_eq!(uploaded.expect("an upload"), digest);
+    let mut errors = 0;
     for family in Family::BOTH {
         let url = format!("http://{}/files/file", SocketAddr::from((family.vip(), 80)));
         let mut curl = Command::new("curl");
@@ -246,9 +241,53 @@ fn large_transfers_arrive_intact() {
             output.status
         );
         assert_eq!(sha256(&mut &output.stdout[..]).expect("a digest"), digest);
+        let known = agent.counter("enat", "errors");
+        assert!(known > errors, "{family}: no error was translated");
+        errors = known;
     }
     let status = agent.status("enat");
     assert_eq!(status["counters"]["failed"], 0, "{status}");
+    front.finish();
+}
+
+#[test]
+fn clients_leave_room_for_the_option() {
+    if !available() {
+        return;
+    }
+    let lab = lab(Topology::Routed);
+    let server = &lab.servers[0];
+    let agent = Agent::new(server);
+    let session = |family| service("enat", Protocol::Tcp, (family, 22), (family, 2222));
+    let front = Front::start(&lab, Family::BOTH.map(session).to_vec());
+    agent.run(&format!(
+        "{} --port [{}]:22=2222 --once",
+        attach(),
+        V6.vip()
+    ));
+    // An MTU of 1500 without IP's header, TCP's, its time stamps, and the option.
+    for (family, size) in [
+        (V4, 1500 - 20 - 20 - 12 - 12),
+        (V6, 1500 - 40 - 20 - 12 - 20),
+    ] {
+        let _lines = LineServer::start(server, (family.server(0), 2222).into()).expect("a server");
+        let session = lab.client.run(|| connect((family.vip(), 22).into()));
+        let session = session.expect("a session");
+        let mut greeting = String::new();
+        let mut lines = BufReader::new(&session);
+        lines.read_line(&mut greeting).expect("a greeting");
+        let mut ss = Command::new("ss");
+        ss.args([
+            "-Htin",
+            "dst",
+            &SocketAddr::new(family.vip(), 22).to_string(),
+        ]);
+        let said = lab.client.check_output(ss).expect("ss");
+        let mss = said
+            .split_whitespace()
+            .find_map(|word| word.strip_prefix("mss:"));
+        assert_eq!(mss, Some(&*size.to_string()), "{family}: {said}");
+    }
     front.finish();
 }
 
@@ -315,7 +354,7 @@ fn the_option_from_anybody_but_a_vip_is_ignored_and_counted() {
         ..Options::default()
     };
     let to = SocketAddr::new(V4.server(0), 8080);
-    let answer = call(&lab, from, to, &options, b"who am I?\n").expect("an answer");
+    let answer = call(&lab, from, to, &options, WHO).expect("an answer");
     assert!(answer.starts_with("accept 10.0.0.77 20001 "), "{answer}");
     let status = agent.status("enat");
     assert_eq!(status["counters"]["untrusted"], 1, "{status}");

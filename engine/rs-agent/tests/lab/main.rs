@@ -5,7 +5,7 @@
 
 mod caller;
 mod enat;
-mod overhead;
+mod fnat;
 mod rig;
 mod roles;
 mod toa;

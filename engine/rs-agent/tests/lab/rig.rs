@@ -1,11 +1,16 @@
 //! A lab with the balancer in it, and `lbrs` on a server.
 
+use std::collections::BTreeSet;
+use std::fs;
+use std::io::{self, Read, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::path::Path;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
 use lb::live::{Balancer, StopReport};
 use lb::{Config, Endpoint, Protocol, ServiceConfig};
-use lb_testkit::netns::{Family, Lab, Namespace, Plan, Process, Replies, Topology};
+use lb_testkit::netns::{AgentPlace, Family, Lab, Namespace, Plan, Process, Replies, Topology};
 use serde_json::Value;
 
 /// How long a program may take to start or to end.
@@ -61,42 +66,31 @@ impl Front {
     }
 }
 
-/// `lbrs` on a server. What it keeps is in a mount namespace that ends with this value, or with this process.
-pub struct Agent<'l> {
-    server: &'l Namespace,
-    holder: Process,
-}
+/// `lbrs` on a server, where all must go well.
+pub struct Agent<'l>(AgentPlace<'l>);
 
 impl<'l> Agent<'l> {
     /// Makes a place for it; nothing is attached yet.
     pub fn new(server: &'l Namespace) -> Agent<'l> {
-        let mut holder = Command::new("unshare");
-        holder.args(["--mount", "--propagation", "private", "sh", "-c"]);
-        holder.arg("mount -t tmpfs lbrs /run && echo holding && exec sleep 100000");
-        let mut holder = server.spawn(holder).expect("a mount namespace");
-        holder.wait_for("holding", LIMIT).expect("it is mounted");
-        Agent { server, holder }
+        let program = Path::new(env!("CARGO_BIN_EXE_lbrs"));
+        Agent(AgentPlace::new(server, program).expect("a place"))
     }
 
     /// Runs `lbrs` to its end and returns what it printed.
     pub fn run(&self, arguments: &str) -> String {
-        self.server
-            .check_output(self.command(arguments))
-            .expect("lbrs succeeds")
+        self.0.run(arguments).expect("lbrs succeeds")
     }
 
     /// Runs `lbrs`, which must fail, and returns what it printed.
     pub fn refused(&self, arguments: &str) -> String {
-        let output = self.server.output(self.command(arguments)).expect("lbrs");
+        let output = self.0.output(arguments).expect("lbrs");
         assert_eq!(output.status.code(), Some(1), "{arguments}: {output:?}");
         String::from_utf8_lossy(&output.stderr).into_owned()
     }
 
     /// Starts an `lbrs` that stays, and waits until all is attached.
     pub fn stay(&self, arguments: &str) -> Process {
-        let mut process = self.server.spawn(self.command(arguments)).expect("lbrs");
-        process.wait_for("ready", LIMIT).expect("it attaches");
-        process
+        self.0.stay(arguments).expect("it attaches")
     }
 
     /// What `lbrs status --json` says of a role.
@@ -114,14 +108,6 @@ impl<'l> Agent<'l> {
             .as_u64()
             .unwrap_or_else(|| panic!("no {name} in {status}"))
     }
-
-    fn command(&self, arguments: &str) -> Command {
-        let mut lbrs = Command::new("nsenter");
-        lbrs.args(["--target", &self.holder.id().to_string(), "--mount", "--"]);
-        lbrs.args([env!("CARGO_BIN_EXE_lbrs"), "--directory", "/run/lbrs"]);
-        lbrs.args(arguments.split_whitespace());
-        lbrs
-    }
 }
 
 /// Ends a process without asking.
@@ -132,13 +118,111 @@ pub fn kill(mut process: Process) {
     process.wait(LIMIT).expect("it ends");
 }
 
-/// Addresses, and the sysctls that the agent sets.
-pub fn footprint(server: &Namespace) -> String {
-    let mut seen = server.ip("-oneline address show").expect("addresses");
-    for key in ["arp_ignore", "arp_announce"] {
-        let path = format!("/proc/sys/net/ipv4/conf/all/{key}");
-        let value = server.run(|| std::fs::read_to_string(path));
-        seen.push_str(&value.expect("a sysctl"));
+/// What a server's network looks like to all but those who count packets: addresses, links, routes, and every switch of
+/// both families.
+pub struct Footprint(BTreeSet<String>);
+
+/// The server's footprint as it is now.
+pub fn footprint(server: &Namespace) -> Footprint {
+    let listed = [
+        "-oneline address show",
+        "-oneline -details link show",
+        "-oneline rule show",
+        "-oneline route show table all",
+        "-oneline -6 route show table all",
+    ];
+    let mut seen = BTreeSet::new();
+    for list in listed {
+        let list = server.ip(list).expect("a list");
+        seen.extend(list.lines().map(without_carrier));
     }
-    seen
+    server.run(|| {
+        for family in ["ipv4", "ipv6"] {
+            switches(&Path::new("/proc/sys/net").join(family), &mut seen);
+        }
+    });
+    Footprint(seen)
+}
+
+/// A line of `ip` without what the other end of a cable decides, a moment later.
+fn without_carrier(line: &str) -> String {
+    let mut words: Vec<&str> = line.split_whitespace().collect();
+    words.retain(|word| !word.starts_with('<'));
+    if let Some(at) = words.iter().position(|word| *word == "state") {
+        words.drain(at..at + 2);
+    }
+    words.join(" ")
+}
+
+impl Footprint {
+    /// The same as `before`.
+    pub fn assert_is(&self, before: &Footprint) {
+        let gone: Vec<_> = before.0.difference(&self.0).collect();
+        let come: Vec<_> = self.0.difference(&before.0).collect();
+        assert!(
+            gone.is_empty() && come.is_empty(),
+            "gone: {gone:#?}\ncome: {come:#?}"
+        );
+    }
+}
+
+fn switches(folder: &Path, seen: &mut BTreeSet<String>) {
+    for entry in fs::read_dir(folder).expect("a folder") {
+        let path = entry.expect("an entry").path();
+        if path.is_dir() {
+            switches(&path, seen);
+        } else if let Ok(value) = fs::read_to_string(&path) {
+            // Some may only be written.
+            seen.insert(format!("{} = {}", path.display(), value.trim()));
+        }
+    }
+}
+
+/// Python as `program` has it, which listens on a port of all addresses of a family.
+pub fn python(server: &Namespace, program: &str, family: Family, port: u16) -> Process {
+    let family = if family == Family::V4 { "4" } else { "6" };
+    let mut python = Command::new("python3");
+    python.args(["-c", program, family, &port.to_string()]);
+    let mut process = server.spawn(python).expect("python");
+    process.wait_for("listening", LIMIT).expect("it listens");
+    process
+}
+
+/// A program for [`python`] that tells every client what accept() and getpeername() say of it.
+pub const WITNESS: &str = include_str!("witness.py");
+
+/// What [`WITNESS`] says of somebody whom accept() and, once there is data, getpeername() call these.
+pub fn seen(accepted: SocketAddr, later: SocketAddr) -> String {
+    format!(
+        "accept {} {} getpeername {} {}\n",
+        accepted.ip(),
+        accepted.port(),
+        later.ip(),
+        later.port()
+    )
+}
+
+/// What the client's kernel calls its end of a new connection, and the answer to a request on it.
+pub fn ask(lab: &Lab, to: SocketAddr, request: &[u8]) -> io::Result<(SocketAddr, String)> {
+    lab.client.run(|| {
+        let mut stream = connect(to)?;
+        stream.set_read_timeout(Some(LIMIT))?;
+        stream.write_all(request)?;
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer)?;
+        Ok((stream.local_addr()?, answer))
+    })
+}
+
+/// Connects, again if the network says that it does not know the way: a veth's link goes down for a moment when the balancer
+/// puts its program there, and the kernel's routes with it.
+pub fn connect(to: SocketAddr) -> io::Result<TcpStream> {
+    let end = Instant::now() + LIMIT;
+    loop {
+        match TcpStream::connect_timeout(&to, LIMIT) {
+            Err(error)
+                if error.kind() == io::ErrorKind::NetworkUnreachable && Instant::now() < end => {}
+            done => return done,
+        }
+    }
 }

@@ -4,61 +4,46 @@ use std::net::{IpAddr, SocketAddr, TcpStream};
 use std::process::Command;
 use std::time::Duration;
 
-use lb_testkit::netns::{Family, Lab, Namespace, Process, Scratch, Topology, available};
+use lb_testkit::netns::{Family, Lab, Scratch, Topology, available};
 
 use crate::caller::{Options, call, caller_address};
-use crate::rig::{Agent, kill, lab};
+use crate::rig::{Agent, WITNESS, lab, python, seen};
 
 use Family::{V4, V6};
 
 const LIMIT: Duration = Duration::from_secs(30);
-const WITNESS: &str = include_str!("witness.py");
 
 /// The client of the option, and how a program of each family writes it.
-fn client(family: Family) -> (IpAddr, u16) {
+fn client(family: Family) -> SocketAddr {
     match family {
-        V4 => ("198.51.100.7".parse().expect("an address"), 34567),
-        V6 => ("2001:db8:77::7".parse().expect("an address"), 34567),
+        V4 => "198.51.100.7:34567".parse(),
+        V6 => "[2001:db8:77::7]:34567".parse(),
     }
+    .expect("an address")
 }
 
 /// The option as docs/wire-formats.md has it.
-fn option((address, port): (IpAddr, u16)) -> Vec<u8> {
-    let (length, octets) = match address {
+pub fn option(client: SocketAddr) -> Vec<u8> {
+    let (length, octets) = match client.ip() {
         IpAddr::V4(v4) => (8, v4.octets().to_vec()),
         IpAddr::V6(v6) => (20, v6.octets().to_vec()),
     };
-    [&[254, length][..], &port.to_be_bytes(), &octets].concat()
-}
-
-/// What the witness says of somebody.
-fn seen(accepted: (IpAddr, u16), later: (IpAddr, u16)) -> String {
-    let (ip, port) = accepted;
-    let (later_ip, later_port) = later;
-    format!("accept {ip} {port} getpeername {later_ip} {later_port}\n")
-}
-
-fn witness(server: &Namespace, family: &str, port: u16) -> Process {
-    let mut python = Command::new("python3");
-    python.args(["-c", WITNESS, family, &port.to_string()]);
-    let mut process = server.spawn(python).expect("python");
-    process.wait_for("listening", LIMIT).expect("it listens");
-    process
+    [&[254, length][..], &client.port().to_be_bytes(), &octets].concat()
 }
 
 /// A number for each connection, as a balancer's local port.
 struct Ports(u16);
 
 impl Ports {
-    fn next(&mut self, family: Family) -> (IpAddr, u16) {
+    fn next(&mut self, family: Family) -> SocketAddr {
         self.0 += 1;
-        (caller_address(family), self.0)
+        (caller_address(family), self.0).into()
     }
 }
 
-fn ask(lab: &Lab, from: (IpAddr, u16), family: Family, port: u16, options: &Options) -> String {
+fn ask(lab: &Lab, from: SocketAddr, family: Family, port: u16, options: &Options) -> String {
     let to = SocketAddr::new(family.server(0), port);
-    call(lab, from.into(), to, options, b"GET / HTTP/1.0\r\n\r\n").expect("an answer")
+    call(lab, from, to, options, b"GET / HTTP/1.0\r\n\r\n").expect("an answer")
 }
 
 #[test]
@@ -71,10 +56,16 @@ fn the_option_counts_on_the_syn_the_handshakes_end_and_the_first_data() {
     let agent = Agent::new(server);
     let mut ports = Ports(20000);
     // One that was there before the agent, one that comes after it.
-    let _early = [witness(server, "4", 81), witness(server, "6", 82)];
+    let _early = [
+        python(server, WITNESS, V4, 81),
+        python(server, WITNESS, V6, 82),
+    ];
     let from = [V4, V6].map(|family| caller_address(family).to_string());
     agent.run(&format!("toa --from {} --once", from.join(",")));
-    let _late = [witness(server, "4", 83), witness(server, "6", 84)];
+    let _late = [
+        python(server, WITNESS, V4, 83),
+        python(server, WITNESS, V6, 84),
+    ];
     let mut restored = 0;
     for (family, port) in [(V4, 81), (V6, 82), (V4, 83), (V6, 84)] {
         let (client, none) = (client(family), Vec::new());
@@ -131,9 +122,9 @@ fn an_ipv4_client_of_an_ipv6_server_is_shown_as_the_kernel_would() {
     let server = &lab.servers[0];
     let agent = Agent::new(server);
     agent.run("toa --once");
-    let _witness = witness(server, "6", 81);
+    let _witness = python(server, WITNESS, V6, 81);
     let syn = option(client(V4));
-    let lip = (caller_address(V4), 20001);
+    let lip = (caller_address(V4), 20001).into();
     let answer = ask(
         &lab,
         lip,
@@ -157,7 +148,7 @@ fn nobody_but_a_listed_balancer_is_believed() {
     let server = &lab.servers[0];
     let agent = Agent::new(server);
     agent.run("toa --from 10.9.0.0/16 --once");
-    let _witness = witness(server, "4", 81);
+    let _witness = python(server, WITNESS, V4, 81);
     let mut ports = Ports(20000);
     let both = || option(client(V4));
     for (syn, ack) in [(both(), Vec::new()), (Vec::new(), both())] {
@@ -230,36 +221,6 @@ fn programs_as_they_are_shipped_see_the_client() {
     ask(82);
     nc.wait_for("Connection received on 198.51.100.7 34567", LIMIT)
         .expect("it says who called");
-}
-
-#[test]
-fn a_killed_agent_leaves_known_clients_known() {
-    if !available() {
-        return;
-    }
-    let lab = lab(Topology::TwoArmed);
-    let server = &lab.servers[0];
-    let agent = Agent::new(server);
-    let attach = format!("toa --from {}", caller_address(V4));
-    let first = agent.stay(&attach);
-    let _witness = witness(server, "4", 81);
-    let mut ports = Ports(20000);
-    let mut check = || {
-        let syn = option(client(V4));
-        let options = Options {
-            syn,
-            ..Options::default()
-        };
-        let answer = ask(&lab, ports.next(V4), V4, 81, &options);
-        assert_eq!(answer, seen(client(V4), client(V4)));
-    };
-    check();
-    kill(first);
-    check();
-    let second = agent.stay(&attach);
-    assert!(second.log().contains("toa: took over"), "{}", second.log());
-    check();
-    assert_eq!(agent.counter("toa", "restored"), 3);
 }
 
 /// Connects until that works, as a client whose kernel does it.
