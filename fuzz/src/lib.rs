@@ -1,7 +1,9 @@
 //! Fuzz targets, as functions: the fuzzer calls them with what it makes up, `cargo test` with what once broke them
 //! (`regressions/`).
 
+use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use lb::{
@@ -85,6 +87,45 @@ pub fn capture(data: &[u8]) {
     };
     while let Ok(Some((record, interfaces))) = reader.read_record() {
         assert!(record.bytes.len() <= data.len() && record.interface < interfaces.len());
+    }
+}
+
+/// Any text as a keepalived.conf: what it becomes is a configuration that can be written and read again, or every mistake
+/// has its place.
+pub fn keepalived(data: &[u8]) {
+    let text = String::from_utf8_lossy(data).into_owned();
+    let options = lb_keepalived::Options {
+        config_id: "a".into(),
+        ..lb_keepalived::Options::default()
+    };
+    match lb_keepalived::import(&OneFile(text), Path::new(KEEPALIVED_CONF), &options) {
+        Err(report) => assert!(report.has_errors()),
+        Ok(import) => {
+            let written = lb_config::write(&import.settings);
+            let read = lb_config::parse("lbd.toml".into(), written);
+            assert_eq!(
+                read.map_err(|refusal| refusal.to_string()),
+                Ok(import.settings)
+            );
+        }
+    }
+}
+
+const KEEPALIVED_CONF: &str = "k/keepalived.conf";
+
+/// A disk with one file on it.
+struct OneFile(String);
+
+impl lb_keepalived::Files for OneFile {
+    fn read(&self, path: &Path) -> io::Result<String> {
+        match path == Path::new(KEEPALIVED_CONF) {
+            true => Ok(self.0.clone()),
+            false => Err(io::ErrorKind::NotFound.into()),
+        }
+    }
+
+    fn matching(&self, pattern: &Path) -> io::Result<Vec<PathBuf>> {
+        Ok(vec![pattern.to_owned()])
     }
 }
 

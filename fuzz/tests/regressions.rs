@@ -15,6 +15,7 @@ const TARGETS: &[(&str, Target)] = &[
     ("ipvsadm", lb_fuzz::ipvsadm),
     ("config", lb_fuzz::config),
     ("lbrs_config", lb_fuzz::lbrs_config),
+    ("keepalived", lb_fuzz::keepalived),
 ];
 
 #[test]

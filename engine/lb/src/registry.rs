@@ -49,6 +49,11 @@ impl Registry {
             .map(|(_, make)| make(options))
     }
 
+    /// Whether there is a scheduler of this name.
+    pub fn has_scheduler(&self, name: &str) -> bool {
+        self.schedulers.iter().any(|(known, _)| known == name)
+    }
+
     /// The mode of this name, and its number.
     pub(crate) fn mode(&self, name: &str) -> Option<(u8, Arc<dyn Mode>)> {
         (0..)

@@ -42,6 +42,8 @@ enum Command {
         #[arg(short, long)]
         json: bool,
     },
+    /// Make a configuration from keepalived's: prints it, and on stderr what is not in it as it was
+    Import(ImportArguments),
     /// Check a configuration: needs no rights and touches no interface
     Check {
         /// The file to check
@@ -73,6 +75,29 @@ struct ReplayArguments {
 }
 
 #[derive(Args)]
+pub struct ImportArguments {
+    /// keepalived's configuration
+    #[arg(value_name = "KEEPALIVED_CONF")]
+    pub file: PathBuf,
+
+    /// Where to write lbd's, if not to the screen
+    #[arg(short, long, value_name = "FILE")]
+    pub output: Option<PathBuf>,
+
+    /// Balance on this interface; without it, on those of the VRRP instances
+    #[arg(long = "interface", value_name = "NAME")]
+    pub interfaces: Vec<String>,
+
+    /// Which lines that begin with @ are in force, as keepalived's own -i; without it, the host's name tells
+    #[arg(short = 'i', long, value_name = "ID")]
+    pub config_id: Option<String>,
+
+    /// Report in JSON
+    #[arg(short, long)]
+    pub json: bool,
+}
+
+#[derive(Args)]
 struct ConfigFile {
     /// The configuration
     #[arg(short, long = "config", value_name = "FILE", default_value = DEFAULT_CONFIG)]
@@ -92,6 +117,7 @@ pub enum Task {
         interfaces: Vec<String>,
         json: bool,
     },
+    Import(ImportArguments),
 }
 
 impl Arguments {
@@ -122,6 +148,7 @@ impl Arguments {
                 interfaces,
                 json,
             },
+            Some(Command::Import(arguments)) => Task::Import(arguments),
             // Without a command clap insists on -t.
             None => Task::Check(self.config.config),
         }

@@ -4,6 +4,7 @@ mod administration;
 mod arguments;
 mod control;
 mod doctor;
+mod import;
 mod logging;
 mod metrics;
 mod replay;
@@ -29,6 +30,10 @@ fn main() -> ExitCode {
             interfaces,
             json,
         } => examine(&config, interfaces, json),
+        Task::Import(arguments) => import::import(&arguments).map_err(|error| {
+            anstream::eprintln!("lbd import: {error:#}");
+            Failed
+        }),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,

@@ -40,6 +40,38 @@ fn a_good_file_is_called_ok_and_nothing_else() {
 }
 
 #[test]
+fn keepalived_s_configuration_is_imported_with_a_word_about_what_is_lost() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = |name: &str| folder.path().join(name).display().to_string();
+    let (source, target) = (path("keepalived.conf"), path("lbd.toml"));
+    let text = "virtual_server 192.0.2.1 80 {\n  lvs_method NAT\n@a  snmp_name x\n  real_server 10.0.0.1 80\n}\n";
+    fs::write(&source, text).expect("a file");
+    let base = ["import", &source, "-i", "a", "--interface", "eth0"];
+    let (code, toml, stderr) = ended(&lbd(&base));
+    assert_eq!(code, Some(0), "{stderr}");
+    let unused = format!("{source}:3: unused: snmp_name x:");
+    assert!(stderr.starts_with(&unused), "{stderr}");
+    fs::write(&target, &toml).expect("a file");
+    assert_eq!(ended(&lbd(&["check", &target])).0, Some(0), "{toml}");
+
+    let more = [&base[..], &["-j", "-o", &target]].concat();
+    let (code, stdout, stderr) = ended(&lbd(&more));
+    assert_eq!((code, stdout.as_str()), (Some(0), ""));
+    assert_eq!(fs::read_to_string(&target).expect("written"), toml);
+    let notes: serde_json::Value = serde_json::from_str(&stderr).expect("JSON");
+    assert_eq!(notes[0]["line"], 3);
+    assert_eq!(
+        (&notes[0]["kind"], &notes[1]),
+        (&"unused".into(), &().into())
+    );
+
+    fs::write(&source, "virtual_server 192.0.2.1 port {\n}\n").expect("a file");
+    let (code, stdout, stderr) = ended(&lbd(&base));
+    assert_eq!((code, stdout.as_str()), (Some(1), ""));
+    assert!(stderr.contains("keepalived.conf:1: error: "), "{stderr}");
+}
+
+#[test]
 fn a_bad_file_ends_with_1_and_is_drawn_on_stderr_without_colours() {
     let folder = tempfile::tempdir().expect("a folder");
     let file = folder.path().join("lbd.toml");
