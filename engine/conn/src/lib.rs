@@ -3,8 +3,10 @@
 //! One [`ConnTable`] belongs to one worker and is touched by nobody else, so that nothing here locks. Its memory is
 //! reserved for the configured capacity at the start and never grows. A conn is found by the flow of its inbound
 //! packets and, if its mode sees them, of its outbound packets: an index of cache lines over a slab of
-//! entries, made to be looked up for a whole batch at once.
+//! entries, made to be looked up for a whole batch at once. Which worker has a conn is all that workers share of them: a
+//! worker [claims](Claims) its conns' flows where others can ask.
 
+mod claims;
 mod dests;
 mod entry;
 mod fifo;
@@ -12,14 +14,18 @@ mod hash;
 mod index;
 mod local_use;
 mod mem;
+mod owners;
 mod ports;
 mod state;
+mod sync;
 mod table;
 mod templates;
 mod wheel;
 
+pub use claims::Claims;
 pub use index::Hash;
 pub use local_use::{LocalUse, LocalUses};
+pub use owners::{MAX_WORKERS, Owners};
 pub use ports::LocalPorts;
 pub use state::{Timeouts, next_state};
 pub use table::{ConnTable, ConnView, MAX_CAPACITY, Refused};

@@ -8,6 +8,7 @@ use lb_model::{
 };
 use lb_wire::TcpFlags;
 
+use crate::claims::Claims;
 use crate::dests::ConnDests;
 use crate::entry::{Entries, Life, Millis};
 use crate::fifo::Fifo;
@@ -60,6 +61,9 @@ pub struct ConnTable {
     timeouts_ms: [Millis; ConnState::ALL.len()],
     templates: Templates,
     ports: LocalPorts,
+    /// Where other workers ask for the owners of conns, if there are any.
+    claims: Option<Claims>,
+    unclaimed: u64,
 }
 
 /// Conns that a table can be made for: a conn's number and a direction have to fit the 31 bits of a place in the index.
@@ -124,7 +128,28 @@ impl ConnTable {
             secure_tcp: false,
             templates: Templates::new(capacity),
             ports,
+            claims: None,
+            unclaimed: 0,
         }
+    }
+
+    /// The table, still empty, of one of several workers: others can find out that a conn is in it.
+    #[must_use]
+    pub fn with_claims(mut self, claims: Claims) -> ConnTable {
+        self.hasher = claims.hasher.clone();
+        self.claims = Some(claims);
+        self
+    }
+
+    /// Which other worker may have the conn of `flow`, which is not in this table.
+    #[inline]
+    pub fn owner(&self, flow: &FlowKey) -> Option<u16> {
+        self.claims.as_ref()?.owner(flow)
+    }
+
+    /// How many keys of conns could not be claimed since this was last asked: other workers do not find their owner.
+    pub fn take_unclaimed(&mut self) -> u64 {
+        std::mem::take(&mut self.unclaimed)
     }
 
     /// Whether half-open conns are dealt with as in a flood of them, from their next packets on.
@@ -311,6 +336,11 @@ impl ConnTable {
             if !self.index.insert(hash, Key::new(id, direction).0) {
                 self.retire(id);
                 return Err(Refused::Full);
+            }
+            if let Some(claims) = &self.claims
+                && !claims.claim(self.hasher.hash(&flow))
+            {
+                self.unclaimed += 1;
             }
         }
         self.note::<true>(id, Direction::Inbound, flags, now);
@@ -532,7 +562,12 @@ impl ConnTable {
             if let Some(flow) = flow {
                 let hash = self.hash(&flow);
                 // A conn for one packet never was in the index, one that found no room only in part.
-                self.index.remove(hash, Key::new(id, direction).0);
+                let removed = self.index.remove(hash, Key::new(id, direction).0);
+                if let Some(claims) = &self.claims
+                    && removed
+                {
+                    claims.give_up(self.hasher.hash(&flow));
+                }
             }
         }
         if let Some(template) = template {

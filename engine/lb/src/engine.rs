@@ -8,7 +8,7 @@ use std::sync::Arc;
 use arc_swap::ArcSwap;
 use lb_conn::{ConnTable, LocalPorts, LocalUse, LocalUses, Timeouts};
 use lb_model::{Addr, Endpoint, NextHops, Port, ServiceId, Time};
-use lb_runtime::{Asker, Counters, Resolver, SharedCounters, Snapshot, Worker};
+use lb_runtime::{Asker, Counters, HandOvers, Place, Resolver, SharedCounters, Snapshot, Worker};
 use parking_lot::Mutex;
 
 use crate::plan::plan;
@@ -26,6 +26,7 @@ pub struct Engine {
     next_hops: Arc<ArcSwap<NextHops>>,
     /// Of all workers that were ever made.
     workers: Mutex<Vec<(Arc<SharedCounters>, Asker)>>,
+    hand_overs: Mutex<Vec<Arc<HandOvers>>>,
     /// What was applied last: the part of it that nobody can edit is still in force.
     applied: Mutex<Config>,
     #[cfg(feature = "live")]
@@ -58,6 +59,7 @@ impl Engine {
             snapshots: Arc::default(),
             next_hops: Arc::default(),
             workers: Mutex::default(),
+            hand_overs: Mutex::default(),
             applied: Mutex::new(Config {
                 engine: config.engine.clone(),
                 ..Config::default()
@@ -195,26 +197,40 @@ impl Engine {
     pub fn worker<P: Port>(&self, port: P) -> Worker<P> {
         let ports = LocalPorts::new(self.local_ports.clone(), 0);
         let next_hops = Arc::clone(&self.next_hops);
-        self.make_worker(port, ports, next_hops, Box::new(|_, _| ()))
+        self.make_worker(port, Place::alone(), ports, next_hops, Box::new(|_, _| ()))
     }
 
-    /// Worker `number` of `workers`, on `port`, that follows `next_hops` as somebody else renews them, and asks `resolver` for
-    /// what is missing there. It leases local ports that no other number leases.
+    /// The places of so many workers that share the traffic.
+    ///
+    /// # Panics
+    /// If there are none, or more than [`lb_conn::MAX_WORKERS`].
+    pub fn places(&self, workers: u16) -> Vec<Place> {
+        let places = Place::for_all(workers, self.capacity);
+        let hand_overs = places.iter().flat_map(Place::hand_overs);
+        self.hand_overs.lock().extend(hand_overs);
+        places
+    }
+
+    /// A worker on `port` in one of the [places](Engine::places), which follows `next_hops` as somebody else renews them, and
+    /// asks `resolver` for what is missing there. All workers' ports lie over the same packet memory. It leases local
+    /// ports that no other leases.
     pub fn worker_with<P: Port>(
         &self,
         port: P,
-        (number, workers): (u16, u16),
+        place: Place,
         next_hops: Arc<ArcSwap<NextHops>>,
         resolver: Resolver,
     ) -> Worker<P> {
+        let (number, workers) = (place.number(), place.workers());
         let seed = RandomState::new().hash_one(number).max(1);
         let ports = LocalPorts::new(share(&self.local_ports, number, workers), seed);
-        self.make_worker(port, ports, next_hops, resolver)
+        self.make_worker(port, place, ports, next_hops, resolver)
     }
 
     fn make_worker<P: Port>(
         &self,
         port: P,
+        place: Place,
         ports: LocalPorts,
         next_hops: Arc<ArcSwap<NextHops>>,
         resolver: Resolver,
@@ -224,6 +240,7 @@ impl Engine {
         let worker = Worker::new(
             port,
             conns,
+            place,
             Arc::clone(&self.snapshots),
             next_hops,
             resolver,
@@ -256,20 +273,6 @@ impl Engine {
         &self.local_ports
     }
 
-    /// Whether replies of any server come through us.
-    #[cfg(feature = "live")]
-    pub(crate) fn sees_replies(&self) -> bool {
-        let snapshot = self.snapshots.load();
-        let mut dests = snapshot
-            .services()
-            .iter()
-            .flat_map(|service| service.dests().iter());
-        dests.any(|dest| {
-            let mode = &snapshot.modes()[usize::from(dest.mode())];
-            mode.replies().pass_through_us()
-        })
-    }
-
     /// The counters of all workers, as of some recent turn of each.
     pub fn counters(&self) -> Counters {
         let mut sum = Counters::default();
@@ -286,6 +289,11 @@ impl Engine {
             .iter()
             .map(|(counters, _)| counters.load())
             .collect()
+    }
+
+    /// What workers have handed to each other: one for each pair and direction.
+    pub fn hand_overs(&self) -> Vec<Arc<HandOvers>> {
+        self.hand_overs.lock().clone()
     }
 
     /// Who asks each worker.
@@ -349,7 +357,7 @@ fn share(ports: &RangeInclusive<u16>, number: u16, workers: u16) -> RangeInclusi
 }
 
 #[cfg(test)]
-mod share_tests {
+mod tests {
     use super::*;
 
     #[test]
@@ -364,30 +372,6 @@ mod share_tests {
                 .flat_map(|number| share(&range, number, workers))
                 .collect();
             assert_eq!(shares, range.clone().collect::<Vec<_>>());
-        }
-    }
-}
-
-#[cfg(all(test, feature = "live"))]
-mod tests {
-    use super::*;
-    use crate::ServiceConfig;
-    use lb_model::Protocol;
-
-    #[test]
-    fn replies_are_seen_where_a_server_is_translated_to() {
-        for (mode, expected) in [("dr", false), ("tun", false), ("nat", true), ("fnat", true)] {
-            let vip = "10.0.0.100:80".parse().expect("valid");
-            let mut service = ServiceConfig::new(vip, Protocol::Tcp, "rr", mode);
-            if mode == "fnat" {
-                service.local_addresses = vec![Addr::v4([10, 1, 0, 2])];
-            }
-            let without = Config::default().with_service(service.clone());
-            let with = service.with_server("10.1.0.11:80".parse().expect("valid"), 1);
-            let with = Config::default().with_service(with);
-            let sees = |config| Engine::new(config).expect("valid").sees_replies();
-            assert!(!sees(&without));
-            assert_eq!(sees(&with), expected, "{mode}");
         }
     }
 }

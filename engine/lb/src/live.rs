@@ -19,10 +19,11 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
 
+use lb_conn::MAX_WORKERS;
 use lb_model::FrameCensus;
 use lb_netlink::{Kernel, NetlinkError};
-use lb_runtime::Counters;
-use lb_xsk::{Xsk, XskError};
+use lb_runtime::{Counters, Worker};
+use lb_xsk::{Xsk, XskError, XskPort, queue_count};
 
 use crate::{Config, ConfigError, Engine, Workers};
 use addresses::Addresses;
@@ -78,7 +79,7 @@ pub struct Balancer {
     addresses: Arc<Addresses>,
     follower: Option<Follower>,
     stopping: Arc<AtomicBool>,
-    workers: Vec<JoinHandle<FrameCensus>>,
+    workers: Vec<JoinHandle<Worker<XskPort>>>,
 }
 
 impl Balancer {
@@ -90,7 +91,7 @@ impl Balancer {
         let kernel = Kernel::start(&config.engine.interfaces)?;
         let Xsk { ports, control, .. } = Xsk::open(&XskConfig {
             interfaces: config.engine.interfaces.clone(),
-            workers: workers(config, &engine),
+            workers: workers(config)?,
             ..XskConfig::default()
         })?;
         let next_hops = kernel.next_hops();
@@ -104,10 +105,10 @@ impl Balancer {
         };
         // A worker has a queue at least, and no device has so many.
         let count = u16::try_from(ports.len()).unwrap_or(u16::MAX);
-        for (number, port) in ports.into_iter().enumerate() {
+        let places = engine.places(count);
+        for (number, (port, place)) in ports.into_iter().zip(places).enumerate() {
             let resolver = resolver.clone();
             let ask = Box::new(move |interface, addr| resolver.request(interface, addr));
-            let place = (number as u16, count);
             let worker = engine.worker_with(port, place, Arc::clone(&next_hops), ask);
             let thread = worker_thread::spawn(number, worker, Arc::clone(&balancer.stopping));
             balancer.workers.push(thread.map_err(LiveError::Thread)?);
@@ -139,13 +140,11 @@ impl Balancer {
         self.addresses.clear();
         self.follower = None;
         self.stopping.store(true, Ordering::Relaxed);
-        let frames = self
-            .workers
-            .drain(..)
-            .map(|worker| worker.join().ok())
-            .collect();
+        // None hands anything to another any more when the first is taken apart.
+        let workers: Vec<_> = self.workers.drain(..).map(JoinHandle::join).collect();
+        let end = |worker: Worker<XskPort>| worker.into_port().close();
         StopReport {
-            frames,
+            frames: workers.into_iter().map(|w| w.ok().map(end)).collect(),
             counters: self.engine.counters(),
         }
     }
@@ -158,25 +157,14 @@ impl Drop for Balancer {
 }
 
 /// How many workers share the queues; `None`: one for each.
-///
-/// Conns belong to one worker, and a NIC delivers replies on another queue than requests: where replies come through us,
-/// one worker for all queues is the number that works.
-fn workers(config: &Config, engine: &Engine) -> Option<u32> {
-    let sees_replies = engine.sees_replies();
+fn workers(config: &Config) -> Result<Option<u32>, XskError> {
     match config.engine.workers {
-        Workers::Auto if sees_replies => {
-            tracing::info!("one worker for all queues: replies may come in on any of them");
-            Some(1)
-        }
-        Workers::Auto => None,
-        Workers::Count(count) => {
-            if sees_replies && count > 1 {
-                tracing::warn!(
-                    "workers = {count}, but a reply that comes in on another worker's queue finds no conn; \
-                     use workers = 1 where replies come through the balancer"
-                );
-            }
-            Some(count.into())
+        Workers::Count(count) => Ok(Some(count.into())),
+        Workers::Auto => {
+            let interfaces = config.engine.interfaces.iter();
+            let queues = interfaces.map(|interface| queue_count(interface));
+            let fewest = queues.collect::<Result<Vec<_>, _>>()?.into_iter().min();
+            Ok(fewest.map(|queues| queues.min(MAX_WORKERS.into())))
         }
     }
 }

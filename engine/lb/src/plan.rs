@@ -5,6 +5,7 @@ mod service;
 
 use std::collections::HashMap;
 
+use lb_conn::MAX_WORKERS;
 use lb_model::ServiceId;
 
 use crate::{Config, ConfigError, Registry, ServerSpec, ServiceSpec, Workers};
@@ -65,10 +66,12 @@ impl Planner<'_> {
                 format!("{}, allowed {low}..={high}", engine.capacity),
             );
         }
-        if engine.workers == Workers::Count(0) {
+        if let Workers::Count(count) = engine.workers
+            && !(1..=MAX_WORKERS).contains(&count)
+        {
             self.error(
                 "engine.workers".into(),
-                "0, allowed: \"auto\" or a number from 1".into(),
+                format!("{count}, allowed: \"auto\" or a number from 1 to {MAX_WORKERS}"),
             );
         }
         if *engine.local_ports.start() == 0 || engine.local_ports.is_empty() {
@@ -162,7 +165,7 @@ mod tests {
             errors(&config),
             [
                 "engine.capacity: 0, allowed 1..=1000000000",
-                "engine.workers: 0, allowed: \"auto\" or a number from 1",
+                "engine.workers: 0, allowed: \"auto\" or a number from 1 to 1023",
                 "engine.local_ports: 0-9, allowed: FIRST-LAST within 1-65535",
                 "engine.interfaces[1]: \"eth0\" is listed twice",
                 "service[0].server[0].rip: 10.1.0.11:8080, allowed: port 80, the service's: mode dr cannot map ports",

@@ -45,7 +45,7 @@ pub use mark_rule::MarkRule;
 pub use mode::{Mode, Replies, Work};
 pub use next_hop::{Hop, Interface, InterfaceId, Mac, NextHops, Prefix, Resolution};
 pub use packet::{BATCH, Batch, Headers, Packet, Reassembled, Related};
-pub use port::{FrameCensus, Port};
+pub use port::{FrameCensus, Port, Waker};
 pub use record::{Conn, ConnRecord, NewConn, WideEnds};
 pub use scheduler::{Request, Scheduler, SchedulerKind};
 pub use scheduler_flags::SchedulerFlags;

@@ -52,6 +52,8 @@ pub struct Packet {
     pub frame: Frame,
     /// Where it came in.
     pub ingress: InterfaceId,
+    /// `receive`: whether another worker handed it over, taking this one for the owner of its conn.
+    pub handed: bool,
     /// `parse`: where its headers are.
     pub headers: Headers,
     /// `parse`: its addresses and ports as received; of an ICMP error those that a packet of the same direction would
@@ -93,6 +95,7 @@ impl Packet {
         Packet {
             frame,
             ingress,
+            handed: false,
             headers: Headers::default(),
             flow: FlowKey::UNKNOWN,
             related: None,
@@ -149,6 +152,23 @@ impl Batch {
     pub fn push(&mut self, frame: Frame, ingress: InterfaceId) {
         assert!(self.room() > 0, "a port asks for room first");
         self.packets.push(Packet::received(frame, ingress));
+    }
+
+    /// Adds a packet that another worker handed over, as it [came there](Packet::reassembled). Panics when there is no
+    /// [`room`](Batch::room).
+    #[inline]
+    pub fn push_handed(
+        &mut self,
+        frame: Frame,
+        ingress: InterfaceId,
+        reassembled: Option<Reassembled>,
+    ) {
+        assert!(self.room() > 0, "a worker asks for room first");
+        self.packets.push(Packet {
+            handed: true,
+            reassembled,
+            ..Packet::received(frame, ingress)
+        });
     }
 
     /// Whether it holds no packet.

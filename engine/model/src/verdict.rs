@@ -15,6 +15,8 @@ pub enum Verdict {
     Drop(DropReason),
     /// A fragment that waits for the others of its datagram: it goes on as part of that, which ends as one packet.
     Join,
+    /// Its conn is this other worker's: it goes on there.
+    Hand(u16),
     /// Rewritten, and waiting for the kernel to find the MAC of its next hop; ends later as `Tx` or `Drop`.
     Hold,
 }
@@ -90,6 +92,8 @@ reasons! {
         NeighbourQueueFull = "neighbour_queue_full",
         /// The transmit ring of the egress interface had no room.
         TxRingFull = "tx_ring_full",
+        /// The packet is of another worker's conn, and more than fit had been handed to that worker already.
+        OwnerBusy = "owner_busy",
         /// The packet was for the kernel, but the kernel did not take it.
         PuntFailed = "punt_failed",
     }

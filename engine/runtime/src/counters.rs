@@ -34,13 +34,17 @@ pub enum Counter {
     Joined,
     /// Fragments that packets were taken apart into, but for the first of each; so many more packets than were received.
     Split,
+    /// Packets of conns of other workers that were handed to those.
+    HandedOver,
+    /// Packets that other workers handed over.
+    TakenOver,
     /// Packets left to the kernel, by reason.
     Punt(PuntReason),
     /// Packets that ended here, by reason.
     Drop(DropReason),
 }
 
-const PLAIN: [Counter; 13] = [
+const PLAIN: [Counter; 15] = [
     Counter::Rx,
     Counter::RxBytes,
     Counter::Tx,
@@ -54,6 +58,8 @@ const PLAIN: [Counter; 13] = [
     Counter::NoRoomForClientAddress,
     Counter::Joined,
     Counter::Split,
+    Counter::HandedOver,
+    Counter::TakenOver,
 ];
 const FIRST_PUNT: usize = PLAIN.len();
 const FIRST_DROP: usize = FIRST_PUNT + PuntReason::ALL.len();
@@ -82,6 +88,8 @@ impl Counter {
             Counter::NoRoomForClientAddress => 10,
             Counter::Joined => 11,
             Counter::Split => 12,
+            Counter::HandedOver => 13,
+            Counter::TakenOver => 14,
             Counter::Punt(reason) => FIRST_PUNT + reason as usize,
             Counter::Drop(reason) => FIRST_DROP + reason as usize,
         }
@@ -104,6 +112,8 @@ impl fmt::Display for Counter {
             Counter::NoRoomForClientAddress => f.pad("client_address.no_room"),
             Counter::Joined => f.pad("fragment.joined"),
             Counter::Split => f.pad("fragment.split"),
+            Counter::HandedOver => f.pad("handed.over"),
+            Counter::TakenOver => f.pad("handed.taken"),
             Counter::Punt(reason) => f.pad(&format!("punt.{reason}")),
             Counter::Drop(reason) => f.pad(&format!("drop.{reason}")),
         }
@@ -131,11 +141,14 @@ impl Counters {
     }
 
     /// Packets that have not ended: those that wait for the MAC of their next hop, and fragments that wait for others.
-    /// Nothing else stays inside between turns: received + made here = transmitted + punted + dropped + joined + waiting.
+    /// Nothing else stays inside between turns: received + taken over + made here = transmitted + punted + dropped +
+    /// handed over + joined + waiting. Of several workers, packets between two of them are left out.
     pub fn waiting(&self) -> u64 {
-        let there = self.of(Counter::Rx) + self.of(Counter::IcmpSent) + self.of(Counter::Split);
-        let ended = self.of(Counter::Tx) + self.punted() + self.dropped();
-        there - ended - self.of(Counter::Joined)
+        let came = self.of(Counter::Rx) + self.of(Counter::TakenOver);
+        let made = self.of(Counter::IcmpSent) + self.of(Counter::Split);
+        let sent = self.of(Counter::Tx) + self.of(Counter::HandedOver);
+        let ended = self.punted() + self.dropped() + self.of(Counter::Joined);
+        came + made - sent - ended
     }
 
     /// The counters above zero, in listing order.

@@ -19,6 +19,8 @@ use lb_wire::{Fragment, IpHeader, finish_header};
 const MAX_DATAGRAMS: usize = 256;
 /// Datagrams that may be on their way through the worker beside those, waiting for a MAC for example.
 const MAX_WHOLE: usize = 64;
+/// All that one worker makes.
+const MAX_ROOMS: usize = MAX_DATAGRAMS + MAX_WHOLE;
 /// How long the fragments of a datagram may take to arrive (`net.ipv4.ipfrag_time`).
 const PATIENCE: Duration = Duration::from_secs(30);
 /// Parts of a datagram with gaps between them; in order there is but one.
@@ -111,7 +113,24 @@ impl Fragments {
 
     /// Takes back the memory of a datagram that was whole.
     pub fn give_back(&mut self, frame: Frame) {
-        self.free.push(frame);
+        if self.made > MAX_ROOMS {
+            // It was adopted.
+            self.made -= 1;
+            let mut rooms = ROOMS.lock().unwrap_or_else(PoisonError::into_inner);
+            rooms.push(frame.into_room());
+        } else {
+            self.free.push(frame);
+        }
+    }
+
+    /// The memory of a whole datagram goes to another worker.
+    pub fn give_away(&mut self) {
+        self.made -= 1;
+    }
+
+    /// The memory of a whole datagram came from another worker.
+    pub fn adopt(&mut self) {
+        self.made += 1;
     }
 
     /// Puts a fragment to the others of its datagram.
@@ -177,7 +196,7 @@ impl Fragments {
         if let Some(frame) = self.free.pop() {
             return Some(frame);
         }
-        if self.made >= MAX_DATAGRAMS + MAX_WHOLE {
+        if self.made >= MAX_ROOMS {
             return None;
         }
         self.made += 1;

@@ -1,11 +1,13 @@
 //! The worker: one turn, seven stages, each over a batch.
 //!
 //! [`Worker::turn`] is a packet's way from the wire back to the wire; the files in `stages/` are its steps. Workers
-//! share nothing but what is read: a [`Snapshot`] of the configuration and the next hops, both replaced as a whole
+//! hand each other packets ([`Place`]) and share nothing else but what is read: a [`Snapshot`] of the configuration and the next hops, both replaced as a whole
 //! and looked at once per turn. The crate names no mode, no scheduler and no kind of port.
 
 mod answer;
+mod bell;
 mod counters;
+mod crew;
 mod decisions;
 mod fragments;
 mod held;
@@ -14,10 +16,12 @@ mod paths;
 mod questions;
 mod snapshot;
 mod stages;
+mod sync;
 mod traffic_book;
 mod worker;
 
 pub use counters::{Counter, Counters, SharedCounters};
+pub use crew::{HandOvers, Place};
 pub use decisions::{Decision, Decisions};
 pub use observer::{Observed, Observer};
 pub use questions::{Asker, Inside};

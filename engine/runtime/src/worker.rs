@@ -7,11 +7,13 @@ use ahash::RandomState;
 use arc_swap::{ArcSwap, Cache};
 use lb_conn::ConnTable;
 use lb_model::{
-    Addr, Batch, Frame, HopCache, InterfaceId, NextHops, Port, Scheduler, Time, VirtualService,
+    Addr, Batch, Frame, HopCache, InterfaceId, NextHops, Port, Scheduler, Time, Verdict,
+    VirtualService,
 };
 
 use crate::answer::Limiter;
 use crate::counters::{Counter, Counters, SharedCounters};
+use crate::crew::{Crew, Place};
 use crate::decisions::Decisions;
 use crate::fragments::Fragments;
 use crate::held::Held;
@@ -31,7 +33,7 @@ const EXPIRE_PER_TURN: usize = 256;
 /// What a turn did.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Turn {
-    /// Packets received.
+    /// Packets received, from the port or from other workers.
     pub received: usize,
     /// Conns that ended by their time-out.
     pub expired: usize,
@@ -53,6 +55,8 @@ pub struct Worker<P> {
     pub(crate) paths: Paths,
     pub(crate) limiter: Limiter,
     pub(crate) fragments: Fragments,
+    pub(crate) number: u16,
+    pub(crate) crew: Crew,
     /// The fragments of the packet that is being taken apart.
     pub(crate) pieces: Vec<Frame>,
     /// Of the next packet over IPv6 that is.
@@ -68,14 +72,25 @@ pub struct Worker<P> {
 }
 
 impl<P: Port> Worker<P> {
-    /// A worker on `port` that follows the given configuration and next hops.
+    /// A worker on `port` and in `place` that follows the given configuration and next hops. Ports of workers that hand
+    /// each other packets lie over the same packet memory.
     pub fn new(
         port: P,
-        conns: ConnTable,
+        mut conns: ConnTable,
+        place: Place,
         snapshots: Arc<ArcSwap<Snapshot>>,
         next_hops: Arc<ArcSwap<NextHops>>,
         resolver: Resolver,
     ) -> Worker<P> {
+        let Place {
+            number,
+            claims,
+            mut crew,
+        } = place;
+        crew.sit_down(&port);
+        if let Some(claims) = claims {
+            conns = conns.with_claims(claims);
+        }
         Worker {
             port,
             batch: Batch::new(),
@@ -90,6 +105,8 @@ impl<P: Port> Worker<P> {
             paths: Paths::new(),
             limiter: Limiter::new(),
             fragments: Fragments::new(),
+            number,
+            crew,
             pieces: Vec::with_capacity(MOST_PIECES),
             // Not to be guessed by others (RFC 7739).
             fragment_id: RandomState::new().hash_one(()) as u32,
@@ -122,6 +139,7 @@ impl<P: Port> Worker<P> {
         stages::rewrite::run(self, now);
         self.show(now, |observer, seen| observer.ended(seen));
         stages::transmit::run(self, now);
+        self.crew.settle(&mut self.port, received == 0);
 
         if received > 0 || ended > 0 {
             self.shared.store(&self.counters);
@@ -164,6 +182,10 @@ impl<P: Port> Worker<P> {
         }
         self.observers.retain(|observer| !observer.is_done());
         for (position, packet) in self.batch.packets().iter().enumerate() {
+            if matches!(packet.verdict, Some(Verdict::Hand(_))) {
+                // Who observes the worker that has its conn sees it there.
+                continue;
+            }
             let conn = packet.hit.map(|hit| self.conns.conn(hit.conn));
             let service = packet
                 .service
@@ -192,7 +214,8 @@ impl<P: Port> Worker<P> {
         } else {
             Duration::from_millis(100)
         };
-        self.port.wait(clockwork);
+        let port = &mut self.port;
+        self.crew.rest(|| port.wait(clockwork));
     }
 
     /// The worker's counters, also while it works on another thread.
@@ -230,7 +253,8 @@ impl<P: Port> Worker<P> {
         &mut self.port
     }
 
-    /// Ends the worker: packets that wait for a next hop are dropped, and the port comes back with all its frames.
+    /// Ends the worker: packets that wait for a next hop are dropped, and the port comes back with all its frames. No
+    /// other worker takes a turn any more; if one does, what it hands over is lost.
     pub fn into_port(mut self) -> P {
         stages::transmit::give_up(&mut self);
         self.shared.store(&self.counters);

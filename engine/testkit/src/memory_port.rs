@@ -15,7 +15,7 @@ static CHUNKS: Mutex<Vec<&'static mut [u8]>> = Mutex::new(Vec::new());
 /// A [`Port`] over memory. What goes in is [injected](MemoryPort::inject), what comes out is
 /// [taken](MemoryPort::take_sent).
 pub struct MemoryPort {
-    total: u32,
+    total: u64,
     free: Vec<Frame>,
     receiving: VecDeque<(InterfaceId, Frame)>,
     sent: VecDeque<(InterfaceId, Frame)>,
@@ -40,7 +40,7 @@ impl MemoryPort {
             })
             .collect();
         MemoryPort {
-            total: frames,
+            total: frames.into(),
             free,
             receiving: VecDeque::new(),
             sent: VecDeque::new(),
@@ -139,6 +139,17 @@ impl Port for MemoryPort {
         self.free.push(frame);
     }
 
+    /// All of these ports' memory is one: that of the process.
+    fn give_away(&mut self, _frame: &Frame) {
+        self.held -= 1;
+        self.total -= 1;
+    }
+
+    fn adopt(&mut self, _frame: &Frame) {
+        self.held += 1;
+        self.total += 1;
+    }
+
     fn flush(&mut self) {
         self.flushed = self.sent.len();
     }
@@ -147,7 +158,7 @@ impl Port for MemoryPort {
 
     fn census(&self) -> FrameCensus {
         FrameCensus {
-            total: self.total.into(),
+            total: self.total,
             free: self.free.len() as u64,
             receiving: self.receiving.len() as u64,
             transmitting: self.sent.len() as u64,

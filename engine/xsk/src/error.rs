@@ -94,6 +94,9 @@ pub enum XskError {
         /// What it usually means.
         hint: &'static str,
     },
+    /// A worker could not be woken by others.
+    #[error("an eventfd: {0}")]
+    Alarm(io::Error),
     /// The steering program could not be attached or told its rules.
     #[error(transparent)]
     Steering(#[from] BpfError),

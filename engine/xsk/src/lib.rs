@@ -14,7 +14,8 @@
 //! ```
 //!
 //! A chunk of the UMEM is always in exactly one of these places; the token for it moves and cannot be copied. Every
-//! port counts each place by itself, so that [`census`](lb_model::Port::census) can tell when one is missing.
+//! port counts each place by itself, so that [`census`](lb_model::Port::census) can tell when one is missing. A held frame
+//! may go to another port: the one counts it out and the other in, and no byte of it is copied.
 //!
 //! `unsafe` lives in six small files: `umem` (packet memory), `queue` (rings), `wait` (poll), `netdev`, `inspect` and `tap` (ioctls).
 

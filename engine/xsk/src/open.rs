@@ -16,6 +16,7 @@ use crate::netdev::Device;
 use crate::queue::{Queue, fill_size};
 use crate::tap::Tap;
 use crate::umem::Memory;
+use crate::wait::Alarm;
 use crate::{CopyMode, QueueReport, XskConfig, XskError, XskPort};
 
 /// The kernel lets go of a closed AF_XDP socket's queue only some time later.
@@ -96,9 +97,16 @@ impl Xsk {
             .into_iter()
             .map(|share| {
                 let pool = memory.share(share.len() as u32 * config.frames_per_queue);
-                XskPort::new(share, pool, tap.clone(), Arc::clone(&marked))
+                let alarm = Alarm::new().map_err(XskError::Alarm)?;
+                Ok(XskPort::new(
+                    share,
+                    pool,
+                    tap.clone(),
+                    Arc::clone(&marked),
+                    alarm,
+                ))
             })
-            .collect();
+            .collect::<Result<_, XskError>>()?;
         let interfaces = devices.into_iter().map(|device| device.interface).collect();
         Ok(Xsk {
             ports,

@@ -4,12 +4,12 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use lb_model::{Batch, Frame, FrameCensus, InterfaceId, Port};
+use lb_model::{Batch, Frame, FrameCensus, InterfaceId, Port, Waker};
 
 use crate::queue::Queue;
 use crate::tap::Tap;
 use crate::umem::Pool;
-use crate::wait::Poller;
+use crate::wait::{Alarm, Poller};
 
 /// How long a worker sleeps at most while the kernel has not yet taken everything it shall send.
 const UNSENT_WAIT: Duration = Duration::from_millis(1);
@@ -17,7 +17,7 @@ const UNSENT_WAIT: Duration = Duration::from_millis(1);
 /// How often [`XskPort::close`] looks for what is still being sent, a millisecond apart.
 const CLOSE_TRIES: u32 = 100;
 
-/// One worker's queues of all interfaces; it moves to the worker's thread and shares nothing with the others.
+/// One worker's queues of all interfaces; it moves to the worker's thread, and frames move between it and the others.
 pub struct XskPort {
     queues: Vec<Queue>,
     /// The queue to send on, for each interface.
@@ -29,6 +29,7 @@ pub struct XskPort {
     /// The queue that is asked first for received packets; it changes every turn, so that a busy one starves no other.
     first: usize,
     poller: Poller,
+    alarm: Arc<Alarm>,
 }
 
 impl XskPort {
@@ -38,6 +39,7 @@ impl XskPort {
         pool: Pool,
         tap: Option<Arc<Tap>>,
         marked: Arc<AtomicBool>,
+        alarm: Alarm,
     ) -> XskPort {
         let interfaces = queues
             .iter()
@@ -53,7 +55,8 @@ impl XskPort {
             })
             .collect();
         let mut port = XskPort {
-            poller: Poller::new(queues.iter().map(Queue::fd)),
+            poller: Poller::new(queues.iter().map(Queue::fd).chain([alarm.fd()])),
+            alarm: Arc::new(alarm),
             queues,
             egress,
             pool,
@@ -173,6 +176,20 @@ impl Port for XskPort {
         } else {
             timeout
         });
+        self.alarm.stop();
+    }
+
+    fn waker(&self) -> Option<Waker> {
+        let alarm = Arc::clone(&self.alarm);
+        Some(Arc::new(move || alarm.start()))
+    }
+
+    fn give_away(&mut self, _frame: &Frame) {
+        self.pool.give_away();
+    }
+
+    fn adopt(&mut self, _frame: &Frame) {
+        self.pool.adopt();
     }
 
     fn census(&self) -> FrameCensus {

@@ -2,13 +2,15 @@
 //!
 //! A [`Chunk`] is the right to one chunk of the UMEM while it is neither on a ring nor held as a
 //! [`Frame`]. It is made once for every chunk when the memory is, and moves from then on: into a ring and out of its
-//! counterpart (`queue.rs`), into a `Frame` and back (here).
+//! counterpart (`queue.rs`), into a `Frame` and back (here), and as a `Frame` from one port to another.
 
 #![allow(unsafe_code)]
 
+use std::cell::UnsafeCell;
 use std::mem;
 use std::num::NonZeroU32;
 use std::slice;
+use std::sync::Arc;
 
 use lb_bpf::ROOM_MARK;
 use lb_model::Frame;
@@ -38,11 +40,35 @@ impl Chunk {
     }
 }
 
+/// The descriptor of each chunk of the memory while it is held as a frame, by the chunk's number.
+///
+/// A port writes a chunk's descriptor when it makes a frame of it, and the port to which the frame goes back reads it:
+/// that may be another one, on another thread.
+struct Descriptors(Box<[UnsafeCell<FrameDesc>]>);
+
+// SAFETY: a chunk's descriptor is touched by nobody but whoever has the chunk or its frame, of which there is one at a
+// time; whatever moves a frame to another thread makes what was written before it seen there.
+unsafe impl Sync for Descriptors {}
+
+impl Descriptors {
+    fn set(&self, chunk: &Chunk, number: u32) {
+        // SAFETY: `chunk` is the only right to this chunk, see above, and the reference ends here.
+        unsafe { *self.0[number as usize].get() = chunk.0 };
+    }
+
+    /// That of the chunk of `frame`; `None` if there is no such chunk.
+    fn of(&self, frame: &Frame) -> Option<FrameDesc> {
+        let descriptor = self.0.get(frame.id() as usize)?;
+        // SAFETY: `frame` is the only right to its chunk, see above, and the reference ends here.
+        Some(unsafe { *descriptor.get() })
+    }
+}
+
 /// All packet memory, before it is shared out.
 pub(crate) struct Memory {
     pub umem: Umem,
     chunks: std::vec::IntoIter<FrameDesc>,
-    next: u32,
+    descriptors: Arc<Descriptors>,
     /// The binary logarithm of the chunk size.
     shift: u32,
 }
@@ -52,27 +78,27 @@ impl Memory {
     pub(crate) fn new(config: UmemConfig, frames: NonZeroU32) -> Result<Memory, UmemCreateError> {
         let (umem, descs) =
             Umem::new(config, frames, true).or_else(|_| Umem::new(config, frames, false))?;
+        let descriptors = descs.iter().copied().map(UnsafeCell::new).collect();
         Ok(Memory {
             umem,
             chunks: descs.into_iter(),
-            next: 0,
+            descriptors: Arc::new(Descriptors(descriptors)),
             shift: config.frame_size().get().trailing_zeros(),
         })
     }
 
     /// The share of one port: the next `count` chunks.
     pub(crate) fn share(&mut self, count: u32) -> Pool {
-        let descs: Vec<_> = self.chunks.by_ref().take(count as usize).collect();
-        let first = self.next;
-        self.next += descs.len() as u32;
+        let free: Vec<_> = (self.chunks.by_ref().take(count as usize))
+            .map(Chunk)
+            .collect();
         Pool {
             umem: self.umem.clone(),
             shift: self.shift,
-            first,
-            total: descs.len() as u64,
+            total: free.len() as u64,
             held: 0,
-            frames: descs.clone().into_boxed_slice(),
-            free: descs.into_iter().map(Chunk).collect(),
+            descriptors: Arc::clone(&self.descriptors),
+            free,
         }
     }
 }
@@ -82,12 +108,10 @@ pub(crate) struct Pool {
     umem: Umem,
     /// The binary logarithm of the chunk size: a division for each packet would show.
     shift: u32,
-    /// The number of this pool's first chunk in the UMEM; a frame's id counts over the whole UMEM.
-    first: u32,
+    /// Without those that went to other pools, with those that came from there.
     total: u64,
     held: u64,
-    /// The descriptor of each chunk while it is held as a frame.
-    frames: Box<[FrameDesc]>,
+    descriptors: Arc<Descriptors>,
     /// Used from the end: what was touched last is still in the cache.
     pub free: Vec<Chunk>,
 }
@@ -103,12 +127,24 @@ impl Pool {
         self.held
     }
 
+    /// Counts a frame out that another pool of the same memory adopts.
+    pub(crate) fn give_away(&mut self) {
+        self.held -= 1;
+        self.total -= 1;
+    }
+
+    /// Counts a frame in that another pool of the same memory gave away.
+    pub(crate) fn adopt(&mut self) {
+        self.held += 1;
+        self.total += 1;
+    }
+
     /// A chunk with a received packet, as a frame; `marked` if the steering program may have opened room in front of it.
     #[inline]
     pub(crate) fn frame(&mut self, chunk: Chunk, marked: bool) -> Frame {
+        let id = (chunk.0.addr() >> self.shift) as u32;
+        self.descriptors.set(&chunk, id);
         let Chunk(mut desc) = chunk;
-        let id = (desc.addr() >> self.shift) as u32;
-        self.frames[(id - self.first) as usize] = desc;
         // SAFETY: the descriptor is of our UMEM and `chunk` was the only right to it.
         let mut data = unsafe { self.umem.data_mut(&mut desc) };
         let len = data.contents().len();
@@ -131,15 +167,14 @@ impl Pool {
 
     /// The chunk of a frame that came back, its packet as long as the frame says.
     ///
-    /// Panics if the frame is not of this pool.
+    /// Panics if the frame is not of this memory.
     #[inline]
     pub(crate) fn chunk(&mut self, frame: Frame) -> Chunk {
-        let (id, len) = (frame.id(), frame.len());
+        let len = frame.len();
+        let mut desc = (self.descriptors)
+            .of(&frame)
+            .expect("a frame goes back to the memory that it came from");
         let room = frame.into_room();
-        let mut desc = *self
-            .frames
-            .get(id.wrapping_sub(self.first) as usize)
-            .expect("a frame goes back to the port that it came from");
         // SAFETY: the frame was the only right to this chunk; that it is this chunk's frame and not one made up with
         // its id is checked by the address, which nobody else can have as an exclusive slice.
         let mut data = unsafe { self.umem.data_mut(&mut desc) };
@@ -147,7 +182,7 @@ impl Pool {
         assert_eq!(
             data.contents().as_ptr(),
             room.as_ptr(),
-            "a frame goes back to the port that it came from"
+            "a frame goes back to the memory that it came from"
         );
         self.held -= 1;
         Chunk(desc)
@@ -155,9 +190,9 @@ impl Pool {
 
     /// How many different chunks are free: fewer than `free.len()` if one is there twice.
     pub(crate) fn count_free(&self) -> u64 {
-        let mut seen = vec![false; self.frames.len()];
+        let mut seen = vec![false; self.descriptors.0.len()];
         for Chunk(desc) in &self.free {
-            seen[(desc.addr() >> self.shift) - self.first as usize] = true;
+            seen[desc.addr() >> self.shift] = true;
         }
         seen.into_iter().filter(|seen| *seen).count() as u64
     }

@@ -1,12 +1,43 @@
-//! Sleeping until one of several sockets has something to receive.
+//! Sleeping until one of several sockets has something to receive, or another thread says that there is something else to do.
 
 #![allow(unsafe_code)]
 
-use std::os::fd::RawFd;
+use std::io;
+use std::os::fd::{AsRawFd, OwnedFd, RawFd};
 use std::ptr;
 use std::time::Duration;
 
-/// The sockets to sleep on.
+use rustix::event::{EventfdFlags, eventfd};
+
+/// What another thread ends a sleep with.
+pub(crate) struct Alarm(OwnedFd);
+
+impl Alarm {
+    pub(crate) fn new() -> io::Result<Alarm> {
+        Ok(Alarm(eventfd(
+            0,
+            EventfdFlags::NONBLOCK | EventfdFlags::CLOEXEC,
+        )?))
+    }
+
+    pub(crate) fn fd(&self) -> RawFd {
+        self.0.as_raw_fd()
+    }
+
+    /// Ends the sleep, or the next one.
+    pub(crate) fn start(&self) {
+        // It fails only if it was started 2^64 times, and then it has been.
+        let _ = rustix::io::write(&self.0, &1_u64.to_ne_bytes());
+    }
+
+    /// The next sleep is not ended by what was before.
+    pub(crate) fn stop(&self) {
+        // It fails if the alarm was not started, and then there is nothing to stop.
+        let _ = rustix::io::read(&self.0, &mut [0; 8]);
+    }
+}
+
+/// The sockets and alarms to sleep on.
 pub(crate) struct Poller(Vec<libc::pollfd>);
 
 impl Poller {

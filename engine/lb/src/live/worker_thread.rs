@@ -5,19 +5,19 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{Builder, JoinHandle};
 
-use lb_model::FrameCensus;
 use lb_runtime::Worker;
 use lb_xsk::XskPort;
 use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
 
 use super::clock::Clock;
 
-/// Lets `worker` take turns on a thread of its own until `stopping`; it ends with what became of its frames.
+/// Lets `worker` take turns on a thread of its own until `stopping`, and gives it back: what others have handed to it
+/// meanwhile is still there.
 pub fn spawn(
     number: usize,
     mut worker: Worker<XskPort>,
     stopping: Arc<AtomicBool>,
-) -> io::Result<JoinHandle<FrameCensus>> {
+) -> io::Result<JoinHandle<Worker<XskPort>>> {
     Builder::new()
         .name(format!("lb-worker-{number}"))
         .spawn(move || {
@@ -28,7 +28,7 @@ pub fn spawn(
                     worker.wait();
                 }
             }
-            worker.into_port().close()
+            worker
         })
 }
 

@@ -7,6 +7,7 @@ mod fragments;
 mod lab;
 mod lifecycle;
 mod limits;
+mod many_queues;
 mod matrix;
 mod modes;
 mod reasons;

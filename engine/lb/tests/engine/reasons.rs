@@ -2,7 +2,7 @@
 
 use crate::lab::*;
 use lb::{
-    Addr, Config, DropReason, Endpoint, Interface, NextHops, Prefix, Protocol, PuntReason,
+    Addr, Config, Counter, DropReason, Endpoint, Interface, NextHops, Prefix, Protocol, PuntReason,
     Registry, ServiceKey,
 };
 use lb_testkit::{PacketBuilder, pkt};
@@ -399,6 +399,41 @@ fn fragment_overlap() {
     lab.expect_counters(&["drop.fragment_overlap", "drop.fragment_incomplete"]);
     lab.expect_nothing_sent();
     assert_eq!(lab.worker().waiting_fragments(), 0);
+}
+
+#[test]
+fn owner_busy() {
+    let mut queues = Queues::new(
+        2,
+        vec![with_servers(service("nat", Protocol::Tcp), 1, 8080)],
+    );
+    queues.inbound(0, &syn(4000));
+    let reply = V4
+        .server_sends(0)
+        .ipv4(rip(0), CIP)
+        .tcp(8080, 4000)
+        .syn_ack();
+    for _ in 0..1025 {
+        queues.server_sends(1, &reply);
+    }
+    // The owner takes no turn meanwhile.
+    while queues.turn(1) > 0 {}
+    let busy = Counter::Drop(DropReason::OwnerBusy);
+    let counted =
+        |queues: &Queues| [Counter::HandedOver, busy].map(|counter| queues.counted(1, counter));
+    assert_eq!(counted(&queues), [1024, 1]);
+    assert_eq!(queues.settle().len(), 1024);
+    queues.outbound(1, &reply);
+    assert_eq!(counted(&queues), [1025, 1]);
+    let handed = queues.engine.hand_overs();
+    let of = |from| {
+        handed
+            .iter()
+            .find(|pair| pair.from() == from)
+            .expect("a pair")
+    };
+    assert_eq!((of(1).packets(), of(1).most_waiting()), (1025, 1024));
+    assert_eq!((of(0).packets(), of(0).most_waiting()), (0, 0));
 }
 
 #[test]

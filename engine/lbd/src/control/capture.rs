@@ -219,6 +219,7 @@ fn decided(seen: &Observed<'_>) -> String {
         Some(Verdict::Punt(reason)) => format!("pass {reason}"),
         Some(Verdict::Drop(reason)) => format!("drop {reason}"),
         Some(Verdict::Hold) => "hold: the next hop's MAC is asked for".to_owned(),
+        Some(Verdict::Hand(worker)) => format!("hand: its conn is worker {worker}'s"),
         Some(Verdict::Join) => "hold: waits for the rest of its datagram".to_owned(),
         None => "open".to_owned(),
     };

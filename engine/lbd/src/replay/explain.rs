@@ -36,8 +36,10 @@ impl Explanation {
             Some(Verdict::Drop(reason)) => ("drop", Some(reason.name())),
             // It leaves with the fragment that makes its datagram whole.
             Some(Verdict::Join) => ("tx", Some("fragment.joined")),
-            // Nobody answers in a replay.
-            Some(Verdict::Hold) | None => ("drop", Some(DropReason::NeighbourUnresolved.name())),
+            // Nobody answers in a replay, and there is one worker only.
+            Some(Verdict::Hold | Verdict::Hand(_)) | None => {
+                ("drop", Some(DropReason::NeighbourUnresolved.name()))
+            }
         };
         Explanation {
             verdict,

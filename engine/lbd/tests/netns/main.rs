@@ -11,6 +11,7 @@ mod full_nat;
 mod kernel;
 mod neighbours;
 mod path_mtu;
+mod queues;
 mod requests;
 mod rig;
 mod transfers;

@@ -153,7 +153,20 @@ impl Rig {
 
     /// The same, with `more` in the configuration.
     pub fn start_with(topology: Topology, mode: Mode, more: &str) -> Rig {
-        let lab = Lab::new(Plan::new(topology, mode.replies())).expect("a lab");
+        Rig::start_in(Plan::new(topology, mode.replies()), mode, more)
+    }
+
+    /// Two queues on each of the balancer's interfaces, and a worker for each queue.
+    pub fn start_on_two_queues(topology: Topology, mode: Mode) -> Rig {
+        let plan = Plan {
+            queues: 2,
+            ..Plan::new(topology, mode.replies())
+        };
+        Rig::start_in(plan, mode, "")
+    }
+
+    fn start_in(plan: Plan, mode: Mode, more: &str) -> Rig {
+        let lab = Lab::new(plan).expect("a lab");
         let scratch = Scratch::new().expect("a folder");
         let servers = (0..lab.servers.len())
             .map(|index| Servers::start(&lab, mode, index, &scratch))

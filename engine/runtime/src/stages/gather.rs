@@ -1,7 +1,7 @@
 //! After stage 2: fragments become datagrams; from here on a datagram is a packet like any other.
 //!
 //! Ends: [`Verdict::Join`], [`DropReason::FragmentIncomplete`], [`DropReason::FragmentOverlap`],
-//! [`DropReason::Malformed`].
+//! [`DropReason::Malformed`]; and [`Verdict::Hand`], for what another worker puts together.
 
 use std::mem;
 
@@ -35,6 +35,11 @@ fn gather<P: Port>(worker: &mut Worker<P>, packet: &mut Packet, now: Time) {
     if !is_balanced(fragment.protocol) {
         return;
     }
+    let gatherer = worker.crew.gatherer(&fragment);
+    if gatherer != worker.number {
+        packet.verdict = Some(Verdict::Hand(gatherer));
+        return;
+    }
     packet.verdict = match worker.fragments.add(&fragment, now) {
         Fate::Kept => Some(Verdict::Join),
         Fate::Refused(reason) => Some(Verdict::Drop(reason)),
@@ -43,6 +48,8 @@ fn gather<P: Port>(worker: &mut Worker<P>, packet: &mut Packet, now: Time) {
             worker.port.release(last);
             worker.counters.count(Counter::Joined, others);
             packet.reassembled = Some(reassembled);
+            // Its conn may be another worker's again.
+            packet.handed = false;
             packet.verdict = None;
             parse::read(packet);
             return;

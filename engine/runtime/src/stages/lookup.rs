@@ -1,7 +1,8 @@
 //! Stage 4: the conn that a packet belongs to, unless it begins a new one in its place (kernel `ip_vs_in_hook`).
 //!
 //! Ends: [`PuntReason::NotOurs`], for what is neither to a service nor of a conn; [`DropReason::DestGone`],
-//! [`DropReason::UnknownReply`], [`DropReason::BadOption`], [`DropReason::SourceRoute`].
+//! [`DropReason::UnknownReply`], [`DropReason::BadOption`], [`DropReason::SourceRoute`]; and [`Verdict::Hand`], for what
+//! another worker has the conn of.
 
 use lb_conn::ConnTable;
 use lb_model::{
@@ -18,6 +19,10 @@ pub fn run(batch: &mut Batch, conns: &ConnTable, snapshot: &Snapshot) {
     for packet in batch.open_mut() {
         packet.hit = conns.find(&packet.flow);
         match packet.hit {
+            None if let Some(owner) = elsewhere(packet, conns) => {
+                packet.verdict = Some(Verdict::Hand(owner));
+                continue;
+            }
             _ if packet.related.is_some() => related(packet, conns, snapshot),
             Some(hit) if hit.direction == Direction::Inbound => {
                 inbound(packet, hit, conns, settings);
@@ -30,6 +35,14 @@ pub fn run(batch: &mut Batch, conns: &ConnTable, snapshot: &Snapshot) {
             packet.verdict = options::refuse(packet);
         }
     }
+}
+
+/// Which other worker has the packet's conn, unless it was one that took this one for that.
+fn elsewhere(packet: &Packet, conns: &ConnTable) -> Option<u16> {
+    if packet.handed {
+        return None;
+    }
+    conns.owner(&packet.flow)
 }
 
 #[inline]
@@ -55,7 +68,10 @@ fn related(packet: &mut Packet, conns: &ConnTable, snapshot: &Snapshot) {
         packet.hit = conns.find(&packet.flow);
     }
     if packet.hit.is_none() {
-        packet.verdict = Some(Verdict::Punt(PuntReason::NotOurs));
+        packet.verdict = Some(match elsewhere(packet, conns) {
+            Some(owner) => Verdict::Hand(owner),
+            None => Verdict::Punt(PuntReason::NotOurs),
+        });
     }
 }
 

@@ -1,7 +1,7 @@
 //! Stage 7: every packet to where its verdict says, and its counter.
 //!
 //! Ends: [`DropReason::TxRingFull`], [`DropReason::PuntFailed`], [`DropReason::NeighbourQueueFull`],
-//! [`DropReason::NeighbourUnresolved`], [`DropReason::NoFrame`].
+//! [`DropReason::NeighbourUnresolved`], [`DropReason::NoFrame`], [`DropReason::OwnerBusy`].
 
 use lb_model::{
     DropReason, Frame, InterfaceId, Packet, Port, PuntReason, Resolution, Time, Verdict,
@@ -31,10 +31,22 @@ pub fn released<P: Port>(worker: &mut Worker<P>, now: Time) {
     }
 }
 
-/// Packets that still wait at the end of the worker's life.
+/// Packets that still wait at the end of the worker's life, and those that others handed over since its last turn.
 pub fn give_up<P: Port>(worker: &mut Worker<P>) {
     for packet in worker.held.take() {
         drop_packet(worker, packet, DropReason::NeighbourUnresolved);
+    }
+    let mut batch = std::mem::take(&mut worker.batch);
+    loop {
+        let (port, fragments) = (&mut worker.port, &mut worker.fragments);
+        let taken = worker.crew.clear(&mut batch, port, fragments);
+        if taken == 0 {
+            break;
+        }
+        worker.counters.count(Counter::TakenOver, taken as u64);
+        for packet in batch.drain() {
+            drop_packet(worker, packet, DropReason::OwnerBusy);
+        }
     }
     worker.port.flush();
 }
@@ -73,7 +85,16 @@ fn end<P: Port>(worker: &mut Worker<P>, mut packet: Packet, now: Time) {
             }
         },
         Verdict::Join => worker.port.release(packet.frame),
+        Verdict::Hand(owner) => hand(worker, owner, packet),
         Verdict::Hold => hold(worker, packet, now),
+    }
+}
+
+fn hand<P: Port>(worker: &mut Worker<P>, owner: u16, packet: Packet) {
+    let (port, fragments) = (&mut worker.port, &mut worker.fragments);
+    match worker.crew.hand(owner, packet, port, fragments) {
+        None => worker.counters.count(Counter::HandedOver, 1),
+        Some(packet) => drop_packet(worker, packet, DropReason::OwnerBusy),
     }
 }
 

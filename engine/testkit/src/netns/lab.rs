@@ -176,6 +176,14 @@ impl Lab {
         Ok(())
     }
 
+    /// The switch that this interface of the balancer is plugged into.
+    pub(super) fn switch_at(&self, interface: &str) -> &Namespace {
+        let switches = &self.between.switches;
+        let at = self.interfaces().iter().position(|name| *name == interface);
+        at.and_then(|at| switches.get(at))
+            .expect("the balancer has this interface, and each is plugged into a switch of its own")
+    }
+
     /// Wires the hosts; returns the switches.
     fn connect(&self) -> Result<Vec<Namespace>, Error> {
         let queues = self.plan.queues;

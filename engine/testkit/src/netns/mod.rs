@@ -18,6 +18,7 @@ mod lab;
 mod link;
 mod namespace;
 mod process;
+mod queues;
 mod scratch;
 mod servers;
 

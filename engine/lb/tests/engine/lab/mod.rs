@@ -6,6 +6,7 @@
 //! ```
 
 mod family;
+mod queues;
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
@@ -18,6 +19,8 @@ use lb::{
 use lb_testkit::{MemoryPort, PacketBuilder};
 
 pub use family::{Family, V4, V6};
+#[allow(unused_imports, reason = "each test target uses a part of the lab")]
+pub use queues::{Queues, Sent};
 
 pub const CIP: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 1);
 pub const VIP: Ipv4Addr = Ipv4Addr::new(10, 0, 0, 100);

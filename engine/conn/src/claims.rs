@@ -1,0 +1,46 @@
+//! One worker's part in [`Owners`]: what it has it claims, and what it has not it asks for.
+
+use std::sync::Arc;
+
+use lb_model::FlowKey;
+
+use crate::Owners;
+use crate::hash::FlowHasher;
+
+/// Where workers tell each other which conns they have.
+#[derive(Clone)]
+pub struct Claims {
+    pub(crate) hasher: FlowHasher,
+    owners: Arc<Owners>,
+    worker: u16,
+}
+
+impl Claims {
+    /// One for each of `workers`, with room for the conns of all of them, `capacity` each.
+    pub fn for_all(workers: u16, capacity: u32) -> Vec<Claims> {
+        let keys = 2 * u64::from(workers) * u64::from(capacity);
+        let owners = Arc::new(Owners::new(keys));
+        let hasher = FlowHasher::new();
+        let of = |worker| Claims {
+            hasher: hasher.clone(),
+            owners: Arc::clone(&owners),
+            worker,
+        };
+        (0..workers).map(of).collect()
+    }
+
+    /// Which other worker may have the conn of `flow`.
+    #[inline]
+    pub fn owner(&self, flow: &FlowKey) -> Option<u16> {
+        self.owners.find(self.hasher.hash(flow), self.worker)
+    }
+
+    /// Whether there was room to say so.
+    pub(crate) fn claim(&self, hash: u64) -> bool {
+        self.owners.claim(hash, self.worker)
+    }
+
+    pub(crate) fn give_up(&self, hash: u64) {
+        self.owners.give_up(hash, self.worker);
+    }
+}
