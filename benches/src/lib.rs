@@ -3,8 +3,11 @@
 //! The scenarios are shared by all benches: a balancer between clients and servers, minimum-size frames, flows picked
 //! at random.
 
+pub mod figures;
+mod machine;
 mod recycling_port;
 mod scenario;
 
+pub use machine::{built_program, machine};
 pub use recycling_port::RecyclingPort;
 pub use scenario::{Scenario, client, inbound, inbound_v6, next_hops, outbound, service};

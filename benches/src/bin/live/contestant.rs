@@ -8,6 +8,7 @@ use std::process::Command;
 use std::time::Duration;
 
 use anyhow::ensure;
+use lb_benches::built_program;
 use lb_testkit::netns::{Namespace, Process, Scratch};
 use nix::sys::signal::Signal;
 
@@ -125,7 +126,7 @@ fn start_bare(namespace: &Namespace) -> anyhow::Result<Process> {
 fn start_lbd(namespace: &Namespace, mode: &str, flows: u32) -> anyhow::Result<Running> {
     let scratch = Scratch::new()?;
     let config = scratch.write("lbd.toml", config(mode, flows))?;
-    let mut command = on_cpu(BALANCER_CPU, lbd()?);
+    let mut command = on_cpu(BALANCER_CPU, built_program("lbd")?);
     command.args(["run", "--config"]).arg(config);
     command.env("NO_COLOR", "1");
     command.env("LBD_SOCKET", scratch.path().join("socket"));
@@ -153,17 +154,6 @@ cpu=$1; shift
 [ ! -e /proc/self/autogroup ] || echo -20 >/proc/self/autogroup
 exec taskset --cpu-list "$cpu" nice --adjustment=-20 "$@"
 "#;
-
-/// The daemon that was built with this program.
-fn lbd() -> anyhow::Result<PathBuf> {
-    let lbd = std::env::current_exe()?.with_file_name("lbd");
-    ensure!(
-        lbd.exists(),
-        "there is no {}: `./x bench live` builds it, as does `cargo build --release --package lbd`",
-        lbd.display()
-    );
-    Ok(lbd)
-}
 
 fn config(mode: &str, flows: u32) -> String {
     let mut config = format!(

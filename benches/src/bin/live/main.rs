@@ -12,13 +12,13 @@ mod measure;
 mod table;
 mod usage;
 
-use std::fs;
 use std::thread;
 
 use anyhow::{Context, bail, ensure};
 use arena::{Arena, frame};
 use clap::{Parser, Subcommand, value_parser};
 use contestant::{BALANCER_CPU, Contestant, GENERATOR_CPU, sockets};
+use lb_benches::machine;
 use lb_testkit::netns::skip_reason;
 use measure::measure;
 use table::{Row, render};
@@ -98,7 +98,7 @@ fn compare(arguments: &Arguments) -> anyhow::Result<()> {
             bound = bound.or_else(|| sockets(&log));
         }
     }
-    println!("machine  {}", machine(cpus)?);
+    println!("machine  {}", machine()?);
     println!("sockets  {}", bound.as_deref().unwrap_or("none of lbd"));
     println!(
         "packets  UDP, {} bytes, {} flows at random, made on CPU {GENERATOR_CPU} for contestants on CPU {BALANCER_CPU}",
@@ -111,13 +111,4 @@ fn compare(arguments: &Arguments) -> anyhow::Result<()> {
     );
     print!("{}", render(&rows));
     Ok(())
-}
-
-fn machine(cpus: usize) -> anyhow::Result<String> {
-    let cpuinfo = fs::read_to_string("/proc/cpuinfo")?;
-    let model = (cpuinfo.lines())
-        .find_map(|line| line.strip_prefix("model name")?.split_once(": "))
-        .map_or("CPUs", |(_, model)| model);
-    let kernel = fs::read_to_string("/proc/sys/kernel/osrelease")?;
-    Ok(format!("{cpus} x {model}, Linux {}", kernel.trim()))
 }
