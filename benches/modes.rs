@@ -1,7 +1,7 @@
 //! The full turn for known flows, in every mode and address family: `modes/MODE_FAMILY_1k/BATCH`, in packets per second.
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
-use lb::{Addr, Time, Tunnel, TunnelChecksum};
+use lb::{Protocol, Time, Tunnel, TunnelChecksum};
 use lb_benches::{Scenario, inbound, inbound_v6, service};
 
 const BATCH: u32 = 64;
@@ -80,16 +80,9 @@ fn modes(c: &mut Criterion) {
 
 /// Its conns open, packets of them arriving.
 fn scenario(case: &Case, vip_is_v6: bool, servers_are_v6: bool) -> Scenario {
-    let mut service = service(case.mode, vip_is_v6, servers_are_v6);
+    let mut service = service(case.mode, Protocol::Udp, vip_is_v6, servers_are_v6);
     for server in &mut service.servers {
         server.tunnel = case.tunnel;
-    }
-    if case.mode == "fnat" {
-        let lip = match vip_is_v6 {
-            false => Addr::v4([10, 1, 0, 200]),
-            true => Addr::v6([0x20, 1, 0xd, 0xb8, 0, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 200]),
-        };
-        service.local_addresses.push(lip);
     }
     let packet = if vip_is_v6 { inbound_v6 } else { inbound };
     let mut scenario = Scenario::serving(service, FLOWS);

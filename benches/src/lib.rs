@@ -10,4 +10,7 @@ mod scenario;
 
 pub use machine::{built_program, machine};
 pub use recycling_port::RecyclingPort;
-pub use scenario::{Scenario, client, inbound, inbound_v6, next_hops, outbound, service};
+pub use scenario::{
+    CLIENT_SIDE, SERVER_SIDE, Scenario, VIP, VIP6, client, client_v6, inbound, inbound_v6,
+    next_hops, outbound, service,
+};

@@ -31,6 +31,11 @@ impl RecyclingPort {
     pub fn deliver(&mut self, packets: Vec<(InterfaceId, Vec<u8>)>) {
         (self.packets, self.next) = (packets, 0);
     }
+
+    /// The packet that was transmitted last.
+    pub fn sent_last(&self) -> &[u8] {
+        self.free.last().map_or(&[], Frame::bytes)
+    }
 }
 
 impl Default for RecyclingPort {

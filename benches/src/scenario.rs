@@ -10,11 +10,17 @@ use lb_testkit::pkt;
 
 use crate::RecyclingPort;
 
-const VIP: Ipv4Addr = Ipv4Addr::new(10, 0, 0, 100);
-const VIP6: Ipv6Addr = Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 0x64);
+/// The service's IPv4 address.
+pub const VIP: Ipv4Addr = Ipv4Addr::new(10, 0, 0, 100);
+/// The service's IPv6 address.
+pub const VIP6: Ipv6Addr = Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 0x64);
+const LIP: Ipv4Addr = Ipv4Addr::new(10, 1, 0, 200);
+const LIP6: Ipv6Addr = Ipv6Addr::new(0x2001, 0xdb8, 1, 0, 0, 0, 0, 200);
 const SERVERS: u8 = 16;
-const CLIENT_SIDE: InterfaceId = InterfaceId(0);
-const SERVER_SIDE: InterfaceId = InterfaceId(1);
+/// Where clients are.
+pub const CLIENT_SIDE: InterfaceId = InterfaceId(0);
+/// Where servers are.
+pub const SERVER_SIDE: InterfaceId = InterfaceId(1);
 
 /// One of the clients' ends: 50 000 ports on each of as many addresses as it takes, from 172.16.0.0.
 pub fn client(flow: u32) -> Endpoint {
@@ -33,11 +39,19 @@ pub fn inbound(flow: u32) -> (InterfaceId, Vec<u8>) {
     (CLIENT_SIDE, packet.bytes())
 }
 
-/// [`inbound`] over IPv6, from as many ports of as many addresses.
-pub fn inbound_v6(flow: u32) -> (InterfaceId, Vec<u8>) {
+/// [`client`] over IPv6, with as many ports of as many addresses.
+pub fn client_v6(flow: u32) -> Endpoint {
     let host = (flow / 50_000) as u16;
-    let client = Ipv6Addr::new(0x2001, 0xdb8, 0xc, 0, 0, 0, 0, host);
-    let packet = pkt().ipv6(client, VIP6).udp(self::client(flow).port, 80);
+    let addr = Ipv6Addr::new(0x2001, 0xdb8, 0xc, 0, 0, 0, 0, host);
+    Endpoint::new(addr.into(), client(flow).port)
+}
+
+/// [`inbound`] over IPv6.
+pub fn inbound_v6(flow: u32) -> (InterfaceId, Vec<u8>) {
+    let client = client_v6(flow);
+    let packet = pkt()
+        .ip(client.addr.into(), VIP6.into())
+        .udp(client.port, 80);
     (CLIENT_SIDE, packet.bytes())
 }
 
@@ -111,10 +125,22 @@ pub fn next_hops() -> NextHops {
     hops
 }
 
-/// A UDP service in `mode` at an IPv4 or IPv6 address, over sixteen servers at such by round robin.
-pub fn service(mode: &str, vip_is_v6: bool, servers_are_v6: bool) -> ServiceConfig {
-    let vip: Addr = if vip_is_v6 { VIP6.into() } else { VIP.into() };
-    let service = ServiceConfig::new(Endpoint::new(vip, 80), Protocol::Udp, "rr", mode);
+/// A service in `mode` at an IPv4 or IPv6 address, over sixteen servers at such by round robin, and with a local address
+/// where the mode needs one.
+pub fn service(
+    mode: &str,
+    protocol: Protocol,
+    vip_is_v6: bool,
+    servers_are_v6: bool,
+) -> ServiceConfig {
+    let (vip, lip): (Addr, Addr) = match vip_is_v6 {
+        true => (VIP6.into(), LIP6.into()),
+        false => (VIP.into(), LIP.into()),
+    };
+    let mut service = ServiceConfig::new(Endpoint::new(vip, 80), protocol, "rr", mode);
+    if mode == "fnat" {
+        service.local_addresses.push(lip);
+    }
     (0..SERVERS).fold(service, |service, server| {
         let rip: Addr = match servers_are_v6 {
             true => rip6(server).into(),
@@ -133,7 +159,7 @@ pub struct Scenario {
 impl Scenario {
     /// A UDP service in `mode` over sixteen servers by round robin, with room for `capacity` conns.
     pub fn new(mode: &str, capacity: u32) -> Scenario {
-        Scenario::serving(service(mode, false, false), capacity)
+        Scenario::serving(service(mode, Protocol::Udp, false, false), capacity)
     }
 
     /// This service, with room for `capacity` conns.
