@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
 use lb_benches::{client, inbound, next_hops};
-use lb_conn::{ConnTable, Hash, LocalPorts, Timeouts};
+use lb_conn::{ConnTable, LocalPorts, Timeouts};
 use lb_model::{
     Addr, Conn, ConnRecord, Dest, Direction, Endpoint, FlowKey, Frame, Headers, HopCache,
     InterfaceId, Introduction, Mode, NewConn, Packet, Protocol, Replies, Time, Work,
@@ -102,11 +102,11 @@ fn found(table: &ConnTable, keys: &[FlowKey; BATCH]) -> usize {
         table.prefetch(hash);
         hash
     });
-    for hash in hashes {
-        table.prefetch_conn(hash);
-    }
-    let finds = |(hash, key): &(Hash, &FlowKey)| table.find_hashed(*hash, key).is_some();
-    hashes.into_iter().zip(keys).filter(finds).count()
+    let guesses = hashes.map(|hash| table.guess(hash));
+    let places = hashes.into_iter().zip(guesses).zip(keys);
+    places
+        .filter(|((hash, guess), key)| table.find_guessed(*guess, *hash, key).is_some())
+        .count()
 }
 
 fn rewrite(c: &mut Criterion) {
@@ -159,6 +159,7 @@ fn packet(number: u32) -> Packet {
         l4: parsed.l4,
         end: parsed.end,
         tcp_flags: parsed.tcp_flags,
+        is_v4: true,
     };
     packet.flow = flow(number);
     packet

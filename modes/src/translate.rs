@@ -1,6 +1,6 @@
 //! Replacing the ends of a packet: addresses, ports and the checksums over them.
 
-use lb_model::{DropReason, Endpoint, Packet, Protocol, Verdict};
+use lb_model::{Addr, DropReason, Endpoint, Packet, Protocol, Verdict};
 use lb_wire::checksum::{self, Change};
 use lb_wire::{Ipv4Header, Ipv6Header, TcpHeader, UdpHeader};
 use zerocopy::network_endian::U16;
@@ -41,30 +41,18 @@ fn try_replace(
         usize::from(packet.headers.l4),
         usize::from(packet.headers.end),
     );
+    let (is_v4, protocol) = (packet.is_v4(), packet.flow.protocol);
     let frame = packet.frame.bytes_mut();
-    let is_v4 = packet.flow.source.addr.is_v4();
     let change = if is_v4 {
-        let ip = Ipv4Header::at_mut(frame, l3)?;
-        let mut change = Change::default();
-        if let Some(new) = source {
-            change = change.and(ip.replace_source(new.addr.as_v4()?));
-        }
-        if let Some(new) = destination {
-            change = change.and(ip.replace_destination(new.addr.as_v4()?));
-        }
-        change
+        let source = within(source, |addr| addr.as_v4())?;
+        let destination = within(destination, |addr| addr.as_v4())?;
+        Ipv4Header::at_mut(frame, l3)?.replace_ends(source, destination)
     } else {
-        let ip = Ipv6Header::at_mut(frame, l3)?;
-        let mut change = Change::default();
-        if let Some(new) = source {
-            change = change.and(ip.replace_source(as_v6(new)?));
-        }
-        if let Some(new) = destination {
-            change = change.and(ip.replace_destination(as_v6(new)?));
-        }
-        change
+        let source = within(source, as_v6)?;
+        let destination = within(destination, as_v6)?;
+        Ipv6Header::at_mut(frame, l3)?.replace_ends(source, destination)
     };
-    match packet.flow.protocol {
+    match protocol {
         Protocol::Tcp => {
             let tcp = TcpHeader::at_mut(frame, l4)?;
             let change = replace_port(&mut tcp.source, source, change);
@@ -88,8 +76,17 @@ fn try_replace(
     Some(())
 }
 
-fn as_v6(end: Endpoint) -> Option<[u8; 16]> {
-    (!end.addr.is_v4()).then(|| *end.addr.octets())
+fn as_v6(addr: Addr) -> Option<[u8; 16]> {
+    (!addr.is_v4()).then(|| *addr.octets())
+}
+
+/// The address of an end in this family, if there is an end; `None` if it is of the other.
+#[inline(always)]
+fn within<A>(end: Option<Endpoint>, family: impl Fn(Addr) -> Option<A>) -> Option<Option<A>> {
+    match end {
+        Some(end) => family(end.addr).map(Some),
+        None => Some(None),
+    }
 }
 
 #[inline(always)]

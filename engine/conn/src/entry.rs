@@ -6,7 +6,7 @@ use lb_model::{ConnRecord, ConnState, NewConn, Time, WideEnds};
 use zerocopy::FromZeros;
 
 use crate::TemplateId;
-use crate::mem::{prefer_huge_pages, zeroed};
+use crate::mem::{prefer_huge_pages, prefetch, zeroed};
 use crate::wheel::{Link, Timers};
 
 /// What a table notes of a conn. Memory that was never used is zero, and that is a vacant entry.
@@ -217,6 +217,16 @@ impl Entries {
     #[inline(always)]
     pub fn get_mut(&mut self, id: u32) -> &mut Entry {
         &mut self.entries[id as usize]
+    }
+
+    /// Asks for the memory of entry `id`.
+    #[inline(always)]
+    pub fn prefetch(&self, id: u32) {
+        prefetch(self.get(id));
+        // With hardly an exception, such entries have wide ends.
+        if id >= self.upper {
+            prefetch(self.wide(id));
+        }
     }
 
     /// The wide ends of entry `id`, if it has such.

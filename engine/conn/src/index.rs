@@ -39,7 +39,7 @@ struct Bucket {
 }
 
 /// A keyed hash, cut into what the index needs of it.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Default, Debug)]
 pub struct Hash {
     home: u32,
     tag: u16,

@@ -28,5 +28,5 @@ pub use local_use::{LocalUse, LocalUses};
 pub use owners::{MAX_WORKERS, Owners};
 pub use ports::LocalPorts;
 pub use state::{Timeouts, next_state};
-pub use table::{ConnTable, ConnView, MAX_CAPACITY, Refused};
+pub use table::{ConnTable, ConnView, Guess, MAX_CAPACITY, Refused};
 pub use templates::{Asked, Template, TemplateId, TemplateKey, Templates};

@@ -81,6 +81,7 @@ const SECURE_INBOUND_ONLY: Table = [
 ///
 /// RST counts before SYN, SYN before FIN, FIN before ACK; a segment with none of them closes the conn. A UDP conn
 /// stays what it is.
+#[inline(always)]
 pub fn next_state(
     state: ConnState,
     direction: Direction,
@@ -88,9 +89,22 @@ pub fn next_state(
     two_way: bool,
     secure: bool,
 ) -> ConnState {
-    if state == ConnState::Udp {
+    // What nearly every packet is: all six tables agree about it.
+    const COUNTS: u8 = TcpFlags::RST.0 | TcpFlags::SYN.0 | TcpFlags::FIN.0 | TcpFlags::ACK.0;
+    let acknowledges = flags.0 & COUNTS == TcpFlags::ACK.0;
+    if state == ConnState::Udp || (state == ConnState::Established && acknowledges) {
         return state;
     }
+    next_by_table(state, direction, flags, two_way, secure)
+}
+
+fn next_by_table(
+    state: ConnState,
+    direction: Direction,
+    flags: TcpFlags,
+    two_way: bool,
+    secure: bool,
+) -> ConnState {
     let row = if flags.has(TcpFlags::RST) {
         3
     } else if flags.has(TcpFlags::SYN) {

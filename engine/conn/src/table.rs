@@ -14,7 +14,6 @@ use crate::entry::{Entries, Life, Millis};
 use crate::fifo::Fifo;
 use crate::hash::FlowHasher;
 use crate::index::{Hash, Index};
-use crate::mem::prefetch;
 use crate::wheel::Wheel;
 use crate::{LocalPorts, TemplateId, Templates, Timeouts, next_state};
 
@@ -77,6 +76,15 @@ const SPARE: u32 = BATCH as u32;
 const SWEEP_PER_TURN: usize = 1_024;
 
 const NONE: u32 = u32::MAX;
+
+/// Where a flow probably is in the table that was asked.
+#[derive(Clone, Copy, Debug)]
+pub struct Guess(u32);
+
+impl Guess {
+    /// Nowhere.
+    pub const NONE: Guess = Guess(NONE);
+}
 
 /// One of a conn's keys: its place in the slab, shifted, and which of its two flows is meant.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -247,7 +255,7 @@ impl ConnTable {
     /// What [`find_hashed`](ConnTable::find_hashed) wants to know of a flow.
     ///
     /// A batch is looked up in three rounds, so that its waits for memory overlap: hash all and
-    /// [`prefetch`](ConnTable::prefetch), [`prefetch_conn`](ConnTable::prefetch_conn) for all, then find.
+    /// [`prefetch`](ConnTable::prefetch), [`guess`](ConnTable::guess) for all, then find.
     #[inline(always)]
     pub fn hash(&self, flow: &FlowKey) -> Hash {
         self.index.hash(self.hasher.hash(flow))
@@ -259,23 +267,38 @@ impl ConnTable {
         self.index.prefetch(hash);
     }
 
-    /// Asks for the memory of the conn that will most likely be found under this hash.
+    /// The conn that will most likely be found under this hash, and whose memory is asked for.
     #[inline(always)]
-    pub fn prefetch_conn(&self, hash: Hash) {
-        if let Some(key) = self.index.guess(hash) {
-            prefetch(self.entries.get(Key(key).hit().conn.0));
+    pub fn guess(&self, hash: Hash) -> Guess {
+        let guess = self.index.guess(hash);
+        if let Some(key) = guess {
+            self.entries.prefetch(Key(key).hit().conn.0);
         }
+        Guess(guess.unwrap_or(NONE))
+    }
+
+    /// The conn that a packet of this flow belongs to; `hash` is the [flow's](ConnTable::hash), and `guess` what was
+    /// [guessed](ConnTable::guess) by that.
+    #[inline(always)]
+    pub fn find_guessed(&self, guess: Guess, hash: Hash, flow: &FlowKey) -> Option<Hit> {
+        if guess.0 != NONE && self.is_of(guess.0, flow) {
+            return Some(Key(guess.0).hit());
+        }
+        self.find_hashed(hash, flow)
+    }
+
+    /// Whether this place in the index is that of the flow.
+    #[inline(always)]
+    fn is_of(&self, key: u32, flow: &FlowKey) -> bool {
+        let Hit { conn, direction } = Key(key).hit();
+        let record = &self.entries.get(conn.0).record;
+        record.is(direction, flow, self.entries.wide(conn.0))
     }
 
     /// The conn that a packet of this flow belongs to; `hash` is the [flow's](ConnTable::hash).
-    #[inline(always)]
     pub fn find_hashed(&self, hash: Hash, flow: &FlowKey) -> Option<Hit> {
-        let is_it = |key| {
-            let Hit { conn, direction } = Key(key).hit();
-            let record = &self.entries.get(conn.0).record;
-            record.is(direction, flow, self.entries.wide(conn.0))
-        };
-        self.index.find(hash, is_it).map(|key| Key(key).hit())
+        let found = self.index.find(hash, |key| self.is_of(key, flow));
+        found.map(|key| Key(key).hit())
     }
 
     /// The conn at `id`, which is valid until the next [`expire`](ConnTable::expire).
@@ -411,8 +434,9 @@ impl ConnTable {
 
     /// Notes a packet of a conn: its state moves as the flags say and its time-out starts anew.
     #[inline(always)]
-    pub fn packet(&mut self, hit: Hit, flags: TcpFlags, now: Time) {
+    pub fn packet(&mut self, hit: Hit, flags: TcpFlags, now: Time) -> Conn<'_> {
         self.note::<false>(hit.conn, hit.direction, flags, now);
+        self.conn(hit.conn)
     }
 
     /// `FIRST`: the packet opens the conn, of which no list knows yet.
@@ -431,7 +455,7 @@ impl ConnTable {
         let before = entry.state;
         let two_way = entry.record.replies().pass_through_us();
         let state = next_state(before, direction, flags, two_way, self.secure_tcp);
-        if state.is_active() != before.is_active() {
+        if state != before && state.is_active() != before.is_active() {
             let dest = self.dests.get(entry.record.dest());
             dest.conn_became(state.is_active());
         }

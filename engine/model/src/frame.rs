@@ -1,6 +1,6 @@
 //! A packet buffer that can be owned by one place at a time.
 
-use std::fmt;
+use std::{fmt, mem};
 
 /// One chunk of packet memory and the packet in it: a token that moves and cannot be copied.
 ///
@@ -97,6 +97,18 @@ impl Frame {
     #[inline]
     pub fn id(&self) -> u32 {
         self.id
+    }
+
+    /// The frame; what stays in its place has no chunk, and is for nobody to use.
+    #[inline]
+    pub fn take(&mut self) -> Frame {
+        let nothing = Frame {
+            room: &mut [],
+            start: 0,
+            len: 0,
+            id: u32::MAX,
+        };
+        mem::replace(self, nothing)
     }
 
     /// Takes the frame apart, for the port that made it.

@@ -13,8 +13,8 @@ const SOURCES: usize = 64;
 /// [`NextHops`], and the answers that they gave last.
 pub struct HopCache {
     next_hops: Arc<NextHops>,
-    hops: Slots<Hop>,
-    sources: Slots<Addr>,
+    hops: Slots<Hop, HOPS>,
+    sources: Slots<Addr, SOURCES>,
 }
 
 impl HopCache {
@@ -22,8 +22,8 @@ impl HopCache {
     pub fn new(next_hops: Arc<NextHops>) -> HopCache {
         HopCache {
             next_hops,
-            hops: Slots::new(HOPS),
-            sources: Slots::new(SOURCES),
+            hops: Slots::new(),
+            sources: Slots::new(),
         }
     }
 
@@ -40,11 +40,16 @@ impl HopCache {
     }
 
     /// The way to `addr`, as [`NextHops::resolve`] has it.
-    #[inline]
+    #[inline(always)]
     pub fn resolve(&mut self, addr: Addr) -> Resolution {
-        if let Some(hop) = self.hops.get(addr) {
-            return Resolution::Reachable(hop);
+        match self.hops.get(addr) {
+            Some(hop) => Resolution::Reachable(hop),
+            None => self.look_up(addr),
         }
+    }
+
+    #[cold]
+    fn look_up(&mut self, addr: Addr) -> Resolution {
         let resolution = self.next_hops.resolve(addr);
         if let Resolution::Reachable(hop) = resolution {
             self.hops.set(addr, hop);
@@ -64,15 +69,15 @@ impl HopCache {
     }
 }
 
-/// Values by address, each in the one slot where its address may stand.
-struct Slots<V> {
-    slots: Box<[Option<(Addr, V)>]>,
+/// Values by address, each in the one slot where its address may stand. `COUNT` is a power of two.
+struct Slots<V, const COUNT: usize> {
+    slots: Box<[Option<(Addr, V)>; COUNT]>,
 }
 
-impl<V: Copy> Slots<V> {
-    fn new(count: usize) -> Slots<V> {
+impl<V: Copy, const COUNT: usize> Slots<V, COUNT> {
+    fn new() -> Slots<V, COUNT> {
         Slots {
-            slots: vec![None; count].into_boxed_slice(),
+            slots: Box::new([None; COUNT]),
         }
     }
 
@@ -80,7 +85,7 @@ impl<V: Copy> Slots<V> {
         self.slots.fill(None);
     }
 
-    #[inline]
+    #[inline(always)]
     fn get(&self, addr: Addr) -> Option<V> {
         let (known, value) = self.slots[self.place(addr)].as_ref()?;
         (*known == addr).then_some(*value)
@@ -91,12 +96,13 @@ impl<V: Copy> Slots<V> {
         self.slots[place] = Some((addr, value));
     }
 
-    /// Hosts of a network differ in their last bits, and networks in those before.
-    #[inline]
+    /// Hosts of a network differ in their last bytes, and networks in those before; both end up in the bits that are taken
+    /// of the product with 2^64 over the golden ratio (Knuth, TAOCP 3, section 6.4).
+    #[inline(always)]
     fn place(&self, addr: Addr) -> usize {
-        let bits = u128::from_be_bytes(*addr.octets());
-        let folded = bits ^ (bits >> 16) ^ (bits >> 64);
-        folded as usize % self.slots.len()
+        let bits = u128::from_le_bytes(*addr.octets());
+        let folded = (bits ^ (bits >> 64)) as u64;
+        (folded.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> (64 - COUNT.ilog2())) as usize
     }
 }
 

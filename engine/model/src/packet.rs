@@ -1,5 +1,7 @@
 //! What the stages of a worker's turn work on.
 
+use std::mem;
+
 use crate::{Addr, ConnId, FlowKey, Frame, Hit, InterfaceId, Verdict};
 
 /// Packets a worker handles together.
@@ -19,6 +21,8 @@ pub struct Headers {
     pub end: u16,
     /// The TCP flags byte (RFC 9293 section 3.1); 0 for UDP.
     pub tcp_flags: u8,
+    /// Whether the packet is of IPv4, as received; what may be around it later is not meant.
+    pub is_v4: bool,
 }
 
 /// What an ICMP error is about: a packet of a conn, as far as the error quotes it.
@@ -63,7 +67,7 @@ pub struct Packet {
     pub related: Option<Related>,
     /// `gather`: how it came, if that was in fragments. Its frame is the worker's then, and not the port's.
     pub reassembled: Option<Reassembled>,
-    /// `classify`: the virtual service it is addressed to, by position in the snapshot.
+    /// `classify`: the virtual service it is addressed to, by position in the snapshot; not asked for if it has a conn.
     pub service: Option<u32>,
     /// `lookup` or `schedule`: its conn.
     pub hit: Option<Hit>,
@@ -118,6 +122,20 @@ impl Packet {
     /// Whether `parse` found its headers.
     pub fn is_parsed(&self) -> bool {
         self.headers.end > 0
+    }
+
+    /// Whether it is of IPv4, as received.
+    #[inline(always)]
+    pub fn is_v4(&self) -> bool {
+        self.headers.is_v4
+    }
+
+    /// The packet; what stays in its place has no frame, and is for nobody to use.
+    pub fn take(&mut self) -> Packet {
+        let nothing = Packet::received(self.frame.take(), self.ingress);
+        let mut packet = mem::replace(self, nothing);
+        mem::swap(&mut packet.frame, &mut self.frame);
+        packet
     }
 
     /// Whether its end is still open.
@@ -197,6 +215,12 @@ impl Batch {
     #[inline]
     pub fn open_mut(&mut self) -> impl Iterator<Item = &mut Packet> {
         self.packets.iter_mut().filter(|p| p.is_open())
+    }
+
+    /// Forgets all packets, whose frames were [taken](Frame::take).
+    #[inline]
+    pub fn clear(&mut self) {
+        self.packets.clear();
     }
 
     /// Takes all packets out, in order.

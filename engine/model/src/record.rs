@@ -44,11 +44,12 @@ impl NewConn {
     }
 }
 
-/// The four ends of a conn, by their places in a record.
+/// The four ends of a conn, by their places in a record: source and destination of what comes in from the client, then of
+/// what comes in from the server.
 const CLIENT: usize = 0;
 const VIP: usize = 1;
-const SOURCE: usize = 2;
-const RIP: usize = 3;
+const RIP: usize = 2;
+const SOURCE: usize = 3;
 
 /// The ends of an IPv6 conn, or one of two families: a second cache line.
 pub type WideEnds = [Addr; 4];
@@ -79,8 +80,8 @@ impl ConnRecord {
         let ends = [
             conn.flow.source,
             conn.flow.destination,
-            conn.source(),
             conn.rip,
+            conn.source(),
         ];
         let mut record = ConnRecord {
             v4: [[0; 4]; 4],
@@ -93,8 +94,8 @@ impl ConnRecord {
             marks: if conn.local.is_some() { LOCAL } else { 0 },
         };
         let v4 = ends.map(|end| end.addr.as_v4());
-        if let [Some(client), Some(vip), Some(source), Some(rip)] = v4 {
-            record.v4 = [client, vip, source, rip];
+        if let [Some(client), Some(vip), Some(rip), Some(source)] = v4 {
+            record.v4 = [client, vip, rip, source];
         } else {
             record.marks |= WIDE;
             *wide = ends.map(|end| end.addr);
@@ -123,10 +124,8 @@ impl ConnRecord {
     /// Whether `flow` is that of its packets in this direction; looks at `wide` only if it must.
     #[inline(always)]
     pub fn is(&self, direction: Direction, flow: &FlowKey, wide: &WideEnds) -> bool {
-        let (from, to) = match direction {
-            Direction::Inbound => (CLIENT, VIP),
-            Direction::Outbound => (RIP, SOURCE),
-        };
+        let from = 2 * usize::from(direction == Direction::Outbound);
+        let to = from + 1;
         let ports = self.ports[from] == flow.source.port && self.ports[to] == flow.destination.port;
         if !ports || self.protocol != flow.protocol as u8 {
             return false;

@@ -132,8 +132,8 @@ impl<P: Port> Worker<P> {
         let received = self.batch.len();
         stages::parse::run(&mut self.batch);
         stages::gather::run(self, now);
+        stages::lookup::run(&mut self.batch, &self.conns, self.snapshot.settings());
         stages::classify::run(&mut self.batch, &self.snapshot);
-        stages::lookup::run(&mut self.batch, &self.conns, &self.snapshot);
         stages::schedule::run(self, now);
         self.show(now, |observer, seen| observer.received(seen));
         stages::rewrite::run(self, now);
@@ -187,8 +187,11 @@ impl<P: Port> Worker<P> {
                 continue;
             }
             let conn = packet.hit.map(|hit| self.conns.conn(hit.conn));
+            // Nobody else asks for the service of a packet that has a conn.
+            let asked = || self.snapshot.service_for(&packet.flow);
             let service = packet
                 .service
+                .or_else(|| packet.is_parsed().then(asked).flatten())
                 .map(|at| &self.snapshot.services()[at as usize]);
             let mode = conn.map(|conn| &*self.snapshot.modes()[usize::from(conn.mode())]);
             let seen = Observed {

@@ -6,15 +6,17 @@ use crate::{Ipv4Header, Ipv6Header, PROTOCOL_TCP, PROTOCOL_UDP};
 
 /// What changed in the words a checksum covers; apply it to every checksum that covers them.
 ///
-/// RFC 1624 equation 3: `HC' = ~(~HC + ~m + m')`; the sums `~m + m'` of all changed words are collected first.
+/// RFC 1624 equation 3: `HC' = ~(~HC + ~m + m')`; the sums `~m + m'` of all changed words are collected first. Two words
+/// at once are as good as one after the other: 2^16 counts as 1, so the upper one comes back down with the carries.
 #[derive(Clone, Copy, Default, Debug)]
 #[must_use]
-pub struct Change(u32);
+pub struct Change(u64);
 
 impl Change {
     /// A 16-bit word at an even offset changed.
+    #[inline]
     pub fn word(self, old: u16, new: u16) -> Change {
-        Change(self.0 + u32::from(!old) + u32::from(new))
+        Change(self.0 + u64::from(!old) + u64::from(new))
     }
 
     /// The byte at `offset` changed, counted from an even place.
@@ -24,42 +26,37 @@ impl Change {
     }
 
     /// Something else changed as well.
+    #[inline]
     pub fn and(self, other: Change) -> Change {
         Change(self.0 + other.0)
     }
 
     /// An IPv4 address changed.
+    #[inline]
     pub fn address_v4(self, old: [u8; 4], new: [u8; 4]) -> Change {
-        self.word(
-            u16::from_be_bytes([old[0], old[1]]),
-            u16::from_be_bytes([new[0], new[1]]),
-        )
-        .word(
-            u16::from_be_bytes([old[2], old[3]]),
-            u16::from_be_bytes([new[2], new[3]]),
-        )
+        let (old, new) = (u32::from_be_bytes(old), u32::from_be_bytes(new));
+        Change(self.0 + u64::from(!old) + u64::from(new))
     }
 
     /// An IPv6 address changed.
+    #[inline]
     pub fn address_v6(self, old: [u8; 16], new: [u8; 16]) -> Change {
-        let words = old.chunks_exact(2).zip(new.chunks_exact(2));
-        words.fold(self, |change, (old, new)| {
-            change.word(
-                u16::from_be_bytes([old[0], old[1]]),
-                u16::from_be_bytes([new[0], new[1]]),
-            )
-        })
+        let inverted = (!u128::from_ne_bytes(old)).to_ne_bytes();
+        let changed = fold(words(&inverted) + words(&new));
+        Change(self.0 + u64::from(u16::from_be(changed)))
     }
 
     /// The checksum after the change.
+    #[inline]
     #[must_use]
     pub fn apply(self, checksum: U16) -> U16 {
-        U16::new(!fold(u64::from(!checksum.get()) + u64::from(self.0)))
+        U16::new(!fold(u64::from(!checksum.get()) + self.0))
     }
 
     /// The UDP checksum after the change: none stays none, and zero is sent as all ones (RFC 768).
     ///
     /// Over IPv6 there is no none: see [`compute_udp_v6`].
+    #[inline]
     #[must_use]
     pub fn apply_udp(self, checksum: U16) -> U16 {
         if checksum == U16::ZERO {
@@ -88,22 +85,42 @@ pub fn sum(bytes: &[u8]) -> u64 {
 }
 
 /// Folds the carries of a sum back into 16 bits.
+#[inline]
 pub fn fold(sum: u64) -> u16 {
-    let sum = (sum & 0xffff_ffff) + (sum >> 32);
-    let sum = (sum & 0xffff) + (sum >> 16);
-    let sum = (sum & 0xffff) + (sum >> 16);
-    let sum = (sum & 0xffff) + (sum >> 16);
-    sum as u16
+    // The upper half of a number and its halves exchanged is the sum of both halves and of the carry of that sum.
+    let sum = (sum.wrapping_add(sum.rotate_left(32)) >> 32) as u32;
+    (sum.wrapping_add(sum.rotate_left(16)) >> 16) as u16
+}
+
+/// The sum of a few words as they lie in memory: not folded, and its bytes are to be swapped after that where the machine's
+/// order is not the network's. Of a length that is known and small it is a handful of additions.
+#[inline(always)]
+fn words<const LENGTH: usize>(bytes: &[u8; LENGTH]) -> u64 {
+    let words = bytes.as_chunks::<4>().0.iter();
+    words.map(|word| u64::from(u32::from_ne_bytes(*word))).sum()
+}
+
+/// Whether the checksum of an IPv4 header without options is right.
+#[inline(always)]
+pub(crate) fn holds_without_options(header: &[u8; Ipv4Header::LEN]) -> bool {
+    // What folds to all ones, in either order of bytes, is a multiple of that, and no header is zero. A compiler knows how
+    // to tell a multiple by one multiplication.
+    words(header).is_multiple_of(0xffff)
 }
 
 /// The sum of the pseudo-header of a TCP or UDP segment of `len` bytes, not folded.
+#[inline]
 pub fn pseudo_header_v4(ip: &Ipv4Header, len: u16) -> u64 {
-    sum(&ip.source) + sum(&ip.destination) + u64::from(ip.protocol) + u64::from(len)
+    let addresses =
+        u64::from(u32::from_be_bytes(ip.source)) + u64::from(u32::from_be_bytes(ip.destination));
+    addresses + u64::from(ip.protocol) + u64::from(len)
 }
 
 /// The sum of the pseudo-header of a TCP or UDP segment of `len` bytes, not folded (RFC 8200 section 8.1).
+#[inline]
 pub fn pseudo_header_v6(ip: &Ipv6Header, protocol: u8, len: u16) -> u64 {
-    sum(&ip.source) + sum(&ip.destination) + u64::from(protocol) + u64::from(len)
+    let addresses = fold(words(&ip.source) + words(&ip.destination));
+    u64::from(u16::from_be(addresses)) + u64::from(protocol) + u64::from(len)
 }
 
 /// Completes a transport checksum that the sender left to a device: a sender on the same host, or in a container
@@ -112,6 +129,7 @@ pub fn pseudo_header_v6(ip: &Ipv6Header, protocol: u8, len: u16) -> u64 {
 /// `packet` is one IPv4 packet without Ethernet padding, `l4` the offset of its TCP or UDP header. An intact packet
 /// whose checksum happens to equal that sum is given the same value again. None (zero) is never taken for partial: no
 /// pseudo-header sums to zero.
+#[inline]
 pub fn complete_partial_v4(packet: &mut [u8], l4: usize) {
     let Some(len) = segment_len(packet, l4) else {
         return;
@@ -124,6 +142,7 @@ pub fn complete_partial_v4(packet: &mut [u8], l4: usize) {
 
 /// [`complete_partial_v4`] for an IPv6 packet. The transport protocol is named because the fixed header may name an
 /// extension header instead.
+#[inline]
 pub fn complete_partial_v6(packet: &mut [u8], l4: usize, protocol: u8) {
     let Some(len) = segment_len(packet, l4) else {
         return;
@@ -148,20 +167,28 @@ pub fn compute_udp_v6(packet: &mut [u8], l4: usize) {
     }
 }
 
+#[inline]
 fn segment_len(packet: &[u8], l4: usize) -> Option<u16> {
     u16::try_from(packet.len().checked_sub(l4)?).ok()
 }
 
+/// The payload is read only if the checksum is a partial one.
+#[inline]
 fn complete(segment: &mut [u8], protocol: u8, pseudo: u64) {
     let Some(field) = checksum_field(protocol) else {
         return;
     };
-    let partial = fold(pseudo).to_be_bytes();
-    if segment.get(field..field + 2) == Some(&partial[..]) {
+    let Some(&[high, low]) = segment.get(field..field + 2) else {
+        return;
+    };
+    let checksum = u16::from_be_bytes([high, low]);
+    // Zero apart, two numbers of 16 bits that are the same modulo all ones are the same.
+    if checksum != 0 && (pseudo + u64::from(!checksum)).is_multiple_of(0xffff) {
         compute(segment, protocol, pseudo);
     }
 }
 
+#[cold]
 fn compute(segment: &mut [u8], protocol: u8, pseudo: u64) {
     let Some(field) = checksum_field(protocol).filter(|field| field + 2 <= segment.len()) else {
         return;
@@ -176,6 +203,7 @@ fn compute(segment: &mut [u8], protocol: u8, pseudo: u64) {
     segment[field..field + 2].copy_from_slice(&full.to_bytes());
 }
 
+#[inline]
 fn checksum_field(protocol: u8) -> Option<usize> {
     match protocol {
         PROTOCOL_TCP => Some(16),
@@ -184,6 +212,7 @@ fn checksum_field(protocol: u8) -> Option<usize> {
     }
 }
 
+#[inline]
 fn not_zero(checksum: U16) -> U16 {
     if checksum == U16::ZERO {
         U16::new(0xffff)

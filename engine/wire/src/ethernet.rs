@@ -31,6 +31,7 @@ impl EthernetHeader {
     pub const LEN: usize = size_of::<EthernetHeader>();
 
     /// The header of `frame`, to be changed.
+    #[inline]
     pub fn of_mut(frame: &mut [u8]) -> Option<&mut EthernetHeader> {
         Some(EthernetHeader::mut_from_prefix(frame).ok()?.0)
     }

@@ -44,11 +44,13 @@ impl Ipv4Header {
     pub const DONT_FRAGMENT: u16 = 0x4000;
 
     /// The header at `offset` of `frame`.
+    #[inline]
     pub fn at(frame: &[u8], offset: usize) -> Option<&Ipv4Header> {
         Some(Ipv4Header::ref_from_prefix(frame.get(offset..)?).ok()?.0)
     }
 
     /// The header at `offset` of `frame`, to be changed.
+    #[inline]
     pub fn at_mut(frame: &mut [u8], offset: usize) -> Option<&mut Ipv4Header> {
         Some(
             Ipv4Header::mut_from_prefix(frame.get_mut(offset..)?)
@@ -58,16 +60,19 @@ impl Ipv4Header {
     }
 
     /// The IP version that the header claims.
+    #[inline]
     pub fn version(&self) -> u8 {
         self.version_ihl >> 4
     }
 
     /// Length with options, in bytes.
+    #[inline]
     pub fn header_len(&self) -> usize {
         usize::from(self.version_ihl & 0xf) * 4
     }
 
     /// Whether the packet is a fragment, the first one included.
+    #[inline]
     pub fn is_fragment(&self) -> bool {
         self.flags_offset.get() & (MORE_FRAGMENTS | FRAGMENT_OFFSET) != 0
     }
@@ -99,16 +104,18 @@ impl Ipv4Header {
     }
 
     /// Whether routers must not fragment the packet.
+    #[inline]
     pub fn dont_fragment(&self) -> bool {
         self.flags_offset.get() & Ipv4Header::DONT_FRAGMENT != 0
     }
 
-    /// Takes one hop off the TTL and mends the checksum.
+    /// Takes one hop off the TTL, which has one, and mends the checksum (RFC 1141; kernel `ip_decrease_ttl`).
+    #[inline]
     pub fn decrement_ttl(&mut self) {
-        let old = u16::from_be_bytes([self.ttl, self.protocol]);
         self.ttl = self.ttl.saturating_sub(1);
-        let new = u16::from_be_bytes([self.ttl, self.protocol]);
-        self.checksum = Change::default().word(old, new).apply(self.checksum);
+        // The TTL is the upper half of its word. All ones, which is what zero may be, goes on to zero.
+        let checksum = u32::from(self.checksum.get()) + 0x0100;
+        self.checksum = U16::new((checksum + u32::from(checksum >= 0xffff)) as u16);
     }
 
     /// Gives one hop back to the TTL and mends the checksum.
@@ -119,18 +126,22 @@ impl Ipv4Header {
         self.checksum = Change::default().word(old, new).apply(self.checksum);
     }
 
-    /// Replaces the source address and mends the header's checksum; returns what changed, for the transport's.
-    pub fn replace_source(&mut self, new: [u8; 4]) -> Change {
-        let change = Change::default().address_v4(self.source, new);
-        self.source = new;
-        self.checksum = change.apply(self.checksum);
-        change
-    }
-
-    /// Replaces the destination address and mends the header's checksum; returns what changed, for the transport's.
-    pub fn replace_destination(&mut self, new: [u8; 4]) -> Change {
-        let change = Change::default().address_v4(self.destination, new);
-        self.destination = new;
+    /// Replaces addresses and mends the header's checksum; returns what changed, for the transport's.
+    #[inline(always)]
+    pub fn replace_ends(
+        &mut self,
+        source: Option<[u8; 4]>,
+        destination: Option<[u8; 4]>,
+    ) -> Change {
+        let mut change = Change::default();
+        if let Some(new) = source {
+            change = change.address_v4(self.source, new);
+            self.source = new;
+        }
+        if let Some(new) = destination {
+            change = change.address_v4(self.destination, new);
+            self.destination = new;
+        }
         self.checksum = change.apply(self.checksum);
         change
     }

@@ -30,11 +30,13 @@ impl Ipv6Header {
     pub const LEN: usize = size_of::<Ipv6Header>();
 
     /// The header at `offset` of `frame`.
+    #[inline]
     pub fn at(frame: &[u8], offset: usize) -> Option<&Ipv6Header> {
         Some(Ipv6Header::ref_from_prefix(frame.get(offset..)?).ok()?.0)
     }
 
     /// The header at `offset` of `frame`, to be changed.
+    #[inline]
     pub fn at_mut(frame: &mut [u8], offset: usize) -> Option<&mut Ipv6Header> {
         Some(
             Ipv6Header::mut_from_prefix(frame.get_mut(offset..)?)
@@ -44,26 +46,33 @@ impl Ipv6Header {
     }
 
     /// The IP version that the header claims.
+    #[inline]
     pub fn version(&self) -> u8 {
         (self.version_class_flow.get() >> 28) as u8
     }
 
     /// DSCP and ECN.
+    #[inline]
     pub fn traffic_class(&self) -> u8 {
         (self.version_class_flow.get() >> 20) as u8
     }
 
-    /// Replaces the source address; returns what changed, for the transport's checksum.
-    pub fn replace_source(&mut self, new: [u8; 16]) -> Change {
-        let change = Change::default().address_v6(self.source, new);
-        self.source = new;
-        change
-    }
-
-    /// Replaces the destination address; returns what changed, for the transport's checksum.
-    pub fn replace_destination(&mut self, new: [u8; 16]) -> Change {
-        let change = Change::default().address_v6(self.destination, new);
-        self.destination = new;
+    /// Replaces addresses; returns what changed, for the transport's checksum.
+    #[inline(always)]
+    pub fn replace_ends(
+        &mut self,
+        source: Option<[u8; 16]>,
+        destination: Option<[u8; 16]>,
+    ) -> Change {
+        let mut change = Change::default();
+        if let Some(new) = source {
+            change = change.address_v6(self.source, new);
+            self.source = new;
+        }
+        if let Some(new) = destination {
+            change = change.address_v6(self.destination, new);
+            self.destination = new;
+        }
         change
     }
 }

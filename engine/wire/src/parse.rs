@@ -2,7 +2,7 @@
 
 use zerocopy::FromBytes;
 
-use crate::checksum::{fold, sum};
+use crate::checksum::{fold, holds_without_options, sum};
 use crate::ethernet::{ETHERTYPE_PROVIDER_VLAN, ETHERTYPE_VLAN, VLAN_TAG_LEN};
 use crate::{
     ETHERTYPE_IPV4, ETHERTYPE_IPV6, EthernetHeader, Ipv4Header, Ipv6Header, PROTOCOL_TCP,
@@ -108,7 +108,11 @@ fn parse_v4(packet: &[u8], l3: usize) -> Result<Parsed<'_>, Refused> {
     {
         return Err(Refused::Malformed);
     }
-    if fold(sum(&packet[..header_len])) != 0xffff {
+    let intact = match packet.first_chunk() {
+        Some(header) if header_len == Ipv4Header::LEN => holds_without_options(header),
+        _ => fold(sum(&packet[..header_len])) == 0xffff,
+    };
+    if !intact {
         return Err(Refused::Malformed);
     }
     if !matches!(ip.protocol, PROTOCOL_TCP | PROTOCOL_UDP) {
@@ -231,6 +235,7 @@ pub(crate) fn skip_extension_headers<const FIRST: bool>(
 
 const V4_MAPPED: [u8; 12] = [0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff];
 
+#[inline(always)]
 pub(crate) fn is_mapped(addr: &[u8; 16]) -> bool {
     addr[..12] == V4_MAPPED
 }

@@ -34,16 +34,19 @@ impl TcpHeader {
     pub const LEN: usize = size_of::<TcpHeader>();
 
     /// The header at `offset` of `frame`.
+    #[inline]
     pub fn at(frame: &[u8], offset: usize) -> Option<&TcpHeader> {
         Some(TcpHeader::ref_from_prefix(frame.get(offset..)?).ok()?.0)
     }
 
     /// The header at `offset` of `frame`, to be changed.
+    #[inline]
     pub fn at_mut(frame: &mut [u8], offset: usize) -> Option<&mut TcpHeader> {
         Some(TcpHeader::mut_from_prefix(frame.get_mut(offset..)?).ok()?.0)
     }
 
     /// Length with options, in bytes.
+    #[inline]
     pub fn header_len(&self) -> usize {
         usize::from(self.data_offset >> 4) * 4
     }

@@ -22,11 +22,13 @@ impl UdpHeader {
     pub const LEN: usize = size_of::<UdpHeader>();
 
     /// The header at `offset` of `frame`.
+    #[inline]
     pub fn at(frame: &[u8], offset: usize) -> Option<&UdpHeader> {
         Some(UdpHeader::ref_from_prefix(frame.get(offset..)?).ok()?.0)
     }
 
     /// The header at `offset` of `frame`, to be changed.
+    #[inline]
     pub fn at_mut(frame: &mut [u8], offset: usize) -> Option<&mut UdpHeader> {
         Some(UdpHeader::mut_from_prefix(frame.get_mut(offset..)?).ok()?.0)
     }

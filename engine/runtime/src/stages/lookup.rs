@@ -1,38 +1,41 @@
-//! Stage 4: the conn that a packet belongs to, unless it begins a new one in its place (kernel `ip_vs_in_hook`).
+//! Stage 3: the conn that a packet belongs to, unless it begins a new one in its place (kernel `ip_vs_in_hook`).
 //!
-//! Ends: [`PuntReason::NotOurs`], for what is neither to a service nor of a conn; [`DropReason::DestGone`],
-//! [`DropReason::UnknownReply`], [`DropReason::BadOption`], [`DropReason::SourceRoute`]; and [`Verdict::Hand`], for what
-//! another worker has the conn of.
+//! Ends: [`PuntReason::NotOurs`], for an ICMP error about nothing of ours; [`DropReason::DestGone`]; and [`Verdict::Hand`],
+//! for what another worker has the conn of.
 
-use lb_conn::ConnTable;
+use lb_conn::{ConnTable, Guess, Hash};
 use lb_model::{
-    Batch, Direction, DropReason, Hit, IpvsSettings, Packet, Protocol, PuntReason, Verdict,
+    BATCH, Batch, Direction, DropReason, Hit, IpvsSettings, Packet, Protocol, PuntReason, Verdict,
 };
 use lb_wire::TcpFlags;
 
-use super::rewrite::take_hop;
-use super::{options, parse};
-use crate::snapshot::Snapshot;
+use super::parse;
 
-pub fn run(batch: &mut Batch, conns: &ConnTable, snapshot: &Snapshot) {
-    let settings = snapshot.settings();
-    for packet in batch.open_mut() {
-        packet.hit = conns.find(&packet.flow);
+/// In three rounds, so that the waits for memory overlap: what all flows hash to, the conns that are probably meant, and
+/// whether they are.
+pub fn run(batch: &mut Batch, conns: &ConnTable, settings: &IpvsSettings) {
+    let mut places = [(Hash::default(), Guess::NONE); BATCH];
+    for (packet, (hash, _)) in batch.packets().iter().zip(&mut places) {
+        *hash = conns.hash(&packet.flow);
+        conns.prefetch(*hash);
+    }
+    for (hash, guess) in &mut places[..batch.len()] {
+        *guess = conns.guess(*hash);
+    }
+    for (packet, (hash, guess)) in batch.packets_mut().iter_mut().zip(places) {
+        if !packet.is_open() {
+            continue;
+        }
+        packet.hit = conns.find_guessed(guess, hash, &packet.flow);
         match packet.hit {
             None if let Some(owner) = elsewhere(packet, conns) => {
                 packet.verdict = Some(Verdict::Hand(owner));
-                continue;
             }
-            _ if packet.related.is_some() => related(packet, conns, snapshot),
+            _ if packet.related.is_some() => related(packet, conns),
             Some(hit) if hit.direction == Direction::Inbound => {
                 inbound(packet, hit, conns, settings);
             }
-            Some(_) => {}
-            None if packet.service.is_some() => {}
-            None => packet.verdict = Some(stranger(packet, snapshot)),
-        }
-        if options::has(packet) && packet.is_open() {
-            packet.verdict = options::refuse(packet);
+            _ => {}
         }
     }
 }
@@ -45,7 +48,7 @@ fn elsewhere(packet: &Packet, conns: &ConnTable) -> Option<u16> {
     conns.owner(&packet.flow)
 }
 
-#[inline]
+#[inline(always)]
 fn inbound(packet: &mut Packet, hit: Hit, conns: &ConnTable, settings: &IpvsSettings) {
     let dest = conns.conn(hit.conn).dest();
     let syn = packet.flow.protocol == Protocol::Tcp
@@ -62,9 +65,9 @@ fn inbound(packet: &mut Packet, hit: Hit, conns: &ConnTable, settings: &IpvsSett
 }
 
 /// An ICMP error never opens a conn. One about a UDP packet of none may be about what that carried.
-fn related(packet: &mut Packet, conns: &ConnTable, snapshot: &Snapshot) {
+#[cold]
+fn related(packet: &mut Packet, conns: &ConnTable) {
     if packet.hit.is_none() && parse::look_into_gue(packet) {
-        packet.service = snapshot.service_for(&packet.flow);
         packet.hit = conns.find(&packet.flow);
     }
     if packet.hit.is_none() {
@@ -72,21 +75,5 @@ fn related(packet: &mut Packet, conns: &ConnTable, snapshot: &Snapshot) {
             Some(owner) => Verdict::Hand(owner),
             None => Verdict::Punt(PuntReason::NotOurs),
         });
-    }
-}
-
-/// Neither to a service nor of a conn.
-fn stranger(packet: &mut Packet, snapshot: &Snapshot) -> Verdict {
-    let is_reset = packet.flow.protocol == Protocol::Tcp
-        && TcpFlags(packet.headers.tcp_flags).has(TcpFlags::RST);
-    if snapshot.settings().nat_icmp_send
-        && !is_reset
-        && snapshot.is_replying(&packet.flow)
-        // As where the kernel forwards: the hop was counted before IPVS had a look.
-        && take_hop(packet).is_some()
-    {
-        Verdict::Drop(DropReason::UnknownReply)
-    } else {
-        Verdict::Punt(PuntReason::NotOurs)
     }
 }

@@ -6,9 +6,9 @@ pub mod parse;
 
 pub mod gather;
 
-pub mod classify;
-
 pub mod lookup;
+
+pub mod classify;
 
 pub mod schedule;
 

@@ -12,8 +12,7 @@ const NOT_SINCE_MIDNIGHT: u32 = 1 << 31;
 /// Whether the packet, which is parsed, has IPv4 options.
 #[inline]
 pub fn has(packet: &Packet) -> bool {
-    packet.flow.source.addr.is_v4()
-        && usize::from(packet.headers.l4 - packet.headers.l3) > Ipv4Header::LEN
+    packet.is_v4() && usize::from(packet.headers.l4 - packet.headers.l3) > Ipv4Header::LEN
 }
 
 /// Why the packet is not forwarded, if its options are the reason.

@@ -24,13 +24,14 @@ pub fn read(packet: &mut Packet) {
                 l4: parsed.l4,
                 end: parsed.end,
                 tcp_flags: parsed.tcp_flags,
+                is_v4: matches!(parsed.ip, IpHeader::V4(_)),
             };
             let (source, destination) = addresses(parsed.ip);
-            packet.flow = FlowKey {
-                source: Endpoint::new(source, parsed.source_port),
-                destination: Endpoint::new(destination, parsed.destination_port),
-                protocol: protocol(parsed.protocol),
-            };
+            let flow = &mut packet.flow;
+            (flow.source.addr, flow.destination.addr) = (source, destination);
+            flow.source.port = parsed.source_port;
+            flow.destination.port = parsed.destination_port;
+            flow.protocol = protocol(parsed.protocol);
         }
         Err(Refused::Malformed) => {
             packet.verdict = Some(Verdict::Drop(DropReason::Malformed));
@@ -83,6 +84,7 @@ fn about(error: &IcmpError<'_>) -> (Headers, FlowKey, Related) {
         l4: error.l4,
         end: error.end,
         tcp_flags: 0,
+        is_v4: source.is_v4(),
     };
     let related = Related {
         l3: quoted.l3,

@@ -131,13 +131,12 @@ fn replace_addresses(
 ) -> Option<()> {
     if is_v4 {
         let ip = Ipv4Header::at_mut(frame, at)?;
-        let replaced = |_: Change| ();
-        if let Some(source) = source {
-            replaced(ip.replace_source(source.as_v4()?));
-        }
-        if let Some(destination) = destination {
-            replaced(ip.replace_destination(destination.as_v4()?));
-        }
+        let v4 = |addr: Option<Addr>| match addr {
+            Some(addr) => addr.as_v4().map(Some),
+            None => Some(None),
+        };
+        // The ICMP checksum is computed anew.
+        let _: Change = ip.replace_ends(v4(source)?, v4(destination)?);
     } else {
         let ip = Ipv6Header::at_mut(frame, at)?;
         if let Some(source) = source {

@@ -2,19 +2,21 @@
 //!
 //! Ends: [`DropReason::TtlExceeded`], [`DropReason::NoRoute`], [`DropReason::TooBig`], and what a mode finds wrong.
 
+use std::mem;
 use std::sync::Arc;
 
 use arrayvec::ArrayVec;
 use lb_conn::ConnTable;
 use lb_model::{
-    BATCH, Batch, Direction, DropReason, Hit, HopCache, Mode, Packet, Port, PuntReason, Related,
-    Resolution, Time, Verdict, Work,
+    BATCH, Batch, Conn, Direction, DropReason, Hit, HopCache, Mode, Packet, Port, PuntReason,
+    Related, Resolution, Time, Verdict, Work,
 };
 use lb_wire::{EthernetHeader, Ipv4Header, Ipv6Header, TcpFlags, checksum};
 
 use super::{options, relay};
 use crate::counters::Counter;
 use crate::paths::LEAST_MTU_V6;
+use crate::traffic_book::TrafficBook;
 use crate::worker::Worker;
 
 /// More than any mode puts around a packet.
@@ -39,60 +41,64 @@ pub fn run<P: Port>(worker: &mut Worker<P>, now: Time) {
 
 /// What all modes share before they differ; returns the modes of the batch's conns as a bit set.
 fn follow<P: Port>(worker: &mut Worker<P>, now: Time) -> u64 {
-    let mut batch = std::mem::take(&mut worker.batch);
+    let mut batch = mem::take(&mut worker.batch);
     let smallest = worker.smallest_mtu.min(worker.paths.smallest());
     let large = smallest.saturating_sub(MOST_OVERHEAD);
-    let pmtu_disc = worker.snapshot.settings().pmtu_disc;
+    let ignore_df = !worker.snapshot.settings().pmtu_disc;
     let mut modes = 0;
     for packet in batch.open_mut() {
         let Some(hit) = packet.hit else { continue };
-        let bytes = u64::from(packet.headers.end - packet.headers.l3);
+        let bytes = packet.headers.end - packet.headers.l3;
         if let Some(related) = packet.related {
+            modes |= 1 << worker.conns.conn(hit.conn).mode();
             packet.verdict = follow_error(worker, packet, related, hit, now);
             let dropped = matches!(packet.verdict, Some(Verdict::Drop(_)));
             if !dropped && related.tunnel.is_none() {
-                count(worker, hit, bytes);
+                count(
+                    &worker.book,
+                    worker.conns.conn(hit.conn),
+                    hit.direction,
+                    bytes,
+                );
             }
-        } else {
-            let flags = TcpFlags(packet.headers.tcp_flags);
-            worker.conns.packet(hit, flags, now);
-            // The kernel looks at the TTL of a server's packet before IPVS sees it, and at a client's after.
-            if hit.direction == Direction::Inbound {
-                count(worker, hit, bytes);
-            }
-            if take_hop(packet).is_none() {
-                packet.verdict = Some(Verdict::Drop(DropReason::TtlExceeded));
-                continue;
-            }
-            if hit.direction == Direction::Outbound {
-                count(worker, hit, bytes);
-            }
-            packet.ignore_df = !pmtu_disc;
-            if u32::from(packet.headers.end - packet.headers.l3) > large {
-                packet.verdict = check_size(worker, packet, hit, now);
-            }
-            trim(packet);
-            complete_checksum(packet);
-            if options::has(packet)
-                && let Some(vip) = worker.conns.conn(hit.conn).vip().addr.as_v4()
-            {
-                options::record(packet, vip, now);
-            }
+            continue;
         }
-        modes |= 1 << worker.conns.conn(hit.conn).mode();
+        let flags = TcpFlags(packet.headers.tcp_flags);
+        let conn = worker.conns.packet(hit, flags, now);
+        modes |= 1 << conn.mode();
+        let has_hop = take_hop(packet).is_some();
+        // The kernel looks at the TTL of a server's packet before IPVS sees it, and at a client's after.
+        if has_hop || hit.direction == Direction::Inbound {
+            count(&worker.book, conn, hit.direction, bytes);
+        }
+        if !has_hop {
+            packet.verdict = Some(Verdict::Drop(DropReason::TtlExceeded));
+            continue;
+        }
+        packet.ignore_df = ignore_df;
+        if u32::from(bytes) > large {
+            packet.verdict = check_size(worker, packet, hit, now);
+        }
+        trim(packet);
+        complete_checksum(packet);
+        if options::has(packet)
+            && let Some(vip) = worker.conns.conn(hit.conn).vip().addr.as_v4()
+        {
+            options::record(packet, vip, now);
+        }
     }
     worker.batch = batch;
     modes
 }
 
 /// Counts a packet for its conn's server, unless that was removed (kernel `ip_vs_in_stats`, `ip_vs_out_stats`).
-#[inline]
-fn count<P>(worker: &Worker<P>, hit: Hit, bytes: u64) {
-    let dest = &worker.conns.conn(hit.conn).dest();
+#[inline(always)]
+fn count(book: &TrafficBook, conn: Conn<'_>, direction: Direction, bytes: u16) {
+    let dest = conn.dest();
     if dest.is_available() {
-        match hit.direction {
-            Direction::Inbound => worker.book.inbound(dest.slot(), bytes),
-            Direction::Outbound => worker.book.outbound(dest.slot(), bytes),
+        match direction {
+            Direction::Inbound => book.inbound(dest.slot(), bytes.into()),
+            Direction::Outbound => book.outbound(dest.slot(), bytes.into()),
         }
     }
 }
@@ -212,10 +218,11 @@ fn give_hop_back(packet: &mut Packet) {
 }
 
 /// `None` if there is no hop left to take.
+#[inline]
 pub fn take_hop(packet: &mut Packet) -> Option<()> {
-    let l3 = usize::from(packet.headers.l3);
+    let (l3, is_v4) = (usize::from(packet.headers.l3), packet.is_v4());
     let frame = packet.frame.bytes_mut();
-    if packet.flow.source.addr.is_v4() {
+    if is_v4 {
         let ip = Ipv4Header::at_mut(frame, l3).filter(|ip| ip.ttl > 1)?;
         ip.decrement_ttl();
     } else {
@@ -226,20 +233,23 @@ pub fn take_hop(packet: &mut Packet) -> Option<()> {
 }
 
 /// Ethernet padding is not the packet's. The kernel does not forward it either; a link that needs some adds its own.
+#[inline]
 fn trim(packet: &mut Packet) {
     let shrunk = packet.frame.resize(usize::from(packet.headers.end));
     debug_assert!(shrunk, "the parser found the packet within the frame");
 }
 
 /// Adds what a sender left to a device to a parsed packet's checksum.
+#[inline]
 pub fn complete_checksum(packet: &mut Packet) {
+    let is_v4 = packet.is_v4();
     let (l3, l4, end) = (
         usize::from(packet.headers.l3),
         usize::from(packet.headers.l4),
         usize::from(packet.headers.end),
     );
     let bytes = &mut packet.frame.bytes_mut()[l3..end];
-    if packet.flow.source.addr.is_v4() {
+    if is_v4 {
         checksum::complete_partial_v4(bytes, l4 - l3);
     } else {
         checksum::complete_partial_v6(bytes, l4 - l3, packet.flow.protocol as u8);
@@ -263,6 +273,7 @@ fn rewrite(batch: &mut Batch, conns: &ConnTable, id: u8, mode: &dyn Mode, hops: 
 }
 
 /// Gives the packet its Ethernet header and its verdict; also for a packet that has waited for its next hop.
+#[inline]
 pub fn route(packet: &mut Packet, way: Resolution) {
     let len = u32::from(packet.headers.end - packet.headers.l3);
     packet.verdict = Some(match way {
@@ -288,6 +299,7 @@ pub fn route(packet: &mut Packet, way: Resolution) {
 
 /// Whether the packet may leave in fragments: IPv4 without "don't fragment", what came in fragments, and IPv6 if it is
 /// we who send it.
+#[cold]
 fn may_be_split(packet: &Packet) -> bool {
     let l3 = usize::from(packet.headers.l3);
     let ip = Ipv4Header::at(packet.frame.bytes(), l3);

@@ -17,9 +17,15 @@ use crate::worker::Worker;
 /// The batch, then whatever the port has queued.
 pub fn run<P: Port>(worker: &mut Worker<P>, now: Time) {
     let mut batch = std::mem::take(&mut worker.batch);
-    for packet in batch.drain() {
-        end(worker, packet, now);
+    for packet in batch.packets_mut() {
+        match packet.verdict {
+            Some(Verdict::Tx(egress)) if packet.split.is_none() => {
+                send(worker, egress, packet.frame.take());
+            }
+            _ => end(worker, packet.take(), now),
+        }
     }
+    batch.clear();
     worker.batch = batch;
     worker.port.flush();
 }
@@ -51,6 +57,7 @@ pub fn give_up<P: Port>(worker: &mut Worker<P>) {
     worker.port.flush();
 }
 
+#[inline(never)]
 fn end<P: Port>(worker: &mut Worker<P>, mut packet: Packet, now: Time) {
     // Every stage before this one leaves a packet open only for the next to end it, and `rewrite` ends the rest.
     debug_assert!(
@@ -98,6 +105,7 @@ fn hand<P: Port>(worker: &mut Worker<P>, owner: u16, packet: Packet) {
     }
 }
 
+#[inline]
 fn send<P: Port>(worker: &mut Worker<P>, egress: InterfaceId, frame: Frame) {
     let bytes = frame.len() as u64;
     match worker.port.transmit(egress, frame) {
