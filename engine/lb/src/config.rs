@@ -206,6 +206,12 @@ impl ConfigError {
             problem: problem.into(),
         }
     }
+
+    /// Something at `path` that cannot change from `running` to `wanted` while the balancer runs.
+    pub fn restart(path: impl Into<String>, running: &str, wanted: &str) -> ConfigError {
+        let problem = format!("{wanted}, allowed without a restart: {running}, which is running");
+        ConfigError::new(path, problem)
+    }
 }
 
 impl fmt::Display for ConfigError {

@@ -140,10 +140,7 @@ fn restart(running: &Config, wanted: &Config) -> Vec<ConfigError> {
     ];
     let changed = fixed.into_iter().filter(|(_, from, to)| from != to);
     changed
-        .map(|(path, from, to)| {
-            let problem = format!("{to}, allowed without a restart: {from}, which is running");
-            ConfigError::new(path, problem)
-        })
+        .map(|(path, from, to)| ConfigError::restart(path, &from, &to))
         .collect()
 }
 

@@ -8,7 +8,10 @@ use std::sync::Arc;
 use arc_swap::ArcSwap;
 use lb_conn::{ConnTable, LocalPorts, LocalUse, LocalUses, Timeouts};
 use lb_model::{Addr, Endpoint, NextHops, Port, ServiceId, Time};
-use lb_runtime::{Asker, Counters, HandOvers, Place, Resolver, SharedCounters, Snapshot, Worker};
+use lb_runtime::{
+    Asker, Counters, Effort, HandOvers, Place, Resolver, SharedCounters, SharedEffort, Snapshot,
+    Worker,
+};
 use parking_lot::Mutex;
 
 use crate::plan::plan;
@@ -25,12 +28,19 @@ pub struct Engine {
     snapshots: Arc<ArcSwap<Snapshot>>,
     next_hops: Arc<ArcSwap<NextHops>>,
     /// Of all workers that were ever made.
-    workers: Mutex<Vec<(Arc<SharedCounters>, Asker)>>,
+    workers: Mutex<Vec<Known>>,
     hand_overs: Mutex<Vec<Arc<HandOvers>>>,
     /// What was applied last: the part of it that nobody can edit is still in force.
     applied: Mutex<Config>,
     #[cfg(feature = "live")]
     companion: Mutex<Option<Arc<dyn Companion>>>,
+}
+
+/// What others see of a worker.
+struct Known {
+    counters: Arc<SharedCounters>,
+    effort: Arc<SharedEffort>,
+    asker: Asker,
 }
 
 /// Who changes something else along with the services.
@@ -245,7 +255,11 @@ impl Engine {
             next_hops,
             resolver,
         );
-        let known = (worker.shared_counters(), worker.asker());
+        let known = Known {
+            counters: worker.shared_counters(),
+            effort: worker.shared_effort(),
+            asker: worker.asker(),
+        };
         self.workers.lock().push(known);
         self.table.lock().books().add(worker.traffic_book());
         worker
@@ -276,8 +290,8 @@ impl Engine {
     /// The counters of all workers, as of some recent turn of each.
     pub fn counters(&self) -> Counters {
         let mut sum = Counters::default();
-        for (worker, _) in self.workers.lock().iter() {
-            sum.add(&worker.load());
+        for worker in self.workers.lock().iter() {
+            sum.add(&worker.counters.load());
         }
         sum
     }
@@ -287,7 +301,7 @@ impl Engine {
         let workers = self.workers.lock();
         workers
             .iter()
-            .map(|(counters, _)| counters.load())
+            .map(|worker| worker.counters.load())
             .collect()
     }
 
@@ -296,10 +310,16 @@ impl Engine {
         self.hand_overs.lock().clone()
     }
 
+    /// How much each worker has to do, as of some recent turn.
+    pub fn worker_efforts(&self) -> Vec<Effort> {
+        let workers = self.workers.lock();
+        workers.iter().map(|worker| worker.effort.load()).collect()
+    }
+
     /// Who asks each worker.
     pub fn askers(&self) -> Vec<Asker> {
         let workers = self.workers.lock();
-        workers.iter().map(|(_, asker)| asker.clone()).collect()
+        workers.iter().map(|worker| worker.asker.clone()).collect()
     }
 }
 

@@ -13,6 +13,7 @@ mod addresses;
 mod clock;
 mod follower;
 mod inspect;
+mod sockets;
 mod worker_thread;
 
 use std::sync::Arc;
@@ -31,7 +32,8 @@ use follower::Follower;
 
 pub use inspect::next_hops_of;
 pub use lb_netlink::{Link, links};
-pub use lb_xsk::{AttachedProgram, DeviceState, Offload, XdpState, XskConfig};
+pub use lb_xsk::{AttachedProgram, DeviceState, Offload, RingStatistics, XdpState, XskConfig};
+pub use sockets::Sockets;
 
 /// Why a balancer did not start.
 #[derive(Debug, thiserror::Error)]
@@ -80,6 +82,7 @@ pub struct Balancer {
     follower: Option<Follower>,
     stopping: Arc<AtomicBool>,
     workers: Vec<JoinHandle<Worker<XskPort>>>,
+    sockets: Arc<Sockets>,
 }
 
 impl Balancer {
@@ -89,7 +92,12 @@ impl Balancer {
     pub fn start(config: &Config) -> Result<Balancer, LiveError> {
         let engine = Arc::new(Engine::new(config).map_err(LiveError::Config)?);
         let kernel = Kernel::start(&config.engine.interfaces)?;
-        let Xsk { ports, control, .. } = Xsk::open(&XskConfig {
+        let Xsk {
+            ports,
+            control,
+            statistics,
+            ..
+        } = Xsk::open(&XskConfig {
             interfaces: config.engine.interfaces.clone(),
             workers: workers(config)?,
             ..XskConfig::default()
@@ -102,6 +110,7 @@ impl Balancer {
             follower: None,
             stopping: Arc::default(),
             workers: Vec::new(),
+            sockets: Arc::new(Sockets::new(statistics)),
         };
         // A worker has a queue at least, and no device has so many.
         let count = u16::try_from(ports.len()).unwrap_or(u16::MAX);
@@ -126,6 +135,11 @@ impl Balancer {
         &self.engine
     }
 
+    /// The queues' sockets, to look at what the kernel counts.
+    pub fn sockets(&self) -> &Arc<Sockets> {
+        &self.sockets
+    }
+
     /// Whether all workers are at work; one that is not has panicked and said so.
     pub fn is_healthy(&self) -> bool {
         !self.workers.iter().any(JoinHandle::is_finished)
@@ -143,8 +157,10 @@ impl Balancer {
         // None hands anything to another any more when the first is taken apart.
         let workers: Vec<_> = self.workers.drain(..).map(JoinHandle::join).collect();
         let end = |worker: Worker<XskPort>| worker.into_port().close();
+        let frames = workers.into_iter().map(|w| w.ok().map(end)).collect();
+        self.sockets.forget();
         StopReport {
-            frames: workers.into_iter().map(|w| w.ok().map(end)).collect(),
+            frames,
             counters: self.engine.counters(),
         }
     }

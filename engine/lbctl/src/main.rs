@@ -3,7 +3,6 @@
 mod arguments;
 mod client;
 mod commands;
-mod dist;
 mod ipvsadm;
 mod show;
 mod top;
@@ -15,7 +14,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use arguments::{Arguments, Task};
-use clap::Parser;
+use clap::{CommandFactory, Parser};
 use client::Client;
 use commands::{Commands, Failure};
 
@@ -69,9 +68,8 @@ fn run(Arguments { socket, json, task }: Arguments) -> Result<ExitCode, Failure>
         Task::Reload => commands.reload(),
         Task::Plan { file } => commands.plan(&file),
         Task::Save { output } => commands.save(output.as_deref()),
-        Task::Dist { folder } => {
-            dist::write(&folder).map_err(|error| Failure::File(folder.display().to_string(), error))
-        }
+        Task::Dist { folder } => lb_manual::write(Arguments::command(), &folder)
+            .map_err(|error| Failure::File(folder.display().to_string(), error)),
     };
     done.map(|()| ExitCode::SUCCESS)
 }

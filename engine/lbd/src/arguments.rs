@@ -44,6 +44,12 @@ enum Command {
     },
     /// Make a configuration from keepalived's: prints it, and on stderr what is not in it as it was
     Import(ImportArguments),
+    /// Write completions for shells and manual pages into a folder
+    #[command(hide = true)]
+    Dist {
+        /// The folder; it must exist
+        folder: PathBuf,
+    },
     /// Check a configuration: needs no rights and touches no interface
     Check {
         /// The file to check
@@ -112,6 +118,7 @@ pub enum Task {
         config: PathBuf,
         files: Files,
     },
+    Dist(PathBuf),
     Doctor {
         config: PathBuf,
         interfaces: Vec<String>,
@@ -149,6 +156,7 @@ impl Arguments {
                 json,
             },
             Some(Command::Import(arguments)) => Task::Import(arguments),
+            Some(Command::Dist { folder }) => Task::Dist(folder),
             // Without a command clap insists on -t.
             None => Task::Check(self.config.config),
         }

@@ -7,6 +7,7 @@ mod doctor;
 mod import;
 mod logging;
 mod metrics;
+mod reloads;
 mod replay;
 mod rights;
 mod run;
@@ -18,6 +19,7 @@ use std::process::ExitCode;
 
 use annotate_snippets::Renderer;
 use arguments::{Arguments, Task};
+use clap::CommandFactory;
 use lb_config::Settings;
 
 fn main() -> ExitCode {
@@ -25,6 +27,7 @@ fn main() -> ExitCode {
         Task::Check(file) => check(&file),
         Task::Run(file) => run(&file),
         Task::Replay { config, files } => replay(&config, &files),
+        Task::Dist(folder) => describe(&folder),
         Task::Doctor {
             config,
             interfaces,
@@ -81,6 +84,13 @@ fn examine(config: &Path, interfaces: Vec<String>, json: bool) -> Result<(), Fai
             Err(Failed)
         }
     }
+}
+
+fn describe(folder: &Path) -> Result<(), Failed> {
+    lb_manual::write(Arguments::command(), folder).map_err(|error| {
+        anstream::eprintln!("lbd: {}: {error}", folder.display());
+        Failed
+    })
 }
 
 fn load(file: &Path) -> Result<Settings, Failed> {

@@ -4,6 +4,7 @@
 //! exist.
 
 mod ipvs;
+mod machinery;
 mod own;
 mod table;
 
@@ -18,21 +19,31 @@ use axum::http::header::CONTENT_TYPE;
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use lb::Engine;
+use lb::live::Sockets;
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::text::encode;
 use prometheus_client::registry::Registry;
 use tokio::net::TcpListener;
 
+use crate::reloads::Reloads;
 use ipvs::IpvsMetrics;
 use own::OwnMetrics;
 
 /// What prometheus-client writes.
 const OPEN_METRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
-/// Offers the engine's numbers at `address` for as long as it is polled.
-pub async fn serve(listener: TcpListener, engine: Arc<Engine>) {
-    let own = Arc::new(registry(OwnMetrics::of(Arc::clone(&engine))));
-    let ipvs = Arc::new(registry(IpvsMetrics(engine)));
+/// Where numbers come from.
+pub struct Sources {
+    pub engine: Arc<Engine>,
+    pub reloads: Arc<Reloads>,
+    /// None where there are no interfaces.
+    pub sockets: Option<Arc<Sockets>>,
+}
+
+/// Offers the numbers at `address` for as long as it is polled.
+pub async fn serve(listener: TcpListener, sources: Sources) {
+    let ipvs = Arc::new(registry(IpvsMetrics(Arc::clone(&sources.engine))));
+    let own = Arc::new(registry(OwnMetrics::of(sources)));
     let router = Router::new()
         .route("/metrics", get(scrape).with_state(own))
         .route("/metrics/ipvs", get(scrape).with_state(ipvs));

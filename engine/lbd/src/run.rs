@@ -6,7 +6,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use anyhow::{Context, bail};
-use lb::live::{Balancer, LiveError};
+use lb::live::{Balancer, LiveError, Sockets};
 use lb::{Config, Engine};
 use lb_config::Settings;
 use tokio::net::TcpListener;
@@ -14,7 +14,8 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::mpsc;
 
 use crate::control::{self, ControlSocket, Office};
-use crate::{metrics, rights, service_manager};
+use crate::metrics::{self, Sources};
+use crate::{rights, service_manager};
 
 /// Requests that are at work at the same time, where they may have to wait; more of them queue.
 const CONTROL_THREADS: usize = 16;
@@ -42,11 +43,20 @@ async fn balance(file: &Path, settings: Settings) -> anyhow::Result<()> {
         Some(address) => Some(metrics::listen(address).await?),
         None => None,
     };
+    // What is bound is bound, and no thread has been started yet.
+    let balances = !settings.balancer.engine.interfaces.is_empty();
+    rights::give_up_unneeded(balances)?;
     let running = Running::start(&settings.balancer)?;
+    rights::give_up_loading()?;
     let engine = Arc::clone(running.engine());
-    let offered = offer(metrics, Arc::clone(&engine));
-    service_manager::ready();
     let office = Arc::new(Office::new(engine, file.to_owned(), settings));
+    let sources = Sources {
+        engine: Arc::clone(&office.engine),
+        reloads: Arc::clone(&office.reloads),
+        sockets: running.sockets().cloned(),
+    };
+    let offered = offer(metrics, sources);
+    service_manager::ready();
     let ended = tokio::select! {
         name = signals.end(&office) => {
             tracing::info!("{name}: ending");
@@ -62,10 +72,10 @@ async fn balance(file: &Path, settings: Settings) -> anyhow::Result<()> {
     ended.and(accounted)
 }
 
-/// Offers the engine's numbers, if anywhere.
-async fn offer(listener: Option<TcpListener>, engine: Arc<Engine>) {
+/// Offers the numbers, if anywhere.
+async fn offer(listener: Option<TcpListener>, sources: Sources) {
     match listener {
-        Some(listener) => metrics::serve(listener, engine).await,
+        Some(listener) => metrics::serve(listener, sources).await,
         None => pending().await,
     }
 }
@@ -94,6 +104,13 @@ impl Running {
         match self {
             Running::Balancer(balancer) => balancer.engine(),
             Running::Tables(engine) => engine,
+        }
+    }
+
+    fn sockets(&self) -> Option<&Arc<Sockets>> {
+        match self {
+            Running::Balancer(balancer) => Some(balancer.sockets()),
+            Running::Tables(_) => None,
         }
     }
 

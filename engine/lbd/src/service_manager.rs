@@ -9,6 +9,15 @@ pub fn ready() {
     tell(&[NotifyState::Ready]);
 }
 
+/// We are taking another configuration, and will be [`ready`] again.
+pub fn reloading() {
+    // When it began tells the manager which of its requests this answers (sd_notify(3)).
+    match NotifyState::monotonic_usec_now() {
+        Ok(now) => tell(&[NotifyState::Reloading, now]),
+        Err(error) => tracing::warn!("the service manager could not be told: {error}"),
+    }
+}
+
 /// We are on our way out.
 pub fn stopping() {
     tell(&[NotifyState::Stopping]);

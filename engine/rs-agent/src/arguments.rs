@@ -47,6 +47,12 @@ enum Command {
         #[arg(short, long)]
         json: bool,
     },
+    /// Write completions for shells and manual pages into a folder
+    #[command(hide = true)]
+    Dist {
+        /// The folder; it must exist
+        folder: PathBuf,
+    },
     /// Undo roles, or everything, exactly
     Detach {
         /// Which; all if none is named
@@ -159,6 +165,7 @@ pub enum Task {
     Check { config: PathBuf },
     Status { json: bool },
     Detach { roles: Vec<Role> },
+    Dist { folder: PathBuf },
 }
 
 impl Arguments {
@@ -209,6 +216,7 @@ impl Arguments {
             Command::Check(ConfigFile { config }) => Task::Check { config },
             Command::Status { json } => Task::Status { json },
             Command::Detach { roles } => Task::Detach { roles },
+            Command::Dist { folder } => Task::Dist { folder },
         };
         (self.directory, task)
     }

@@ -14,9 +14,10 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use annotate_snippets::Renderer;
-use lbrs::config;
-
+use anyhow::Context;
 use arguments::{Arguments, Task};
+use clap::CommandFactory;
+use lbrs::config;
 
 fn main() -> ExitCode {
     let (directory, task) = Arguments::from_command_line().task();
@@ -27,6 +28,8 @@ fn main() -> ExitCode {
         Task::Check { config } => return check(&config),
         Task::Status { json } => status::print(directory, json),
         Task::Detach { roles } => detach::detach(directory, &roles),
+        Task::Dist { folder } => lb_manual::write(Arguments::command(), &folder)
+            .with_context(|| folder.display().to_string()),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,

@@ -9,6 +9,7 @@ mod bell;
 mod counters;
 mod crew;
 mod decisions;
+mod effort;
 mod fragments;
 mod held;
 mod observer;
@@ -18,11 +19,13 @@ mod snapshot;
 mod stages;
 mod sync;
 mod traffic_book;
+
 mod worker;
 
 pub use counters::{Counter, Counters, SharedCounters};
 pub use crew::{HandOvers, Place};
 pub use decisions::{Decision, Decisions};
+pub use effort::{Effort, SharedEffort};
 pub use observer::{Observed, Observer};
 pub use questions::{Asker, Inside};
 pub use snapshot::Snapshot;

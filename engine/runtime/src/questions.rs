@@ -7,7 +7,7 @@ use std::sync::mpsc::{self, Receiver, Sender, SyncSender, sync_channel};
 use std::time::Duration;
 
 use lb_conn::ConnTable;
-use lb_model::{NextHops, Scheduler, Time};
+use lb_model::{NextHops, Scheduler, Time, Waker};
 
 use crate::decisions::Decisions;
 use crate::observer::Observer;
@@ -37,12 +37,12 @@ pub(crate) type Question = Box<dyn FnOnce(&mut Inside<'_>) + Send>;
 /// How long a worker may take to answer. One that takes longer does not work any more.
 const PATIENCE: Duration = Duration::from_secs(5);
 
-/// After a question, so many waits of the worker are short ones, because the next slice is about to be asked for.
-const ATTENTIVE: u32 = 32;
-
 /// Asks one worker; for threads that may wait.
 #[derive(Clone)]
-pub struct Asker(Sender<Question>);
+pub struct Asker {
+    questions: Sender<Question>,
+    waker: Option<Waker>,
+}
 
 impl Asker {
     /// The worker's answer; `None` if it is gone.
@@ -55,43 +55,36 @@ impl Asker {
             // Whoever asked may have given up.
             let _ = reply.try_send(question(inside));
         };
-        self.0.send(Box::new(question)).ok()?;
+        self.questions.send(Box::new(question)).ok()?;
+        if let Some(wake) = &self.waker {
+            wake();
+        }
         answer.recv_timeout(PATIENCE).ok()
     }
 }
 
 /// The worker's end.
 pub(crate) struct Questions {
-    asker: Sender<Question>,
+    asker: Asker,
     asked: Receiver<Question>,
-    attentive: u32,
 }
 
 impl Questions {
-    pub(crate) fn new() -> Questions {
-        let (asker, asked) = mpsc::channel();
+    /// `waker` ends the worker's sleep.
+    pub(crate) fn new(waker: Option<Waker>) -> Questions {
+        let (questions, asked) = mpsc::channel();
         Questions {
-            asker,
+            asker: Asker { questions, waker },
             asked,
-            attentive: 0,
         }
     }
 
     pub(crate) fn asker(&self) -> Asker {
-        Asker(self.asker.clone())
+        self.asker.clone()
     }
 
     #[inline]
     pub(crate) fn next(&mut self) -> Option<Question> {
-        let question = self.asked.try_recv().ok()?;
-        self.attentive = ATTENTIVE;
-        Some(question)
-    }
-
-    /// Whether another question may come soon; asked before each wait.
-    pub(crate) fn is_attentive(&mut self) -> bool {
-        let is = self.attentive > 0;
-        self.attentive = self.attentive.saturating_sub(1);
-        is
+        self.asked.try_recv().ok()
     }
 }

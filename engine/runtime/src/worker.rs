@@ -15,6 +15,7 @@ use crate::answer::Limiter;
 use crate::counters::{Counter, Counters, SharedCounters};
 use crate::crew::{Crew, Place};
 use crate::decisions::Decisions;
+use crate::effort::{Effort, Meter, SharedEffort};
 use crate::fragments::Fragments;
 use crate::held::Held;
 use crate::observer::{Observed, Observer};
@@ -68,6 +69,8 @@ pub struct Worker<P> {
     latest_snapshot: Cache<Arc<ArcSwap<Snapshot>>, Arc<Snapshot>>,
     latest_next_hops: Cache<Arc<ArcSwap<NextHops>>, Arc<NextHops>>,
     shared: Arc<SharedCounters>,
+    meter: Meter,
+    shared_effort: Arc<SharedEffort>,
     pub(crate) book: Arc<TrafficBook>,
 }
 
@@ -92,6 +95,7 @@ impl<P: Port> Worker<P> {
             conns = conns.with_claims(claims);
         }
         Worker {
+            questions: Questions::new(port.waker()),
             port,
             batch: Batch::new(),
             conns,
@@ -113,16 +117,18 @@ impl<P: Port> Worker<P> {
             resolver,
             decisions: Decisions::new(),
             observers: Vec::new(),
-            questions: Questions::new(),
             latest_snapshot: Cache::new(snapshots),
             latest_next_hops: Cache::new(next_hops),
             shared: Arc::default(),
+            meter: Meter::default(),
+            shared_effort: Arc::default(),
             book: Arc::default(),
         }
     }
 
     /// A packet's way from the wire back to the wire, for up to a batch of them.
     pub fn turn(&mut self, now: Time) -> Turn {
+        self.meter.turn_begins(now);
         self.renew(now);
         let ended = self.conns.expire(now, EXPIRE_PER_TURN);
         self.counters.count(Counter::ConnExpire, ended as u64);
@@ -145,6 +151,12 @@ impl<P: Port> Worker<P> {
             self.shared.store(&self.counters);
         }
         self.answer(now);
+        self.meter.turn_ends(now, received);
+        self.shared_effort.store(&Effort {
+            conns: self.conns.len() as u64,
+            held: self.held.len() as u64,
+            ..self.meter.effort
+        });
         Turn {
             received,
             expired: ended,
@@ -210,9 +222,7 @@ impl<P: Port> Worker<P> {
 
     /// Sleeps until a packet came in, but no longer than until the worker's own clockwork needs a turn.
     pub fn wait(&mut self) {
-        let clockwork = if self.questions.is_attentive() {
-            Duration::from_micros(100)
-        } else if self.held.len() > 0 {
+        let clockwork = if self.held.len() > 0 {
             Duration::from_millis(1)
         } else {
             Duration::from_millis(100)
@@ -224,6 +234,11 @@ impl<P: Port> Worker<P> {
     /// The worker's counters, also while it works on another thread.
     pub fn shared_counters(&self) -> Arc<SharedCounters> {
         Arc::clone(&self.shared)
+    }
+
+    /// How much the worker has to do, also while it works on another thread.
+    pub fn shared_effort(&self) -> Arc<SharedEffort> {
+        Arc::clone(&self.shared_effort)
     }
 
     /// What the worker counts by server, also while it works on another thread.

@@ -39,6 +39,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("lb-config", &["lb", "lb-document"]),
     ("lb-keepalived", &["lb", "lb-config"]),
     ("lb-control", &[]),
+    ("lb-manual", &[]),
     (
         "lbd",
         &[
@@ -48,10 +49,20 @@ const ALLOWED: &[(&str, &[&str])] = &[
             "lb-capture",
             "lb-control",
             "lb-ipvsadm",
+            "lb-manual",
         ],
     ),
-    ("lbctl", &["lb-control", "lb-ipvsadm"]),
-    ("lbrs", &["lb-bpf", "lb-document", "lb-model", "lb-netlink"]),
+    ("lbctl", &["lb-control", "lb-ipvsadm", "lb-manual"]),
+    (
+        "lbrs",
+        &[
+            "lb-bpf",
+            "lb-document",
+            "lb-manual",
+            "lb-model",
+            "lb-netlink",
+        ],
+    ),
     ("lb-testkit", &["lb-wire", "lb-model"]),
     // Stages are measured one by one, next to bare sockets, so the benches see every layer.
     (

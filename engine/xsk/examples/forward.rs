@@ -25,6 +25,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         ports,
         mut control,
         queues,
+        ..
     } = Xsk::open(&XskConfig {
         interfaces: vec![input.clone(), output.clone()],
         workers: Some(1),

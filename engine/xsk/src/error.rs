@@ -97,6 +97,9 @@ pub enum XskError {
     /// A worker could not be woken by others.
     #[error("an eventfd: {0}")]
     Alarm(io::Error),
+    /// A socket could not have another name, for its statistics.
+    #[error("a descriptor: {0}")]
+    Descriptor(io::Error),
     /// The steering program could not be attached or told its rules.
     #[error(transparent)]
     Steering(#[from] BpfError),

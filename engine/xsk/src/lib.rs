@@ -17,7 +17,8 @@
 //! port counts each place by itself, so that [`census`](lb_model::Port::census) can tell when one is missing. A held frame
 //! may go to another port: the one counts it out and the other in, and no byte of it is copied.
 //!
-//! `unsafe` lives in six small files: `umem` (packet memory), `queue` (rings), `wait` (poll), `netdev`, `inspect` and `tap` (ioctls).
+//! `unsafe` lives in seven small files: `umem` (packet memory), `queue` (rings), `wait` (poll), `netdev`, `inspect` and `tap`
+//! (ioctls), `statistics` (a socket option).
 
 mod config;
 mod error;
@@ -27,6 +28,7 @@ mod open;
 mod port;
 mod queue;
 mod report;
+mod statistics;
 mod tap;
 mod umem;
 mod wait;
@@ -41,3 +43,4 @@ pub use netdev::queue_count;
 pub use open::{Control, Xsk};
 pub use port::XskPort;
 pub use report::{CopyMode, QueueReport};
+pub use statistics::{RingStatistics, SocketStatistics};

@@ -14,6 +14,7 @@ use xsk_rs::config::{FrameSize, QueueSize, UmemConfig};
 use crate::error::{hint, kernel_answer};
 use crate::netdev::Device;
 use crate::queue::{Queue, fill_size};
+use crate::statistics::SocketStatistics;
 use crate::tap::Tap;
 use crate::umem::Memory;
 use crate::wait::Alarm;
@@ -31,6 +32,8 @@ pub struct Xsk {
     pub control: Control,
     /// What was chosen, for each queue of each interface.
     pub queues: Vec<QueueReport>,
+    /// What the kernel counts about each of them.
+    pub statistics: Vec<SocketStatistics>,
 }
 
 /// The steering programs of all interfaces. Dropping it leaves their traffic to the kernel.
@@ -67,6 +70,7 @@ impl Xsk {
         let tap = config.tap.as_deref().and_then(open_tap);
 
         let mut queues = Vec::new();
+        let mut statistics = Vec::new();
         let mut shares: Vec<Vec<Queue>> = (0..workers).map(|_| Vec::new()).collect();
         for (interface, queue, socket) in sockets.bound {
             let worker = queue as usize % workers;
@@ -86,6 +90,8 @@ impl Xsk {
                 packets_per_wakeup: socket.raise_tx_budget(),
             };
             tracing::info!("{report}");
+            let counted = SocketStatistics::of(&report.interface, queue, socket.socket());
+            statistics.push(counted.map_err(XskError::Descriptor)?);
             queues.push(report);
             shares[worker].push(socket);
         }
@@ -118,6 +124,7 @@ impl Xsk {
                 marked,
             },
             queues,
+            statistics,
         })
     }
 }

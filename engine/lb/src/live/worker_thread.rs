@@ -7,7 +7,9 @@ use std::thread::{Builder, JoinHandle};
 
 use lb_runtime::Worker;
 use lb_xsk::XskPort;
-use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
+use rustix::thread::{
+    CapabilitySet, CapabilitySets, CpuSet, sched_getaffinity, sched_setaffinity, set_capabilities,
+};
 
 use super::clock::Clock;
 
@@ -22,6 +24,7 @@ pub fn spawn(
         .name(format!("lb-worker-{number}"))
         .spawn(move || {
             pin(number);
+            give_up_rights();
             let clock = Clock::new();
             while !stopping.load(Ordering::Relaxed) {
                 if worker.turn(clock.now()).received == 0 {
@@ -30,6 +33,20 @@ pub fn spawn(
             }
             worker
         })
+}
+
+/// A worker reads and writes what others have opened; whoever brings it to do something else with a packet shall not get
+/// more than that.
+fn give_up_rights() {
+    let none = CapabilitySet::empty();
+    let sets = CapabilitySets {
+        effective: none,
+        permitted: none,
+        inheritable: none,
+    };
+    if let Err(error) = set_capabilities(None, sets) {
+        tracing::warn!("a worker keeps its rights: {error}");
+    }
 }
 
 /// Keeps the calling thread on one of the CPUs that the process may use, a different one for each worker.

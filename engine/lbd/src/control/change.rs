@@ -23,10 +23,12 @@ pub async fn plan(
     State(office): State<Arc<Office>>,
     Body(request): Body<PlanRequest>,
 ) -> Result<Json<Plan>, Refused> {
-    let compared = wait_for(move || {
+    let compared = wait_for(move || -> Result<Difference, String> {
         let settings = lb_config::parse(request.name, request.text).map_err(|e| e.to_string())?;
         let difference = office.engine.difference(&settings.balancer);
-        difference.map_err(|errors| joined(&errors))
+        let mut difference = difference.map_err(|errors| joined(&errors))?;
+        difference.restart.extend(office.restart(&settings));
+        Ok(difference)
     });
     let Json(compared) = compared.await?;
     Ok(Json(told(&compared.map_err(unusable)?)))

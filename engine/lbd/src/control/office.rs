@@ -6,12 +6,14 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Instant;
 
-use lb::{ConnFilter, Difference, Engine};
+use lb::{ConfigError, ConnFilter, Difference, Engine};
 use lb_config::Settings;
 use lb_ipvsadm::{ConnRow, Next, ServiceNames};
 
 use super::change::joined;
+use super::socket_path;
 use crate::administration::{Conns, conn_row, template_row};
+use crate::reloads::Reloads;
 use crate::sync_daemons::SyncDaemons;
 
 /// What requests are answered from.
@@ -24,6 +26,7 @@ pub struct Office {
     /// Names of ports, where ipvsadm takes and prints them.
     pub names: ServiceNames,
     pub sync_daemons: SyncDaemons,
+    pub reloads: Arc<Reloads>,
     pub started: Instant,
 }
 
@@ -37,17 +40,50 @@ impl Office {
             settings,
             names: ServiceNames::from_text(&services),
             sync_daemons: SyncDaemons::default(),
+            reloads: Arc::new(Reloads::new()),
             started: Instant::now(),
         }
     }
 
     /// Puts the configuration file into force as it is now; what has changed, or why nothing has.
     pub fn reload(&self) -> Result<Difference, String> {
+        self.reloads.run(|| self.apply())
+    }
+
+    fn apply(&self) -> Result<Difference, String> {
         let settings = lb_config::load(&self.file).map_err(|error| error.to_string())?;
+        let restart = self.restart(&settings);
+        if !restart.is_empty() {
+            // The engine's own are not left out of the list.
+            let engines = self.engine.difference(&settings.balancer);
+            let engines = engines.map_or_else(|errors| errors, |difference| difference.restart);
+            return Err(joined(&[restart, engines].concat()));
+        }
         let difference = self.engine.apply(&settings.balancer);
         let difference = difference.map_err(|errors| joined(&errors))?;
         tracing::info!("{}: {difference}", self.file.display());
         Ok(difference)
+    }
+
+    /// What of the daemon's own settings only a restart can change.
+    pub fn restart(&self, wanted: &Settings) -> Vec<ConfigError> {
+        let socket = |settings: &Settings| socket_path(settings.control.socket.as_deref());
+        let address = |settings: &Settings| match settings.metrics.address {
+            Some(address) => address.to_string(),
+            None => "none".to_owned(),
+        };
+        let fixed = [
+            (
+                "control.socket",
+                socket(&self.settings).display().to_string(),
+                socket(wanted).display().to_string(),
+            ),
+            ("metrics.address", address(&self.settings), address(wanted)),
+        ];
+        let changed = fixed.into_iter().filter(|(_, from, to)| from != to);
+        changed
+            .map(|(path, from, to)| ConfigError::restart(path, &from, &to))
+            .collect()
     }
 
     /// The names of modes by their numbers.

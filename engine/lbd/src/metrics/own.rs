@@ -1,27 +1,27 @@
 //! lbd's own names.
 
 use std::fmt;
-use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use lb::{Counter, Dest, Engine, ServiceId, ServiceTable, Traffic, VirtualService};
+use lb::{Counter, Dest, ServiceId, ServiceTable, Traffic, VirtualService};
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::DescriptorEncoder;
 
 use super::table::{Labels, counter, gauge};
+use super::{Sources, machinery};
 
-/// The numbers of an engine.
+/// The numbers of a daemon.
 pub struct OwnMetrics {
-    engine: Arc<Engine>,
+    sources: Sources,
     started: u64,
 }
 
 impl OwnMetrics {
-    /// Of an engine that starts now.
-    pub fn of(engine: Arc<Engine>) -> OwnMetrics {
+    /// Of a daemon that starts now.
+    pub fn of(sources: Sources) -> OwnMetrics {
         let since = SystemTime::now().duration_since(UNIX_EPOCH);
         let started = since.unwrap_or_default().as_secs();
-        OwnMetrics { engine, started }
+        OwnMetrics { sources, started }
     }
 }
 
@@ -43,7 +43,8 @@ struct Member {
 impl Collector for OwnMetrics {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), fmt::Error> {
         let encoder = &mut encoder;
-        let (services, backends) = self.engine.look(members);
+        let engine = &self.sources.engine;
+        let (services, backends) = engine.look(members);
         members_of(encoder, &SERVICE, &services)?;
         members_of(encoder, &BACKEND, &backends)?;
         let weights = backends.iter().map(|b| (b.labels.clone(), b.weight));
@@ -52,7 +53,7 @@ impl Collector for OwnMetrics {
             ("lbd_backend_weight", "Weight, 0 for no new conns"),
             weights,
         )?;
-        let counters = self.engine.counters();
+        let counters = engine.counters();
         let of = |counter| [(Labels::new(), counters.of(counter))];
         counter(
             encoder,
@@ -100,13 +101,18 @@ impl Collector for OwnMetrics {
             ("lbd_conns_expired", "Conns ended by their time-out"),
             expired,
         )?;
-        let capacity = u64::from(self.engine.capacity());
+        let capacity = u64::from(engine.capacity());
         let help = "Conns that each worker has room for";
         gauge(
             encoder,
             ("lbd_conntable_capacity", help),
             [(Labels::new(), capacity)],
         )?;
+        machinery::workers(encoder, engine)?;
+        if let Some(sockets) = &self.sources.sockets {
+            machinery::sockets(encoder, sockets)?;
+        }
+        machinery::reloads(encoder, &self.sources.reloads.outcomes())?;
         let started = [(Labels::new(), self.started)];
         gauge(
             encoder,

@@ -4,6 +4,7 @@ use std::fmt::Error;
 
 use prometheus_client::encoding::{DescriptorEncoder, NoLabelSet};
 use prometheus_client::metrics::MetricType;
+use prometheus_client::registry::Unit;
 
 /// The labels of one series, each with its value.
 pub type Labels = Vec<(&'static str, String)>;
@@ -24,6 +25,21 @@ pub fn counter(
                 one.encode_counter::<NoLabelSet, u64, u64>(&value, None)?;
             }
         }
+    }
+    Ok(())
+}
+
+/// Writes the series of a counter of seconds; `_total` is added to its name.
+pub fn seconds(
+    encoder: &mut DescriptorEncoder<'_>,
+    (name, help): (&str, &str),
+    series: impl IntoIterator<Item = (Labels, f64)>,
+) -> Result<(), Error> {
+    let unit = Unit::Seconds;
+    let mut metric = encoder.encode_descriptor(name, help, Some(&unit), MetricType::Counter)?;
+    for (labels, value) in series {
+        let mut one = metric.encode_family(&labels)?;
+        one.encode_counter::<NoLabelSet, f64, u64>(&value, None)?;
     }
     Ok(())
 }

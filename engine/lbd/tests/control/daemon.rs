@@ -107,6 +107,17 @@ impl Daemon {
         }
     }
 
+    /// Writes another file in place of the one that it was started with.
+    pub fn rewrite(&self, more: &str) {
+        self.folder.write_config(more);
+    }
+
+    /// Sends what asks a daemon to read its file again.
+    pub fn hang_up(&self) {
+        let pid = rustix::process::Pid::from_child(&self.process);
+        rustix::process::kill_process(pid, rustix::process::Signal::HUP).expect("it lives");
+    }
+
     pub fn log(&self) -> String {
         std::fs::read_to_string(self.folder.path().join("log")).expect("a file")
     }

@@ -32,6 +32,8 @@ fn numbers_are_offered_under_both_sets_of_names() {
         format!("lbd_backend_weight{{{service},backend=\"10.0.0.1:8080\"}} 3"),
         "lbd_drops_total{reason=\"no_dest\"} 0".to_owned(),
         "lbd_received_packets_total 0".to_owned(),
+        "lbd_config_last_reload_successful 1".to_owned(),
+        "lbd_config_reloads_total{result=\"refused\"} 0".to_owned(),
         "# EOF".to_owned(),
     ] {
         assert!(own.lines().any(|other| other == line), "{line}\n{own}");
@@ -73,6 +75,51 @@ fn the_service_manager_hears_of_start_and_end() {
     for line in log.lines() {
         assert!(line.starts_with('{') && line.ends_with('}'), "{line}");
     }
+    for more in [SERVICE, "[[service]]\n"] {
+        // The second is no configuration; the manager hears of the end of that reload, too.
+        daemon.rewrite(more);
+        daemon.hang_up();
+        let told = hear();
+        let since = told.strip_prefix("RELOADING=1\nMONOTONIC_USEC=");
+        let since = since.and_then(|since| since.trim().parse::<u64>().ok());
+        assert!(since.is_some_and(|since| since > 0), "{told}");
+        assert_eq!(hear().trim(), "READY=1");
+    }
+    assert!(daemon.ipvsadm("-Ln").done().contains("192.0.2.1:80"));
     daemon.end();
     assert_eq!(hear().trim(), "STOPPING=1");
+}
+
+#[test]
+fn what_takes_a_restart_is_named_and_nothing_else_changes() {
+    let daemon = Daemon::start();
+    let socket = daemon.socket();
+    daemon.rewrite(&format!("[metrics]\naddress = \"127.0.0.1:9\"\n{SERVICE}"));
+    let expected =
+        "metrics.address: 127.0.0.1:9, allowed without a restart: none, which is running";
+    let refused = daemon.lbctl(&["reload"]);
+    assert_eq!(refused.code, Some(1), "{refused:?}");
+    assert!(refused.stderr.contains(expected), "{refused:?}");
+    let file = socket.with_file_name("lbd.toml");
+    let planned = daemon.lbctl(&["plan", file.to_str().expect("a plain name")]);
+    assert!(
+        planned.stdout.contains(&format!("! {expected}")),
+        "{planned:?}"
+    );
+    std::fs::write(
+        &file,
+        "[engine]\ninterfaces = []\ncapacity = 7\n[control]\nsocket = \"/run/other\"\n",
+    )
+    .expect("a file");
+    let refused = daemon.lbctl(&["reload"]);
+    for expected in [
+        format!(
+            "control.socket: /run/other, allowed without a restart: {}",
+            socket.display()
+        ),
+        "engine.capacity: 7, allowed without a restart: 1000000".to_owned(),
+    ] {
+        assert!(refused.stderr.contains(&expected), "{refused:?}");
+    }
+    assert!(!daemon.ipvsadm("-Ln").done().contains("192.0.2.1"));
 }

@@ -154,6 +154,60 @@ fn a_capture_says_of_each_frame_what_was_decided() {
     rig.finish();
 }
 
+#[test]
+fn a_daemon_at_work_has_only_the_rights_that_balancing_takes() {
+    if !available() {
+        return;
+    }
+    let rig = Rig::start_with(
+        Topology::TwoArmed,
+        Mode::Nat,
+        "[metrics]\naddress = \"127.0.0.1:9100\"\n",
+    );
+    let status: Value = serde_json::from_str(&done(&rig, "status --json")).expect("JSON");
+    let process = format!("/proc/{}", status["pid"].as_u64().expect("a number"));
+    let line = |file: &str, key: &str| {
+        let text = std::fs::read_to_string(file).expect("a process");
+        let line = text.lines().find_map(|line| line.strip_prefix(key));
+        line.expect("a line").trim().to_owned()
+    };
+    // CAP_NET_ADMIN (12), CAP_NET_RAW (13), CAP_IPC_LOCK (14) and CAP_BPF (39).
+    let needed = (1_u64 << 12) | (1 << 13) | (1 << 14) | (1 << 39);
+    let main = format!("{process}/status");
+    for (key, expected) in [("CapEff:", needed), ("CapPrm:", needed), ("CapInh:", 0)] {
+        assert_eq!(line(&main, key), format!("{expected:016x}"), "{key}");
+    }
+    // What programs that it starts can have at most; CAP_PERFMON (38) was needed to start.
+    assert_eq!(line(&main, "CapBnd:"), format!("{:016x}", needed | 1 << 38));
+    assert_eq!(line(&main, "NoNewPrivs:"), "1");
+    let mut workers = 0;
+    for thread in std::fs::read_dir(format!("{process}/task")).expect("threads") {
+        let file = format!("{}/status", thread.expect("a thread").path().display());
+        if line(&file, "Name:").starts_with("lb-worker") {
+            workers += 1;
+            assert_eq!(line(&file, "CapPrm:"), format!("{:016x}", 0));
+        }
+    }
+    assert!(workers > 0);
+    // And with those it works: new addresses, new services, new programs' rules, and what the sockets count.
+    let vip = "192.0.2.77";
+    let save = done(&rig, "save").replace(&VIP.to_string(), vip);
+    std::fs::write(rig.lbd.config(), save).expect("a file");
+    assert!(done(&rig, "reload").contains(vip));
+    let mut curl = Command::new("curl");
+    curl.args(["-sS", "http://127.0.0.1:9100/metrics"]);
+    let metrics = rig.lab.balancer.check_output(curl).expect("metrics");
+    for series in [
+        "lbd_port_rx_ring_full_total{port=\"eth0\",queue=\"0\"} 0",
+        "lbd_conntable_entries{worker=\"0\"} 0",
+        "lbd_worker_busy_seconds_total{worker=\"0\"} ",
+        "lbd_config_reloads_total{result=\"applied\"} 1",
+    ] {
+        assert!(metrics.contains(series), "{series}\n{metrics}");
+    }
+    rig.finish();
+}
+
 fn has_ended(child: &mut Child) -> bool {
     match child.try_wait().expect("a child of ours") {
         None => false,

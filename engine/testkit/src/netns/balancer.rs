@@ -98,6 +98,11 @@ impl Balancer {
         self.scratch.path().join("lbd.sock")
     }
 
+    /// Its configuration file.
+    pub fn config(&self) -> PathBuf {
+        self.scratch.path().join("lbd.toml")
+    }
+
     /// Everything it has logged so far.
     pub fn log(&self) -> String {
         self.process.log()

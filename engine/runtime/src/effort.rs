@@ -1,0 +1,104 @@
+//! How much a worker has to do.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use lb_model::Time;
+
+/// How much a worker has to do, as of some recent turn.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Effort {
+    /// Turns, those that received nothing included.
+    pub turns: u64,
+    /// Turns that received something.
+    pub busy_turns: u64,
+    /// Time spent in those.
+    pub busy: Duration,
+    /// Conns in its table.
+    pub conns: u64,
+    /// Packets that wait for the MAC of their next hop.
+    pub held: u64,
+}
+
+/// A worker's work as others see it.
+#[derive(Debug, Default)]
+pub struct SharedEffort {
+    turns: AtomicU64,
+    busy_turns: AtomicU64,
+    busy_nanos: AtomicU64,
+    conns: AtomicU64,
+    held: AtomicU64,
+}
+
+impl SharedEffort {
+    /// As of some recent turn.
+    pub fn load(&self) -> Effort {
+        let of = |number: &AtomicU64| number.load(Ordering::Relaxed);
+        Effort {
+            turns: of(&self.turns),
+            busy_turns: of(&self.busy_turns),
+            busy: Duration::from_nanos(of(&self.busy_nanos)),
+            conns: of(&self.conns),
+            held: of(&self.held),
+        }
+    }
+
+    pub(crate) fn store(&self, work: &Effort) {
+        let busy = u64::try_from(work.busy.as_nanos()).unwrap_or(u64::MAX);
+        for (shared, value) in [
+            (&self.turns, work.turns),
+            (&self.busy_turns, work.busy_turns),
+            (&self.busy_nanos, busy),
+            (&self.conns, work.conns),
+            (&self.held, work.held),
+        ] {
+            shared.store(value, Ordering::Relaxed);
+        }
+    }
+}
+
+/// Adds turns up. A turn that received something is followed by the next without a pause, so it ends when that begins.
+#[derive(Debug, Default)]
+pub(crate) struct Meter {
+    pub effort: Effort,
+    busy_since: Option<Time>,
+}
+
+impl Meter {
+    #[inline]
+    pub fn turn_begins(&mut self, now: Time) {
+        if let Some(since) = self.busy_since.take() {
+            self.effort.busy += now.since(since);
+        }
+    }
+
+    #[inline]
+    pub fn turn_ends(&mut self, began: Time, received: usize) {
+        self.effort.turns += 1;
+        if received > 0 {
+            self.effort.busy_turns += 1;
+            self.busy_since = Some(began);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_turns_that_received_something_count_as_busy() {
+        let mut meter = Meter::default();
+        let at = Time::from_nanos;
+        for (begins, received) in [(0, 64), (100, 3), (150, 0), (9_000, 1), (9_010, 0)] {
+            meter.turn_begins(at(begins));
+            meter.turn_ends(at(begins), received);
+        }
+        let work = meter.effort;
+        assert_eq!((work.turns, work.busy_turns), (5, 3));
+        assert_eq!(work.busy, Duration::from_nanos(150 + 10));
+        let shared = SharedEffort::default();
+        shared.store(&work);
+        assert_eq!(shared.load(), work);
+    }
+}
