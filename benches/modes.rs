@@ -86,10 +86,10 @@ fn scenario(case: &Case, vip_is_v6: bool, servers_are_v6: bool) -> Scenario {
     }
     let packet = if vip_is_v6 { inbound_v6 } else { inbound };
     let mut scenario = Scenario::serving(service, FLOWS);
-    scenario.open_by(FLOWS, packet);
+    scenario.open(FLOWS, packet);
     // Each flow's turn comes in an order that no cache of branches remembers.
     let flows = (0..16_384u32).map(|n| n.wrapping_mul(0x9e37_79b9) % FLOWS);
-    scenario.deliver(flows.map(packet).collect());
+    scenario.deliver(flows.map(packet));
     scenario
 }
 

@@ -1,16 +1,14 @@
-//! What the turn is made of: `parse`, `lookup`, `rewrite`, in packets per second.
+//! What the turn is made of: `parse` and `rewrite` (`tables.rs` has `lookup`), in packets per second.
 
 use std::hint::black_box;
 use std::sync::Arc;
 
-use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
+use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use lb_benches::{client, inbound, next_hops};
-use lb_conn::{ConnTable, LocalPorts, Timeouts};
 use lb_model::{
     Addr, Conn, ConnRecord, Dest, Direction, Endpoint, FlowKey, Frame, Headers, HopCache,
-    InterfaceId, Introduction, Mode, NewConn, Packet, Protocol, Replies, Time, Work,
+    InterfaceId, Introduction, Mode, NewConn, Packet, Protocol, Replies, Work,
 };
-use lb_wire::TcpFlags;
 
 const BATCH: usize = 64;
 
@@ -55,58 +53,6 @@ fn dest() -> Arc<Dest> {
         "10.1.0.11:8080".parse::<Endpoint>().expect("valid"),
         1,
     ))
-}
-
-fn lookup(c: &mut Criterion) {
-    let dest = dest();
-    let mut group = c.benchmark_group("lookup");
-    group.throughput(Throughput::Elements(BATCH as u64));
-    for (label, conns) in [("1k", 1_000u32), ("1m", 1_000_000)] {
-        let mut table =
-            ConnTable::new(conns, Timeouts::default(), LocalPorts::new(1024..=65535, 0));
-        for number in 0..conns {
-            table
-                .open(conn(number, &dest), None, TcpFlags::default(), Time::ZERO)
-                .expect("room");
-        }
-        // A stride that is prime to both sizes visits every conn before it comes back.
-        let mut number = 0;
-        let mut batch = |offset: u32| -> [FlowKey; BATCH] {
-            std::array::from_fn(|_| {
-                number = (number + 7_919) % conns;
-                flow(number + offset)
-            })
-        };
-        group.bench_function(format!("hit_{label}/{BATCH}"), |b| {
-            b.iter_batched_ref(
-                || batch(0),
-                |keys| found(&table, keys),
-                BatchSize::SmallInput,
-            );
-        });
-        group.bench_function(format!("miss_{label}/{BATCH}"), |b| {
-            b.iter_batched_ref(
-                || batch(conns),
-                |keys| found(&table, keys),
-                BatchSize::SmallInput,
-            );
-        });
-    }
-    group.finish();
-}
-
-/// As the stage does it: all are asked for before the first is looked at.
-fn found(table: &ConnTable, keys: &[FlowKey; BATCH]) -> usize {
-    let hashes = keys.each_ref().map(|key| {
-        let hash = table.hash(key);
-        table.prefetch(hash);
-        hash
-    });
-    let guesses = hashes.map(|hash| table.guess(hash));
-    let places = hashes.into_iter().zip(guesses).zip(keys);
-    places
-        .filter(|((hash, guess), key)| table.find_guessed(*guess, *hash, key).is_some())
-        .count()
 }
 
 fn rewrite(c: &mut Criterion) {
@@ -165,5 +111,5 @@ fn packet(number: u32) -> Packet {
     packet
 }
 
-criterion_group!(benches, parse, lookup, rewrite);
+criterion_group!(benches, parse, rewrite);
 criterion_main!(benches);

@@ -1,52 +1,186 @@
-//! The full turn over a port in memory: `turn/CASE/BATCH`, in packets per second.
+//! The full turn over a port in memory, in every mode: `turn/MODE_in_CONNS/BATCH` and `_out_` for known flows picked at
+//! random, `turn/MODE_new_CONNS/BATCH` for new ones beside so many that live, in packets per second; and `port/1`, what the
+//! port in memory takes of all of these.
+
+use std::time::{Duration, Instant};
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
-use lb::Time;
-use lb_benches::{Scenario, inbound, outbound};
+use lb::{Addr, Batch, InterfaceId, Port, Protocol, ServiceConfig, Time};
+use lb_benches::{Scenario, answer, inbound, live_conns, random, service};
 
 const BATCH: u32 = 64;
-/// Packets delivered in turn; more than any cache of branches remembers.
-const PACKETS: u32 = 16_384;
+const MODES: [&str; 5] = ["dr", "nat", "fnat", "enat", "tun"];
+/// Packets delivered in turn: more than a cache of branches remembers, and enough that the conns of a small part of the
+/// flows do not stay in a cache of data.
+const PACKETS: std::ops::RangeInclusive<u32> = 1 << 14..=1 << 22;
+/// What a server's ports towards one local address suffice for.
+const PER_LOCAL_ADDRESS: u32 = 64_512;
+/// Conns that are opened before they end again, all at once.
+const OPENED: u32 = 8 * 1024;
+/// Of conns that are to stay.
+const LONG: Duration = Duration::from_secs(30 * 24 * 3600);
+/// Of conns that come and go.
+const SHORT: Duration = Duration::from_secs(1);
 
-/// Flows in a fixed pseudo-random order (xorshift), so that the table's memory is visited at random.
-fn random_flows(flows: u32) -> impl Iterator<Item = u32> {
-    let mut x = 0x9e37_79b9u32;
-    (0..PACKETS).map(move |_| {
-        x ^= x << 13;
-        x ^= x >> 17;
-        x ^= x << 5;
-        ((u64::from(x) * u64::from(flows)) >> 32) as u32
-    })
+/// A service over sixteen servers with as many local addresses as so many conns take; `None` if there is no such way.
+fn serving(mode: &str, conns: u32) -> Option<ServiceConfig> {
+    let mut service = service(mode, Protocol::Udp, false, false);
+    let addresses = conns.div_ceil(PER_LOCAL_ADDRESS * service.servers.len() as u32);
+    match mode {
+        "fnat" => {
+            let more = (1..addresses as u8).map(|number| Addr::v4([10, 1, 1, number]));
+            service.local_addresses.extend(more);
+        }
+        // Its one local address is the VIP.
+        "enat" if addresses > 1 => return None,
+        _ => {}
+    }
+    Some(service)
 }
 
-fn turn(c: &mut Criterion) {
+fn packets(conns: u32) -> impl Iterator<Item = u32> {
+    random(conns).take(conns.clamp(*PACKETS.start(), *PACKETS.end()) as usize)
+}
+
+fn known(c: &mut Criterion) {
     let mut group = c.benchmark_group("turn");
     group.throughput(Throughput::Elements(BATCH.into()));
-    for mode in ["dr", "nat"] {
-        for (label, flows) in [("1k", 1_000), ("100k", 100_000), ("1m", 1_000_000)] {
-            let mut scenario = Scenario::new(mode, flows);
-            scenario.open(flows);
-            scenario.deliver(random_flows(flows).map(inbound).collect());
+    for mode in MODES {
+        for (label, conns) in live_conns() {
+            let Some(service) = serving(mode, conns) else {
+                continue;
+            };
+            let mut scenario = Scenario::serving(service, conns);
+            scenario.open(conns, inbound);
+            scenario.deliver(packets(conns).map(inbound));
             group.bench_function(format!("{mode}_in_{label}/{BATCH}"), |b| {
                 b.iter(|| scenario.worker.turn(Time::ZERO));
             });
+            if !matches!(mode, "nat" | "fnat") || conns > 1_000_000 {
+                continue;
+            }
+            let answers: Vec<(InterfaceId, Vec<u8>)> = (0..conns)
+                .map(|flow| {
+                    scenario.deliver([inbound(flow)]);
+                    scenario.worker.turn(Time::ZERO);
+                    answer(scenario.worker.port().sent_last())
+                })
+                .collect();
+            scenario.deliver(packets(conns).map(|flow| answers[flow as usize].clone()));
+            group.bench_function(format!("{mode}_out_{label}/{BATCH}"), |b| {
+                b.iter(|| scenario.worker.turn(Time::ZERO));
+            });
+            nothing_is_lost(&scenario);
         }
     }
-    let mut scenario = Scenario::new("nat", 1_000);
-    scenario.open(1_000);
-    // Round robin from the server added last: flow i went to server 15 - i % 16.
-    let replies = random_flows(1_000).map(|flow| outbound(flow, 15 - (flow % 16) as u8));
-    scenario.deliver(replies.collect());
-    group.bench_function(format!("nat_out_1k/{BATCH}"), |b| {
-        b.iter(|| scenario.worker.turn(Time::ZERO))
-    });
-    assert_eq!(
-        scenario.worker.counters().dropped(),
-        0,
-        "every reply found its conn"
+    group.finish();
+}
+
+fn new(c: &mut Criterion) {
+    let mut group = c.benchmark_group("turn");
+    group.throughput(Throughput::Elements(BATCH.into()));
+    let live = [("1k", 1_000), ("1m", 1_000_000)];
+    let cases = MODES
+        .into_iter()
+        .flat_map(|mode| live.map(|(label, live)| (mode, label, live)));
+    for (mode, label, live) in cases {
+        let service = serving(mode, live + OPENED).expect("a million fit");
+        let mut scenario = Scenario::serving(service, live + OPENED);
+        opening(
+            &mut group,
+            &mut scenario,
+            &format!("{mode}_new_{label}"),
+            live,
+        );
+    }
+    // One server and one local address, with most of their ports in use.
+    let mut crowded = service("fnat", Protocol::Udp, false, false);
+    crowded.servers.truncate(1);
+    let mut scenario = Scenario::serving(crowded, 50_000 + OPENED);
+    opening(
+        &mut group,
+        &mut scenario,
+        "fnat_new_50k_of_64k_ports",
+        50_000,
     );
     group.finish();
 }
 
-criterion_group!(benches, turn);
+type Group<'a> = criterion::BenchmarkGroup<'a, criterion::measurement::WallTime>;
+
+/// New conns beside `live` others, again and again; their ends are not part of what is measured.
+fn opening(group: &mut Group<'_>, scenario: &mut Scenario, name: &str, live: u32) {
+    scenario.set_udp_timeout(LONG);
+    scenario.open(live, inbound);
+    scenario.set_udp_timeout(SHORT);
+    let mut now = Time::ZERO;
+    let mut next = live;
+    group.bench_function(format!("{name}/{BATCH}"), |b| {
+        b.iter_custom(|turns| {
+            let (mut left, mut sum) = (turns, Duration::ZERO);
+            while left > 0 {
+                let turns = left.min(u64::from(OPENED / BATCH));
+                // Others every time, elsewhere in the table.
+                next = if next > live + (1 << 24) {
+                    live
+                } else {
+                    next + OPENED
+                };
+                scenario.deliver((next..next + OPENED).map(inbound));
+                let start = Instant::now();
+                for _ in 0..turns {
+                    scenario.worker.turn(now);
+                }
+                sum += start.elapsed();
+                left -= turns;
+                let opened = turns as usize * BATCH as usize;
+                assert_eq!(scenario.worker.conns().len(), live as usize + opened);
+                scenario.deliver([]);
+                now = now + 2 * SHORT;
+                while scenario.worker.conns().len() > live as usize {
+                    scenario.worker.turn(now);
+                }
+            }
+            sum
+        });
+    });
+    nothing_is_lost(scenario);
+}
+
+fn nothing_is_lost(scenario: &Scenario) {
+    assert_eq!(scenario.worker.counters().dropped(), 0);
+    assert_eq!(scenario.worker.counters().punted(), 0);
+}
+
+fn port(c: &mut Criterion) {
+    let mut group = c.benchmark_group("port");
+    group.throughput(Throughput::Elements(BATCH.into()));
+    let service = serving("dr", 1_000).expect("any number fits");
+    let mut scenario = Scenario::serving(service, 1_000);
+    scenario.deliver(packets(1_000).map(inbound));
+    let (port, mut batch) = (scenario.worker.port_mut(), Batch::new());
+    group.bench_function(format!("receive_transmit/{BATCH}"), |b| {
+        b.iter(|| {
+            port.receive(&mut batch);
+            for packet in batch.drain() {
+                let sent = port.transmit(packet.ingress, packet.frame);
+                assert!(sent.is_ok(), "it takes everything");
+            }
+        });
+    });
+    group.finish();
+}
+
+fn short() -> Criterion {
+    Criterion::default()
+        .warm_up_time(Duration::from_millis(500))
+        .measurement_time(Duration::from_secs(2))
+        .sample_size(20)
+}
+
+criterion_group! {
+    name = benches;
+    config = short();
+    targets = port, known, new
+}
 criterion_main!(benches);

@@ -1,12 +1,14 @@
 //! A balancer between many clients and sixteen servers.
 
 use std::net::{Ipv4Addr, Ipv6Addr};
+use std::time::Duration;
 
 use lb::{
-    Addr, Config, Endpoint, Engine, Interface, InterfaceId, Mac, NextHops, Prefix, Protocol,
-    ServiceConfig, Time, Worker,
+    Addr, Config, ConnState, Endpoint, Engine, Interface, InterfaceId, Mac, NextHops, Prefix,
+    Protocol, ServiceConfig, Time, Worker,
 };
 use lb_testkit::pkt;
+use lb_wire::IpHeader;
 
 use crate::RecyclingPort;
 
@@ -55,13 +57,15 @@ pub fn inbound_v6(flow: u32) -> (InterfaceId, Vec<u8>) {
     (CLIENT_SIDE, packet.bytes())
 }
 
-/// The reply of server `server` to [`inbound`].
-pub fn outbound(flow: u32, server: u8) -> (InterfaceId, Vec<u8>) {
-    let client = client(flow);
-    let [a, b, c, d] = client.addr.as_v4().expect("IPv4");
+/// The answer of whichever server this was forwarded to, over UDP and IPv4.
+pub fn answer(forwarded: &[u8]) -> (InterfaceId, Vec<u8>) {
+    let parsed = lb_wire::parse(forwarded).expect("it was forwarded");
+    let IpHeader::V4(ip) = parsed.ip else {
+        panic!("it went over IPv6");
+    };
     let packet = pkt()
-        .ipv4(rip(server), Ipv4Addr::new(a, b, c, d))
-        .udp(80, client.port)
+        .ipv4(ip.destination.into(), ip.source.into())
+        .udp(parsed.destination_port, parsed.source_port)
         .payload(&[0; 18]);
     (SERVER_SIDE, packet.bytes())
 }
@@ -154,14 +158,11 @@ pub fn service(
 pub struct Scenario {
     /// The worker, on a [`RecyclingPort`].
     pub worker: Worker<RecyclingPort>,
+    engine: Engine,
+    config: Config,
 }
 
 impl Scenario {
-    /// A UDP service in `mode` over sixteen servers by round robin, with room for `capacity` conns.
-    pub fn new(mode: &str, capacity: u32) -> Scenario {
-        Scenario::serving(service(mode, Protocol::Udp, false, false), capacity)
-    }
-
     /// This service, with room for `capacity` conns.
     pub fn serving(service: ServiceConfig, capacity: u32) -> Scenario {
         let mut config = Config::default().with_service(service);
@@ -170,22 +171,23 @@ impl Scenario {
         engine.set_next_hops(next_hops());
         Scenario {
             worker: engine.worker(RecyclingPort::new()),
+            engine,
+            config,
         }
     }
 
-    /// Opens the conns of flows `0..flows`.
-    pub fn open(&mut self, flows: u32) {
-        self.open_by(flows, inbound);
+    /// The time-out of UDP conns, from their next packets on.
+    pub fn set_udp_timeout(&mut self, timeout: Duration) {
+        let timeouts = self.config.timeouts.clone();
+        self.config.timeouts = timeouts.with(ConnState::Udp, timeout);
+        let applied = self.engine.apply(&self.config);
+        applied.expect("a valid configuration");
     }
 
     /// Opens the conns of flows `0..flows` by packets of this kind.
-    pub fn open_by(&mut self, flows: u32, packet: fn(u32) -> (InterfaceId, Vec<u8>)) {
+    pub fn open(&mut self, flows: u32, packet: fn(u32) -> (InterfaceId, Vec<u8>)) {
         for chunk in 0..flows.div_ceil(64) {
-            self.deliver(
-                (64 * chunk..flows.min(64 * chunk + 64))
-                    .map(packet)
-                    .collect(),
-            );
+            self.deliver((64 * chunk..flows.min(64 * chunk + 64)).map(packet));
             self.worker.turn(Time::ZERO);
         }
         assert_eq!(
@@ -196,7 +198,7 @@ impl Scenario {
     }
 
     /// Delivers these packets from now on.
-    pub fn deliver(&mut self, packets: Vec<(InterfaceId, Vec<u8>)>) {
+    pub fn deliver(&mut self, packets: impl IntoIterator<Item = (InterfaceId, Vec<u8>)>) {
         self.worker.port_mut().deliver(packets);
     }
 }

@@ -10,4 +10,13 @@ enum arrival {
 	ARRIVALS,
 };
 
+/*
+ * The entries of `latencies`, one value for each CPU: how many packets took so many nanoseconds. Every power of two is
+ * divided into STEPS, so that an entry is some 6 % wide; below STEPS there is one for each nanosecond.
+ */
+#define STEP_BITS 4
+#define STEPS (1 << STEP_BITS)
+#define HIGHEST_BIT 32
+#define LATENCIES ((HIGHEST_BIT - STEP_BITS + 2) * STEPS)
+
 #endif

@@ -12,6 +12,7 @@ pub mod agent;
 mod attached;
 mod error;
 mod generator;
+mod latencies;
 mod link;
 mod marked;
 mod program;
@@ -23,7 +24,8 @@ mod steering;
 
 pub use attached::{AttachedProgram, XdpState};
 pub use error::BpfError;
-pub use generator::Generator;
+pub use generator::{Generator, Stream};
+pub use latencies::Latencies;
 pub use marked::{Marked, Ports, marked};
 pub use program::ROOM_MARK;
 pub use redirect::Redirect;

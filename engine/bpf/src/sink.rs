@@ -2,14 +2,14 @@
 
 use std::fmt;
 use std::mem::MaybeUninit;
-use std::net::Ipv4Addr;
+use std::net::IpAddr;
 use std::os::fd::{AsFd, OwnedFd};
 
 use libbpf_rs::skel::{OpenSkel, SkelBuilder};
 use libbpf_rs::{MapCore, MapFlags, MapHandle};
 
-use crate::BpfError;
 use crate::link::attach_tcx_ingress;
+use crate::{BpfError, Latencies};
 
 crate::skeleton::skeleton!("count");
 
@@ -26,16 +26,23 @@ pub struct Arrivals {
     pub stray: u64,
 }
 
-/// Counts and drops the UDP packets, also those in an IPv4 tunnel, that an interface receives, until it is dropped itself.
+/// Counts and drops the UDP packets, also those in a tunnel, that an interface receives, until it is dropped itself.
 pub struct Sink {
     arrivals: MapHandle,
+    latencies: MapHandle,
     /// Holds the program in place; never read.
     _link: OwnedFd,
 }
 
 impl Sink {
-    /// A sink at the interface with the index `ingress`, for packets to the network `network`/`prefix_len`.
-    pub fn attach(ingress: u32, network: Ipv4Addr, prefix_len: u32) -> Result<Sink, BpfError> {
+    /// A sink at the interface with the index `ingress`, for packets to the network `network`/`prefix_len`. Packets are
+    /// `stamped` if a [`Generator`](crate::Generator) has written the time into them.
+    pub fn attach(
+        ingress: u32,
+        network: IpAddr,
+        prefix_len: u32,
+        stamped: bool,
+    ) -> Result<Sink, BpfError> {
         let mut storage = MaybeUninit::uninit();
         let mut open = skeleton::CountSkelBuilder::default()
             .open(&mut storage)
@@ -43,11 +50,19 @@ impl Sink {
         let constants = (open.maps.rodata_data.as_deref_mut())
             .ok_or("no constants")
             .map_err(BpfError::bench("count", "open"))?;
-        constants.mask = u32::MAX.checked_shl(32 - prefix_len).unwrap_or(0);
-        constants.network = network.to_bits() & constants.mask;
+        let (address, bits) = match network {
+            IpAddr::V4(address) => (u128::from(address.to_bits()) << 96, prefix_len.min(32)),
+            IpAddr::V6(address) => (address.to_bits(), prefix_len.min(128)),
+        };
+        let mask = u128::MAX.checked_shl(128 - bits).unwrap_or(0);
+        constants.mask = words(mask);
+        constants.network = words(address & mask);
+        constants.stamped = stamped.into();
         let program = open.load().map_err(BpfError::bench("count", "load"))?;
         Ok(Sink {
             arrivals: MapHandle::try_from(&program.maps.arrivals)
+                .map_err(BpfError::bench("count", "map"))?,
+            latencies: MapHandle::try_from(&program.maps.latencies)
                 .map_err(BpfError::bench("count", "map"))?,
             _link: attach_tcx_ingress(program.progs.count.as_fd(), ingress)
                 .map_err(BpfError::bench("count", "attach"))?,
@@ -57,23 +72,38 @@ impl Sink {
     /// What has arrived so far, over all CPUs.
     pub fn arrivals(&self) -> Result<Arrivals, BpfError> {
         Ok(Arrivals {
-            expected: self.sum(EXPECTED)?,
-            stray: self.sum(STRAY)?,
+            expected: sum(&self.arrivals, EXPECTED)?,
+            stray: sum(&self.arrivals, STRAY)?,
         })
     }
 
-    fn sum(&self, arrival: u32) -> Result<u64, BpfError> {
-        let values = self
-            .arrivals
-            .lookup_percpu(&arrival.to_ne_bytes(), MapFlags::ANY)
-            .map_err(BpfError::bench("count", "read"))?;
-        Ok(values
-            .iter()
-            .flatten()
-            .filter_map(|value| value.as_slice().try_into().ok())
-            .map(u64::from_ne_bytes)
-            .sum())
+    /// How long the packets that have arrived so far were on their way, if they are stamped.
+    pub fn latencies(&self) -> Result<Latencies, BpfError> {
+        let entries = 0..Latencies::ENTRIES;
+        let counts: Result<Vec<u64>, BpfError> =
+            entries.map(|entry| sum(&self.latencies, entry)).collect();
+        Ok(Latencies::new(counts?))
     }
+}
+
+/// In network order.
+fn words(bits: u128) -> [u32; 4] {
+    let bytes = bits.to_be_bytes();
+    let (words, _) = bytes.as_chunks::<4>();
+    std::array::from_fn(|at| u32::from_ne_bytes(words[at]))
+}
+
+/// An entry of a map with a value for each CPU.
+fn sum(map: &MapHandle, entry: u32) -> Result<u64, BpfError> {
+    let values = map
+        .lookup_percpu(&entry.to_ne_bytes(), MapFlags::ANY)
+        .map_err(BpfError::bench("count", "read"))?;
+    Ok(values
+        .iter()
+        .flatten()
+        .filter_map(|value| value.as_slice().try_into().ok())
+        .map(u64::from_ne_bytes)
+        .sum())
 }
 
 impl fmt::Debug for Sink {
@@ -89,6 +119,7 @@ mod tests {
     use std::time::Duration;
 
     use lb_testkit::netns::{Namespace, available};
+    use rustix::time::{ClockId, clock_gettime};
 
     use super::*;
 
@@ -107,8 +138,8 @@ mod tests {
             let send = |to: &str| sender.send_to(b"x", to).expect("loopback sends");
             listener.set_nonblocking(true).expect("a flag");
 
-            let network = Ipv4Addr::new(127, 1, 1, 7);
-            let sink = Sink::attach(LOOPBACK, network, 24).expect("attached");
+            let network = "127.1.1.7".parse().expect("valid");
+            let sink = Sink::attach(LOOPBACK, network, 24, false).expect("attached");
             for _ in 0..3 {
                 send("127.1.1.1:4000");
             }
@@ -130,6 +161,33 @@ mod tests {
             send("127.1.1.1:4000");
             listener.set_nonblocking(false).expect("a flag");
             assert_eq!(listener.recv(&mut [0; 8]).ok(), Some(1), "the sink is gone");
+        });
+    }
+
+    #[test]
+    fn a_network_over_ipv6_is_told_from_others_and_stamps_say_how_long_it_took() {
+        if !available() {
+            return;
+        }
+        let namespace = Namespace::new("sink").expect("a namespace");
+        namespace.run(|| {
+            let network = "::1".parse().expect("valid");
+            let sink = Sink::attach(LOOPBACK, network, 128, true).expect("attached");
+            let sender = UdpSocket::bind("[::1]:0").expect("a port");
+            let now = Duration::try_from(clock_gettime(ClockId::Monotonic));
+            let stamp = now.expect("after the boot") - Duration::from_millis(50);
+            let stamp = stamp.as_nanos() as u64;
+            sender
+                .send_to(&stamp.to_ne_bytes(), "[::1]:9")
+                .expect("loopback sends");
+            let arrived = (0..1000).any(|_| {
+                thread::sleep(Duration::from_millis(1));
+                sink.arrivals().expect("read").expected == 1
+            });
+            assert!(arrived, "{:?}", sink.arrivals());
+            let took = sink.latencies().expect("read").percentile(50.0);
+            // An entry is some 6 % wide.
+            assert!(took > Some(Duration::from_millis(46)), "{took:?}");
         });
     }
 }

@@ -83,7 +83,7 @@ impl Case {
                 known[(number.wrapping_mul(0x9e37_79b9) % FLOWS) as usize].clone()
             }
         };
-        scenario.deliver((0..PACKETS as u32).map(packet).collect());
+        scenario.deliver((0..PACKETS as u32).map(packet));
         match part {
             Part::Turn => counted(|now| assert_eq!(scenario.worker.turn(now).received, 64)),
             Part::Port => {
@@ -109,7 +109,7 @@ impl Case {
     /// Opens a conn, and lets it come so far that its next packets, of which the answer is one, are like most.
     fn open(&self, scenario: &mut Scenario, flow: u32) -> (InterfaceId, Vec<u8>) {
         let mut send = |packet| {
-            scenario.deliver(vec![packet]);
+            scenario.deliver([packet]);
             scenario.worker.turn(Time::ZERO);
             scenario.worker.port().sent_last().to_vec()
         };

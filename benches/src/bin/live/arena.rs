@@ -4,13 +4,14 @@
 //!   generator          balancer            sink
 //!      g0 ───────── l0  contestant  l1 ───────── r0
 //! 198.18.0.0/15                     10.1.0.11 to 10.1.0.26
+//! 2001:2::/48                       2001:db8:1::b to 2001:db8:1::1a
 //! ```
 //!
 //! All that any contestant needs to know is set before the first packet: routes, and neighbours that never have to be
 //! asked for. Packets to the VIP have a route through the first server, which is what the kernel forwards them by.
 
 use std::fs;
-use std::net::{Ipv4Addr, UdpSocket};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, UdpSocket};
 use std::process::Command;
 
 use anyhow::Context;
@@ -19,27 +20,83 @@ use lb_testkit::netns::{End, Namespace, veth};
 use lb_testkit::pkt;
 use rustix::net::netdevice::name_to_index;
 
-/// Where the packets are sent to.
-pub const VIP: Ipv4Addr = Ipv4Addr::new(10, 0, 0, 100);
 /// The service's port, and the servers'.
 pub const PORT: u16 = 80;
-/// The network that the servers are in.
-pub const SERVERS: (Ipv4Addr, u32) = (Ipv4Addr::new(10, 1, 0, 0), 24);
-/// The first of the addresses that packets come from, in a network set aside for benches (RFC 2544).
-pub const FIRST_CLIENT: Ipv4Addr = Ipv4Addr::new(198, 18, 0, 1);
 /// The generator's interface.
 pub const GENERATOR: &str = "g0";
 /// The balancer's interfaces: where packets come in, and where they leave.
 pub const BALANCER: [&str; 2] = ["l0", "l1"];
 /// The sink's interface.
 pub const SINK: &str = "r0";
+/// The generator's own address, as a client that speaks TCP has it.
+pub const CLIENT: Ipv4Addr = Ipv4Addr::new(10, 0, 0, 1);
+/// Sources of packets to servers that do not see their clients: each has some 64,000 ports for each server.
+pub const LOCAL_ADDRESSES: [&str; 2] = ["10.1.0.200", "10.1.0.201"];
 
 const CLIENTS: &str = "198.18.0.0/15";
-const GATEWAY: Ipv4Addr = Ipv4Addr::new(10, 0, 0, 1);
+const CLIENTS_V6: &str = "2001:2::/48";
+const GATEWAY_V6: Ipv6Addr = Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 1);
 const GENERATOR_MAC: Mac = Mac([2, 0, 0, 0, 0, 0x10]);
 const FRONT_MAC: Mac = Mac([2, 0, 0, 0, 0, 0x20]);
 const BACK_MAC: Mac = Mac([2, 0, 0, 0, 0, 0x21]);
 const SINK_MAC: Mac = Mac([2, 0, 0, 0, 0, 0x30]);
+
+/// Of a contestant's packets.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Family {
+    V4,
+    V6,
+}
+
+impl Family {
+    /// Where the packets are sent to.
+    pub fn vip(self) -> IpAddr {
+        match self {
+            Family::V4 => Ipv4Addr::new(10, 0, 0, 100).into(),
+            Family::V6 => Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 0x64).into(),
+        }
+    }
+
+    /// The servers' addresses.
+    pub fn servers(self) -> [IpAddr; 16] {
+        std::array::from_fn(|index| match self {
+            Family::V4 => Ipv4Addr::new(10, 1, 0, 11 + index as u8).into(),
+            Family::V6 => Ipv6Addr::new(0x2001, 0xdb8, 1, 0, 0, 0, 0, 11 + index as u16).into(),
+        })
+    }
+
+    /// The network that the servers are in.
+    pub fn server_network(self) -> (IpAddr, u32) {
+        match self {
+            Family::V4 => (Ipv4Addr::new(10, 1, 0, 0).into(), 24),
+            Family::V6 => (Ipv6Addr::new(0x2001, 0xdb8, 1, 0, 0, 0, 0, 0).into(), 64),
+        }
+    }
+
+    /// What the generator makes its packets of, with room for the rest of their sources: over IPv4 the smallest Ethernet
+    /// frame.
+    pub fn frame(self) -> Vec<u8> {
+        let clients: IpAddr = match self {
+            Family::V4 => Ipv4Addr::UNSPECIFIED.into(),
+            Family::V6 => Ipv6Addr::new(0x2001, 2, 0, 0, 0, 0, 0, 0).into(),
+        };
+        pkt()
+            .ethernet(GENERATOR_MAC, FRONT_MAC)
+            .ip(clients, self.vip())
+            .udp(0, PORT)
+            .payload(&[0; 18])
+            .bytes()
+    }
+
+    /// The last four bytes of the first address that packets come from, in networks set aside for benches (RFC 2544 and
+    /// RFC 5180).
+    pub fn first_client(self) -> u32 {
+        match self {
+            Family::V4 => Ipv4Addr::new(198, 18, 0, 1).to_bits(),
+            Family::V6 => 1,
+        }
+    }
+}
 
 /// Three namespaces in a row.
 pub struct Arena {
@@ -74,17 +131,26 @@ impl Arena {
 
         balancer.ip(&format!("address add 10.0.0.254/24 dev {front}"))?;
         balancer.ip(&format!("address add 10.1.0.254/24 dev {back}"))?;
-        balancer.ip(&format!(
-            "neighbour replace {GATEWAY} lladdr {GENERATOR_MAC} dev {front} nud permanent"
-        ))?;
-        for server in servers() {
+        // Without duplicate address detection: the addresses are wanted now.
+        balancer.ip(&format!("address add 2001:db8::fe/64 dev {front} nodad"))?;
+        balancer.ip(&format!("address add 2001:db8:1::fe/64 dev {back} nodad"))?;
+        let gateways: [(IpAddr, &str); 2] =
+            [(CLIENT.into(), CLIENTS), (GATEWAY_V6.into(), CLIENTS_V6)];
+        for (gateway, clients) in gateways {
             balancer.ip(&format!(
-                "neighbour replace {server} lladdr {SINK_MAC} dev {back} nud permanent"
+                "neighbour replace {gateway} lladdr {GENERATOR_MAC} dev {front} nud permanent"
             ))?;
+            balancer.ip(&format!("route add {clients} via {gateway}"))?;
         }
-        let [first, ..] = servers();
-        balancer.ip(&format!("route add {VIP} via {first}"))?;
-        balancer.ip(&format!("route add {CLIENTS} via {GATEWAY}"))?;
+        for family in [Family::V4, Family::V6] {
+            for server in family.servers() {
+                balancer.ip(&format!(
+                    "neighbour replace {server} lladdr {SINK_MAC} dev {back} nud permanent"
+                ))?;
+            }
+            let (vip, [first, ..]) = (family.vip(), family.servers());
+            balancer.ip(&format!("route add {vip} via {first}"))?;
+        }
         balancer.sysctl("net/ipv4/ip_forward", "1")?;
 
         // Without it a veth takes frames from a generator only where there is an XDP program, and the kernel's
@@ -94,6 +160,24 @@ impl Arena {
         (balancer.check_output(offloads))
             .context("GRO on the balancer's veth (is ethtool there?)")?;
         Ok(arena)
+    }
+
+    /// Lets the generator and the sink speak TCP, too: as a client, and as all the servers.
+    pub fn with_hosts(self) -> anyhow::Result<Arena> {
+        let (client, servers) = (&self.generator, &self.sink);
+        client.ip(&format!("address add {CLIENT}/24 dev {GENERATOR}"))?;
+        client.ip("route add default via 10.0.0.254")?;
+        for server in Family::V4.servers() {
+            servers.ip(&format!("address add {server}/24 dev {SINK}"))?;
+        }
+        servers.ip("route add default via 10.1.0.254")?;
+        for host in [client, servers] {
+            // So many connections that a port comes again long before TIME_WAIT is over.
+            host.sysctl("net/ipv4/ip_local_port_range", "1024 65535")?;
+            host.sysctl("net/ipv4/tcp_tw_reuse", "1")?;
+        }
+        servers.sysctl("net/core/somaxconn", "4096")?;
+        Ok(self)
     }
 
     /// How many packets have reached the balancer's interface so far.
@@ -110,21 +194,6 @@ fn received(table: &str, interface: &str) -> Option<u64> {
         .filter_map(|line| line.split_once(':'))
         .find(|(name, _)| name.trim() == interface)?;
     counters.split_whitespace().nth(1)?.parse().ok()
-}
-
-/// The servers' addresses.
-pub fn servers() -> [Ipv4Addr; 16] {
-    std::array::from_fn(|index| Ipv4Addr::new(10, 1, 0, 11 + index as u8))
-}
-
-/// What the generator makes its packets of: the smallest Ethernet frame, with room for its source.
-pub fn frame() -> Vec<u8> {
-    pkt()
-        .ethernet(GENERATOR_MAC, FRONT_MAC)
-        .ipv4(Ipv4Addr::UNSPECIFIED, VIP)
-        .udp(0, PORT)
-        .payload(&[0; 18])
-        .bytes()
 }
 
 /// The index of an interface in the calling thread's namespace.

@@ -1,19 +1,19 @@
 //! What is measured: each forwards the same packets from `l0` to `l1`, on the same CPU.
 
 use std::fmt;
-use std::fmt::Write;
-use std::net::Ipv4Addr;
+use std::net::IpAddr;
 use std::path::PathBuf;
 use std::process::Command;
+use std::str::FromStr;
 use std::time::Duration;
 
 use anyhow::ensure;
-use lb_benches::built_program;
 use lb_testkit::netns::{Namespace, Process, Scratch};
 use nix::sys::signal::Signal;
 
-use crate::arena::{Arena, BALANCER, PORT, SERVERS, VIP, servers};
-use crate::bare;
+use crate::arena::{Arena, BALANCER, Family};
+use crate::nftables::{self, Rules};
+use crate::{bare, lbd, testpmd};
 
 /// The CPU that makes packets.
 pub const GENERATOR_CPU: usize = 0;
@@ -21,22 +21,24 @@ pub const GENERATOR_CPU: usize = 0;
 pub const BALANCER_CPU: usize = 1;
 
 /// How long a contestant may take to start or to stop.
-const LIMIT: Duration = Duration::from_secs(60);
-/// What `lbd` logs once everything is set up.
-const LBD_READY: &str = "balancing";
-/// As its configuration has it when nobody says.
-const LBD_CAPACITY: u32 = 1_000_000;
+pub const LIMIT: Duration = Duration::from_secs(60);
 
 /// One of those who are measured.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Contestant {
     /// The bare AF_XDP forwarder.
     Bare,
+    /// DPDK's forwarder, on AF_XDP sockets too.
+    Testpmd,
     /// `lbd` with one service of this mode.
     Lbd {
         /// As its configuration has it.
         mode: String,
+        /// Of its service and servers.
+        family: Family,
     },
+    /// The kernel, balancing by nftables' destination NAT.
+    Nftables,
     /// The kernel, forwarding as a router does.
     Kernel,
 }
@@ -45,36 +47,93 @@ impl fmt::Display for Contestant {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Contestant::Bare => f.write_str("bare forwarder"),
-            Contestant::Lbd { mode } => write!(f, "lbd {mode}"),
+            Contestant::Testpmd => f.write_str("dpdk-testpmd io"),
+            Contestant::Lbd { mode, family } => {
+                let family = if *family == Family::V6 { " v6" } else { "" };
+                write!(f, "lbd {mode}{family}")
+            }
+            Contestant::Nftables => f.write_str("nftables dnat"),
             Contestant::Kernel => f.write_str("kernel forwarding"),
         }
     }
 }
 
+/// `bare`, `testpmd`, `nftables`, `kernel`; or a mode of lbd, with `6` behind it for IPv6.
+impl FromStr for Contestant {
+    type Err = String;
+
+    fn from_str(name: &str) -> Result<Contestant, String> {
+        let (mode, family) = match name.strip_suffix('6') {
+            Some(mode) => (mode, Family::V6),
+            None => (name, Family::V4),
+        };
+        match name {
+            "bare" => Ok(Contestant::Bare),
+            "testpmd" => Ok(Contestant::Testpmd),
+            "nftables" => Ok(Contestant::Nftables),
+            "kernel" => Ok(Contestant::Kernel),
+            _ if lbd::MODES.contains(&mode) => Ok(Contestant::Lbd {
+                mode: mode.to_owned(),
+                family,
+            }),
+            _ => Err(format!(
+                "allowed: bare, testpmd, nftables, kernel, and {} or the same with 6 behind it",
+                lbd::MODES.join(", ")
+            )),
+        }
+    }
+}
+
 impl Contestant {
-    /// The network that packets are for when they leave.
-    pub fn destination(&self) -> (Ipv4Addr, u32) {
+    /// Of the packets that it gets.
+    pub fn family(&self) -> Family {
         match self {
-            Contestant::Lbd { mode } if mode != "dr" => SERVERS,
-            _ => (VIP, 32),
+            Contestant::Lbd { family, .. } => *family,
+            _ => Family::V4,
         }
     }
 
-    /// Starts it; packets are forwarded when this returns.
-    pub fn start(&self, arena: &Arena, flows: u32) -> anyhow::Result<Running> {
+    /// The network that packets are for when they leave.
+    pub fn destination(&self) -> (IpAddr, u32) {
+        match self {
+            Contestant::Nftables => self.family().server_network(),
+            Contestant::Lbd { mode, family } if mode != "dr" => family.server_network(),
+            Contestant::Lbd { family, .. } => (family.vip(), 128),
+            _ => (self.family().vip(), 32),
+        }
+    }
+
+    /// Why it cannot take part on this machine, if it cannot.
+    pub fn missing(&self) -> Option<&'static str> {
+        match self {
+            Contestant::Testpmd => testpmd::missing(),
+            Contestant::Nftables => nftables::missing(),
+            _ => None,
+        }
+    }
+
+    /// Starts it, with room for conns of so many flows of this protocol; packets are forwarded when this returns.
+    pub fn start(&self, arena: &Arena, protocol: &str, flows: u32) -> anyhow::Result<Running> {
+        let balancer = &arena.balancer;
         Ok(match self {
-            Contestant::Bare => Running::Bare(start_bare(&arena.balancer)?),
-            Contestant::Lbd { mode } => start_lbd(&arena.balancer, mode, flows)?,
+            Contestant::Bare => Running::Process(start_bare(balancer)?),
+            Contestant::Testpmd => Running::Process(testpmd::start(balancer)?),
+            Contestant::Lbd { mode, family } => {
+                lbd::start(balancer, mode, *family, protocol, flows)?
+            }
+            Contestant::Nftables => Running::Kernel {
+                _rules: Some(Rules::load(balancer, flows)?),
+            },
             // It always runs: whatever no program takes, it forwards.
-            Contestant::Kernel => Running::Kernel,
+            Contestant::Kernel => Running::Kernel { _rules: None },
         })
     }
 }
 
 /// A contestant at work; it ends with this value at the latest.
 pub enum Running {
-    /// The forwarder's process.
-    Bare(Process),
+    /// A process that is simply killed.
+    Process(Process),
     /// The daemon's process.
     Lbd {
         /// The process.
@@ -82,16 +141,19 @@ pub enum Running {
         /// The folder that its configuration is in.
         _scratch: Scratch,
     },
-    /// No process.
-    Kernel,
+    /// No process, and perhaps rules.
+    Kernel {
+        /// Which take themselves away.
+        _rules: Option<Rules>,
+    },
 }
 
 impl Running {
     /// Its process, if it is one.
     pub fn process(&self) -> Option<&Process> {
         match self {
-            Running::Bare(process) | Running::Lbd { process, .. } => Some(process),
-            Running::Kernel => None,
+            Running::Process(process) | Running::Lbd { process, .. } => Some(process),
+            Running::Kernel { .. } => None,
         }
     }
 
@@ -123,26 +185,16 @@ fn start_bare(namespace: &Namespace) -> anyhow::Result<Process> {
     Ok(process)
 }
 
-fn start_lbd(namespace: &Namespace, mode: &str, flows: u32) -> anyhow::Result<Running> {
-    let scratch = Scratch::new()?;
-    let config = scratch.write("lbd.toml", config(mode, flows))?;
-    let mut command = on_cpu(BALANCER_CPU, built_program("lbd")?);
-    command.args(["run", "--config"]).arg(config);
-    command.env("NO_COLOR", "1");
-    command.env("LBD_SOCKET", scratch.path().join("socket"));
-    let mut process = namespace.spawn(command)?;
-    process.wait_for(LBD_READY, LIMIT)?;
-    Ok(Running::Lbd {
-        process,
-        _scratch: scratch,
-    })
-}
-
 /// `program` on this CPU alone, and before other work of the machine. Not in real time: should it not stop, the machine
 /// stays usable.
 pub fn on_cpu(cpu: usize, program: PathBuf) -> Command {
+    first_in_line(&cpu.to_string(), program)
+}
+
+/// `program` on CPUs `cpus`, before other work of the machine.
+pub fn first_in_line(cpus: &str, program: PathBuf) -> Command {
     let mut command = Command::new("setsid");
-    command.args(["sh", "-c", FIRST_IN_LINE, "sh", &cpu.to_string()]);
+    command.args(["sh", "-c", FIRST_IN_LINE, "sh", cpus]);
     command.arg(program);
     command
 }
@@ -150,29 +202,17 @@ pub fn on_cpu(cpu: usize, program: PathBuf) -> Command {
 /// Where the kernel shares a CPU among sessions first (`sched_autogroup_enabled`), a process's own priority counts for
 /// nothing outside its session; so the session, which is the process's own, gets the same one.
 const FIRST_IN_LINE: &str = r#"
-cpu=$1; shift
+cpus=$1; shift
 [ ! -e /proc/self/autogroup ] || echo -20 >/proc/self/autogroup
-exec taskset --cpu-list "$cpu" nice --adjustment=-20 "$@"
+exec taskset --cpu-list "$cpus" nice --adjustment=-20 "$@"
 "#;
 
-fn config(mode: &str, flows: u32) -> String {
-    let mut config = format!(
-        "[engine]\ninterfaces = {BALANCER:?}\ncapacity = {}\n\n[[service]]\nvip = \"{VIP}:{PORT}\"\n\
-         protocol = \"udp\"\nscheduler = \"rr\"\nmode = \"{mode}\"\n",
-        flows.max(LBD_CAPACITY)
-    );
-    for server in servers() {
-        write!(config, "\n[[service.server]]\nrip = \"{server}:{PORT}\"\n")
-            .expect("a String takes everything");
-    }
-    config
-}
-
-/// What `lbd` has logged about its sockets on the first interface.
-pub fn sockets(log: &str) -> Option<String> {
-    let start = format!("{} queue 0: ", BALANCER[0]);
-    let (_, sockets) = log.lines().find_map(|line| line.split_once(&start))?;
-    Some(sockets.to_owned())
+/// Whether there is a program of this name to run.
+pub fn is_installed(program: &str) -> bool {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let sbin = ["/usr/sbin", "/sbin"].map(PathBuf::from);
+    let mut directories = std::env::split_paths(&path).chain(sbin);
+    directories.any(|directory| directory.join(program).is_file())
 }
 
 #[cfg(test)]
@@ -180,17 +220,24 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_configuration_has_room_for_all_flows() {
-        assert!(config("dr", 1000).contains("capacity = 1000000\n"));
-        assert!(config("dr", 3_000_000).contains("capacity = 3000000\n"));
-        assert_eq!(config("dr", 1).matches("[[service.server]]").count(), 16);
+    fn contestants_have_names() {
+        let names = ["bare", "testpmd", "nat", "tun6", "nftables", "kernel"];
+        let contestants = names.map(|name| name.parse::<Contestant>().map(|c| c.to_string()));
+        let displayed = [
+            "bare forwarder",
+            "dpdk-testpmd io",
+            "lbd nat",
+            "lbd tun v6",
+            "nftables dnat",
+            "kernel forwarding",
+        ];
+        assert_eq!(contestants, displayed.map(|name| Ok(name.to_owned())));
+        let error = "nta".parse::<Contestant>().expect_err("a slip");
+        assert!(error.contains("dr, nat, fnat, enat, tun"), "{error}");
     }
 
     #[test]
-    fn sockets_are_told_from_the_log() {
-        let log =
-            "INFO l0 queue 0: worker 0, copy mode\nINFO l1 queue 0: worker 0, zero-copy mode\n";
-        assert_eq!(sockets(log).as_deref(), Some("worker 0, copy mode"));
-        assert_eq!(sockets("forwarding\n"), None);
+    fn a_shell_is_installed() {
+        assert!(is_installed("sh") && !is_installed("no-such-program"));
     }
 }

@@ -1,4 +1,4 @@
-//! One contestant in one round: set up, warmed up, measured, ended.
+//! One contestant, under packets of so many flows for a while.
 
 use std::thread;
 use std::time::{Duration, Instant};
@@ -7,44 +7,92 @@ use anyhow::{bail, ensure};
 use lb_bpf::{Arrivals, Sink};
 use lb_testkit::netns::Process;
 
-use crate::arena::{Arena, SINK, interface_index};
-use crate::contestant::{Contestant, GENERATOR_CPU, Running, on_cpu};
+use crate::arena::{Arena, Family, SINK, interface_index};
+use crate::contestant::{Contestant, Running};
+use crate::generate::Load;
 use crate::table::Sample;
 use crate::usage::Usage;
 
-/// Between the first packet that came out and the start of the measurement: all flows have become conns by then.
+/// Between the first packet that came out and the start of the measurement, at least.
 const WARM_UP: Duration = Duration::from_millis(500);
-/// How long the first packet may take.
-const FIRST_PACKET: Duration = Duration::from_secs(20);
+/// And so many packets for each flow: picked at random, 98 % of the flows have had one by then.
+const PACKETS_PER_FLOW: u64 = 4;
+/// How long the first packet may take, and all that the warm-up asks for.
+const PATIENCE: Duration = Duration::from_secs(40);
 
-/// Measures a contestant under packets of so many flows for a while; also returns what it has printed.
+/// Measures a contestant for so many seconds; also returns what it has printed.
 pub fn measure(
-    arena: &Arena,
     contestant: &Contestant,
     flows: u32,
     seconds: u32,
 ) -> anyhow::Result<(Sample, String)> {
-    let (network, prefix_len) = contestant.destination();
-    let sink = (arena.sink)
-        .run(|| anyhow::Ok(Sink::attach(interface_index(SINK)?, network, prefix_len)?))?;
-    let running = contestant.start(arena, flows)?;
-    let generator = start_generator(arena, flows, seconds)?;
-    first_packet(&sink, &generator, &running)?;
-    thread::sleep(WARM_UP);
+    // A network of its own for each: what one leaves behind in the kernel does not burden the next.
+    let arena = Arena::new()?;
+    let sink = sink(&arena, contestant, false)?;
+    let running = contestant.start(&arena, "udp", flows)?;
+    let load = Load {
+        v6: contestant.family() == Family::V6,
+        flows,
+        rate: None,
+        stamped: false,
+    };
+    let generator = load.start(&arena)?;
+    warm_up(&sink, flows, &generator, &running)?;
 
-    let before = Look::at(arena, &sink, &running)?;
+    let before = Look::at(&arena, &sink, &running)?;
     thread::sleep(Duration::from_secs(seconds.into()));
-    let after = Look::at(arena, &sink, &running)?;
+    let after = Look::at(&arena, &sink, &running)?;
 
     drop(generator);
     let log = running.log();
     running.end()?;
-    let stray = after.arrivals.stray;
+    no_strays(&sink, contestant)?;
+    Ok((after.since(&before), log))
+}
+
+/// Where a contestant's packets end.
+pub fn sink(arena: &Arena, contestant: &Contestant, stamped: bool) -> anyhow::Result<Sink> {
+    let (network, prefix_len) = contestant.destination();
+    arena.sink.run(|| {
+        let ingress = interface_index(SINK)?;
+        Ok(Sink::attach(ingress, network, prefix_len, stamped)?)
+    })
+}
+
+/// An error if packets went where they should not.
+pub fn no_strays(sink: &Sink, contestant: &Contestant) -> anyhow::Result<()> {
+    let stray = sink.arrivals()?.stray;
+    let (network, prefix_len) = contestant.destination();
     ensure!(
         stray == 0,
         "{stray} packets went elsewhere than {network}/{prefix_len}"
     );
-    Ok((after.since(&before), log))
+    Ok(())
+}
+
+/// Waits until nearly all flows have become conns.
+pub fn warm_up(
+    sink: &Sink,
+    flows: u32,
+    generator: &Process,
+    running: &Running,
+) -> anyhow::Result<()> {
+    let start = Instant::now();
+    let before = sink.arrivals()?.expected;
+    let wanted = before + PACKETS_PER_FLOW * u64::from(flows);
+    while sink.arrivals()?.expected < wanted {
+        if start.elapsed() > PATIENCE {
+            let arrived = sink.arrivals()?.expected - before;
+            bail!(
+                "{arrived} packets came through, too few for {flows} flows\ngenerator: {}\nbalancer: {}",
+                generator.log(),
+                running.log()
+            );
+        }
+        thread::sleep(Duration::from_millis(10));
+    }
+    thread::sleep(WARM_UP.saturating_sub(start.elapsed()));
+    Ok(())
 }
 
 /// All counters at one time.
@@ -75,27 +123,4 @@ impl Look {
             usage: usage.map(|(now, earlier)| now.since(&earlier)),
         }
     }
-}
-
-fn start_generator(arena: &Arena, flows: u32, seconds: u32) -> anyhow::Result<Process> {
-    // It is stopped when the measurement is over; the limit is for the case that nobody does.
-    let limit = u64::from(seconds) + (FIRST_PACKET + 2 * WARM_UP).as_secs();
-    let mut command = on_cpu(GENERATOR_CPU, std::env::current_exe()?);
-    command.args(["generate", &flows.to_string(), &limit.to_string()]);
-    Ok(arena.generator.spawn(command)?)
-}
-
-fn first_packet(sink: &Sink, generator: &Process, running: &Running) -> anyhow::Result<()> {
-    let give_up = Instant::now() + FIRST_PACKET;
-    while sink.arrivals()?.expected == 0 {
-        if Instant::now() > give_up {
-            bail!(
-                "no packet came through\ngenerator: {}\nbalancer: {}",
-                generator.log(),
-                running.log()
-            );
-        }
-        thread::sleep(Duration::from_millis(10));
-    }
-    Ok(())
 }
