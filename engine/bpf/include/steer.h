@@ -45,7 +45,7 @@ struct marked {
 	struct port_range ranges[MARKED_RANGES];
 };
 
-/* The interface's own Ethernet address. */
+/* An Ethernet address: the interface's own, or another balancer's. */
 struct mac {
 	__u16 words[3];
 	__u16 zero;
@@ -70,5 +70,6 @@ enum counter {
 #define MAX_LOCAL_ADDRESSES 65536
 #define MAX_MARKED 65536
 #define MAX_LOCALS 65536
+#define MAX_PEERS 4096
 
 #endif

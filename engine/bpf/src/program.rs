@@ -27,12 +27,19 @@ pub(crate) struct Maps {
     local_addresses: MapHandle,
     marked: MapHandle,
     locals: MapHandle,
+    peers: MapHandle,
+    peering: MapHandle,
     own_mac: MapHandle,
     counters: MapHandle,
 }
 
 impl Maps {
     pub(crate) fn add(&self, rule: &Rule) -> libbpf_rs::Result<()> {
+        if let Rule::Peer(_) = rule {
+            let yes = 1u32.to_ne_bytes();
+            self.peering
+                .update(&0u32.to_ne_bytes(), &yes, MapFlags::ANY)?;
+        }
         self.of(rule)
             .update(&rule.key(), &rule.value(), MapFlags::ANY)
     }
@@ -73,6 +80,7 @@ impl Maps {
             Rule::LocalAddress(..) => &self.local_addresses,
             Rule::Marked(..) => &self.marked,
             Rule::Local(_) => &self.locals,
+            Rule::Peer(_) => &self.peers,
         }
     }
 }
@@ -92,6 +100,8 @@ pub(crate) fn load(
         local_addresses: MapHandle::try_from(&program.maps.local_addresses)?,
         marked: MapHandle::try_from(&program.maps.marked)?,
         locals: MapHandle::try_from(&program.maps.locals)?,
+        peers: MapHandle::try_from(&program.maps.peers)?,
+        peering: MapHandle::try_from(&program.maps.peering)?,
         own_mac: MapHandle::try_from(&program.maps.own_mac)?,
         counters: MapHandle::try_from(&program.maps.counters)?,
     };
@@ -117,6 +127,8 @@ mod tests {
     const DIP: [u8; 4] = [10, 1, 0, 1];
     const LIP: [u8; 4] = [10, 1, 0, 2];
     const TCP: u8 = 6;
+    /// The last byte of another balancer's MAC.
+    const PEER: u8 = 9;
     const UDP: u8 = 17;
     const ICMP: u8 = 1;
 
@@ -289,6 +301,7 @@ mod tests {
             Rule::FragmentsTo(Addr::v6(v6(100))),
             Rule::FragmentsFrom(Addr::v4(RIP)),
             Rule::Server(Endpoint::new(Addr::v4([10, 1, 0, 8]), 0), Protocol::Tcp),
+            Rule::Peer(Mac([2, 0, 0, 0, 0, PEER])),
         ]
         .into_iter()
         .chain(
@@ -305,7 +318,24 @@ mod tests {
         let reply = || frame((RIP, 8080), (CIP, 4000), TCP, 20);
         let to_marked =
             |last, port, protocol| frame((CIP, 4000), ([198, 51, 100, last], port), protocol, 20);
+        let from_peer = |frame| with(frame, |f| f[11] = PEER);
         let cases = [
+            ("balanced by a peer", from_peer(request()), false),
+            (
+                "marked, and balanced by a peer",
+                from_peer(to_marked(1, 80, TCP)),
+                false,
+            ),
+            (
+                "a fragment of what a peer balanced",
+                from_peer(with(request(), |f| f[20] = 0x20)),
+                false,
+            ),
+            (
+                "the reply of a peer that is a server",
+                from_peer(reply()),
+                true,
+            ),
             ("marked, the first port", to_marked(1, 80, TCP), true),
             ("marked, the last port", to_marked(1, 90, TCP), true),
             ("marked, one port too far", to_marked(1, 91, TCP), false),

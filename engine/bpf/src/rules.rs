@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::ops::RangeInclusive;
 
-use lb_model::{Addr, Endpoint, Prefix, Protocol, ServiceKey};
+use lb_model::{Addr, Endpoint, Mac, Prefix, Protocol, ServiceKey};
 
 use crate::marked::{self, Marked, Ports};
 
@@ -27,6 +27,8 @@ pub struct Rules {
     pub fragments_from: BTreeSet<Addr>,
     /// This machine's own addresses: what servers send there answers the balancer's own connections.
     pub locals: BTreeSet<Addr>,
+    /// Other balancers: what they send to a service, they have balanced already.
+    pub peers: BTreeSet<Mac>,
 }
 
 /// One entry of the program's maps.
@@ -39,6 +41,7 @@ pub(crate) enum Rule {
     FragmentsTo(Addr),
     FragmentsFrom(Addr),
     Local(Addr),
+    Peer(Mac),
 }
 
 /// One step from one set of rules to another.
@@ -51,7 +54,8 @@ pub(crate) enum Change {
 impl Rules {
     /// The steps from these rules to `target`.
     ///
-    /// Locals come first and go last, so that at no moment between is an own connection taken for a reply.
+    /// Locals and peers come first and go last, so that at no moment between is an own connection taken for a reply, or
+    /// a balanced packet for one to balance.
     pub(crate) fn changes_to(&self, target: &Rules) -> Vec<Change> {
         let service = |(key, room): (&ServiceKey, &u8)| Rule::Service(*key, *room);
         let new_services = target
@@ -85,10 +89,12 @@ impl Rules {
             .marked
             .iter()
             .filter(|(prefix, _)| !target.marked.contains_key(*prefix));
+        let peer = |mac: &Mac| Rule::Peer(*mac);
         let added = target
             .locals
             .difference(&self.locals)
             .map(local)
+            .chain(target.peers.difference(&self.peers).map(peer))
             .chain(new_services.map(service))
             .chain(target.servers.difference(&self.servers).map(server))
             .chain(target.fragments_to.difference(&self.fragments_to).map(to))
@@ -113,6 +119,7 @@ impl Rules {
             .chain(old_lips.map(lip))
             .chain(old_marked.map(marked))
             .chain(old_services.map(service))
+            .chain(self.peers.difference(&target.peers).map(peer))
             .chain(self.locals.difference(&target.locals).map(local));
         added
             .map(Change::Add)
@@ -135,6 +142,8 @@ impl Rules {
             Change::Remove(Rule::FragmentsTo(addr)) => self.fragments_to.remove(&addr),
             Change::Remove(Rule::FragmentsFrom(addr)) => self.fragments_from.remove(&addr),
             Change::Add(Rule::Local(addr)) => self.locals.insert(addr),
+            Change::Add(Rule::Peer(mac)) => self.peers.insert(mac),
+            Change::Remove(Rule::Peer(mac)) => self.peers.remove(&mac),
             Change::Remove(Rule::Service(key, _)) => self.services.remove(&key).is_some(),
             Change::Remove(Rule::Server(rip, protocol)) => self.servers.remove(&(rip, protocol)),
             Change::Remove(Rule::LocalAddress(addr, _)) => {
@@ -154,6 +163,7 @@ impl Rule {
             Rule::Marked(prefix, _) => marked::key(prefix),
             Rule::FragmentsTo(addr) | Rule::FragmentsFrom(addr) => host_key(*addr),
             Rule::LocalAddress(addr, _) | Rule::Local(addr) => addr.octets().to_vec(),
+            Rule::Peer(mac) => [&mac.0[..], &[0, 0]].concat(),
         }
     }
 
@@ -166,7 +176,7 @@ impl Rule {
             }
             Rule::Marked(_, ports) => marked::value(ports),
             Rule::Service(_, room) => vec![*room],
-            Rule::Server(..) | Rule::Local(_) => vec![1],
+            Rule::Server(..) | Rule::Local(_) | Rule::Peer(_) => vec![1],
             Rule::FragmentsTo(_) | Rule::FragmentsFrom(_) => vec![1],
         }
     }
@@ -189,6 +199,7 @@ impl fmt::Display for Rule {
             Rule::FragmentsTo(addr) => write!(f, "fragments to {addr}"),
             Rule::FragmentsFrom(addr) => write!(f, "fragments from {addr}"),
             Rule::Local(addr) => write!(f, "own address {addr}"),
+            Rule::Peer(mac) => write!(f, "peer {mac}"),
         }
     }
 }
@@ -231,6 +242,7 @@ mod tests {
             fragments_from: BTreeSet::new(),
             locals: locals.iter().map(|addr| Addr::v4(*addr)).collect(),
             marked: Marked::new(),
+            peers: BTreeSet::new(),
         }
     }
 
@@ -250,8 +262,10 @@ mod tests {
         let lip = |last| Addr::v4([10, 1, 0, last]);
         from.local_addresses = [(lip(1), 1..=9), (lip(2), 1..=9), (lip(3), 1..=9)].into();
         to.local_addresses = [(lip(2), 1..=9), (lip(3), 1..=8), (lip(4), 1..=9)].into();
+        from.peers = [Mac([2; 6]), Mac([3; 6])].into();
+        to.peers = [Mac([3; 6]), Mac([4; 6])].into();
         let changes = from.changes_to(&to);
-        assert_eq!(changes.len(), 9, "{changes:?}");
+        assert_eq!(changes.len(), 11, "{changes:?}");
         let mut now = from.clone();
         changes.into_iter().for_each(|change| now.apply(change));
         assert_eq!(now, to);

@@ -9,6 +9,9 @@
  * quote them as they went out. Everything else is the kernel's, as if no program were attached: ARP, neighbour
  * discovery, ping, ssh, VLAN-tagged frames, whatever is malformed, and frames for another machine that a switch flooded.
  *
+ * What another balancer sends here to a service (DR) has been balanced: this machine is the server that was chosen, and its
+ * kernel answers. To take it again would be to send it round and round between the two.
+ *
  * A frame that is ours goes to the socket bound to the queue it came in on. Where there is none (not yet, or the
  * process was killed), the kernel has it too.
  */
@@ -86,6 +89,22 @@ struct {
 } own_mac SEC(".maps");
 
 struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__uint(max_entries, MAX_PEERS);
+	__type(key, struct mac);
+	__type(value, __u8);
+} peers SEC(".maps");
+
+/* Whether there has ever been a peer: most machines have none, and pay no lookup for that. */
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, __u32);
+} peering SEC(".maps");
+
+struct {
 	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
 	__uint(max_entries, COUNTERS);
 	__type(key, __u32);
@@ -107,6 +126,16 @@ static __always_inline bool is_for_this_machine(const struct ethhdr *eth)
 	const __u16 *to = (const __u16 *)eth->h_dest;
 
 	return own && to[0] == own->words[0] && to[1] == own->words[1] && to[2] == own->words[2];
+}
+
+static __always_inline bool is_from_peer(const struct ethhdr *eth)
+{
+	__u32 zero = 0;
+	const __u32 *any = bpf_map_lookup_elem(&peering, &zero);
+	const __u16 *from = (const __u16 *)eth->h_source;
+	struct mac peer = { .words = { from[0], from[1], from[2] } };
+
+	return any && *any && bpf_map_lookup_elem(&peers, &peer);
 }
 
 /* No frame is longer. */
@@ -286,10 +315,11 @@ static __always_inline bool is_marked_host(const struct address *address, __u8 p
 }
 
 /* A fragment that may be of a packet to a service or a local address, or of a reply. */
-static __always_inline bool is_our_fragment(const struct transport *packet)
+static __always_inline bool is_our_fragment(const struct ethhdr *eth, const struct transport *packet)
 {
-	return is_host_of(&services, &packet->destination) ||
-	       is_marked_host(&packet->destination, packet->protocol) ||
+	return ((is_host_of(&services, &packet->destination) ||
+		 is_marked_host(&packet->destination, packet->protocol)) &&
+		!is_from_peer(eth)) ||
 	       (is_host_of(&servers, &packet->source) && !bpf_map_lookup_elem(&locals, &packet->destination));
 }
 
@@ -395,7 +425,8 @@ static __always_inline bool read_ends(const struct frame *frame, const struct tr
 }
 
 /* An ICMP error about a packet of a conn. */
-static __always_inline bool is_our_error(const struct frame *frame, const struct transport *error)
+static __always_inline bool is_our_error(const struct ethhdr *eth, const struct frame *frame,
+					 const struct transport *error)
 {
 	struct endpoint from = {}, to = {};
 	struct transport quote, inside;
@@ -404,8 +435,8 @@ static __always_inline bool is_our_error(const struct frame *frame, const struct
 		return false;
 	/* About a packet to a client, or to a server. */
 	if (read_ends(frame, &quote, &from, &to) &&
-	    (bpf_map_lookup_elem(&services, &from) || is_local_port(&from) ||
-	     is_reply(&to, &error->destination) || is_to_wide_service(&from)))
+	    (is_local_port(&from) || is_reply(&to, &error->destination) ||
+	     ((bpf_map_lookup_elem(&services, &from) || is_to_wide_service(&from)) && !is_from_peer(eth))))
 		return true;
 	/* About a tunnel's packet to a server. */
 	return read_inside(frame, &quote, &inside) && read_ends(frame, &inside, &from, &to) &&
@@ -432,20 +463,23 @@ static __always_inline bool is_ours(struct xdp_md *ctx, __u8 *room)
 		return false;
 	}
 	if (!packet.fragment && (packet.protocol == IPPROTO_ICMP || packet.protocol == IPPROTO_ICMPV6))
-		return is_for_this_machine(eth) && is_our_error(&frame, &packet);
+		return is_for_this_machine(eth) && is_our_error(eth, &frame, &packet);
 	if (packet.protocol != IPPROTO_TCP && packet.protocol != IPPROTO_UDP)
 		return false;
 	if (packet.fragment)
-		return is_for_this_machine(eth) && is_our_fragment(&packet);
+		return is_for_this_machine(eth) && is_our_fragment(eth, &packet);
 	if (!read_ends(&frame, &packet, &source, &destination))
 		return false;
 
 	service = bpf_map_lookup_elem(&services, &destination);
-	if (service)
+	if (service) {
+		if (is_from_peer(eth))
+			return false;
 		*room = *service;
-	else if (!is_local_port(&destination) && !is_reply(&source, &destination.address) &&
-		 !is_to_wide_service(&destination))
+	} else if (!is_local_port(&destination) && !is_reply(&source, &destination.address) &&
+		   (!is_to_wide_service(&destination) || is_from_peer(eth))) {
 		return false;
+	}
 	return is_for_this_machine(eth);
 }
 

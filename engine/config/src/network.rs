@@ -23,7 +23,7 @@ pub const PREFIX: Kind<Prefix> = Kind {
     parse: |value| with_prefix(value.as_str()?).map(|(addr, len)| Prefix::new(addr, len)),
 };
 
-const MAC: Kind<Mac> = Kind {
+pub const MAC: Kind<Mac> = Kind {
     allowed: "six bytes, like \"02:00:00:00:00:01\"",
     parse: |value| value.as_str()?.parse().ok(),
 };

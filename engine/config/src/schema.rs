@@ -88,6 +88,7 @@ fn engine_config(mut section: Section<'_>, faults: &mut Faults<'_>) -> EngineCon
         local_ports: section
             .value("local_ports", &mark::PORTS, faults)
             .unwrap_or(defaults.local_ports),
+        peers: section.list("peers", &network::MAC, faults),
     };
     section.end(faults);
     config

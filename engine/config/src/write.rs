@@ -42,6 +42,10 @@ pub fn write(settings: &Settings) -> String {
     if engine.local_ports != EngineConfig::default().local_ports {
         file.key("local_ports", quoted(&format!("{first}-{last}")));
     }
+    if !engine.peers.is_empty() {
+        let peers = engine.peers.iter().map(|mac| quoted(&mac.to_string()));
+        file.key("peers", list(peers));
+    }
     let Control { socket } = control;
     if let Some(socket) = socket {
         file.table("[control]");

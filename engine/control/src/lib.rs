@@ -8,6 +8,7 @@
 mod capture;
 mod change;
 mod conn;
+mod health;
 mod ipvsadm;
 mod problem;
 mod service;
@@ -17,6 +18,7 @@ mod why;
 pub use capture::CaptureQuery;
 pub use change::{Drain, DrainRequest, Plan, PlanRequest};
 pub use conn::{Conn, ConnCount, ConnQuery};
+pub use health::{Health, HealthQuery, StandbyRequest};
 pub use ipvsadm::{IpvsadmLine, IpvsadmRequest};
 pub use problem::Problem;
 pub use service::{Server, Service, Traffic};

@@ -110,7 +110,7 @@ pub fn snippet(vrrp: &Vrrp) -> String {
     text.push_str(
         "# For keepalived.conf, without its virtual_server and virtual_server_group blocks; start it as\n\
          # keepalived --vrrp. A balancer whose lbd is not at work gives its addresses away.\n\
-         vrrp_script lbd {\n    script \"/usr/bin/lbctl status\"\n    interval 1\n    timeout 1\n    fall 2\n    rise 2\n}\n",
+         vrrp_script lbd {\n    script \"/usr/bin/lbctl health\"\n    interval 1\n    timeout 1\n    fall 2\n    rise 2\n}\n",
     );
     for instance in &vrrp.instances {
         let name = &instance.name;

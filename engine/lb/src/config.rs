@@ -9,8 +9,8 @@ use std::ops::RangeInclusive;
 use crate::NetworkConfig;
 use lb_conn::Timeouts;
 use lb_model::{
-    Addr, ClientAddress, Endpoint, IpvsSettings, MarkRule, Persistence, Protocol, SchedulerFlags,
-    ServiceId, ServiceKey, Thresholds, Tunnel,
+    Addr, ClientAddress, Endpoint, IpvsSettings, Mac, MarkRule, Persistence, Protocol,
+    SchedulerFlags, ServiceId, ServiceKey, Thresholds, Tunnel,
 };
 
 /// Everything a balancer is told.
@@ -41,6 +41,9 @@ pub struct EngineConfig {
     pub capacity: u32,
     /// The ports of local addresses that conns may use, shared out among the workers.
     pub local_ports: RangeInclusive<u16>,
+    /// MACs of other balancers that send to this machine as to one of their servers (DR): what they send to a service is
+    /// not balanced again.
+    pub peers: Vec<Mac>,
 }
 
 impl Config {
@@ -66,6 +69,7 @@ impl Default for EngineConfig {
             workers: Workers::Auto,
             capacity: 1_000_000,
             local_ports: 1024..=65535,
+            peers: Vec::new(),
         }
     }
 }

@@ -12,7 +12,7 @@ use crate::{Config, ConfigError, ServerConfig, ServiceConfig};
 pub struct Difference {
     /// Services that come, go or change, the latter also by their servers.
     pub services: Vec<ServiceDifference>,
-    /// Of the rest, sections that change: `ipvs`, `timeouts`, `mark`, `interface`.
+    /// Of the rest, sections that change: `peers`, `ipvs`, `timeouts`, `mark`, `interface`.
     pub sections: Vec<&'static str>,
     /// What cannot change while the balancer runs; not empty: nothing will.
     pub restart: Vec<ConfigError>,
@@ -104,6 +104,7 @@ impl Difference {
 /// Sections other than services that change, by their names in the file.
 fn sections(running: &Config, wanted: &Config) -> Vec<&'static str> {
     let changes = [
+        ("peers", running.engine.peers != wanted.engine.peers),
         ("ipvs", running.ipvs != wanted.ipvs),
         ("timeouts", running.timeouts != wanted.timeouts),
         ("mark", running.marks != wanted.marks),

@@ -1,12 +1,17 @@
 //! The engine: a checked configuration, and the workers that follow it.
 
+#[cfg(feature = "live")]
+use std::borrow::Cow;
 use std::collections::hash_map::RandomState;
 use std::hash::BuildHasher;
 use std::ops::RangeInclusive;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use arc_swap::ArcSwap;
 use lb_conn::{ConnTable, LocalPorts, LocalUse, LocalUses, Timeouts};
+#[cfg(feature = "live")]
+use lb_model::Mac;
 use lb_model::{Addr, Endpoint, NextHops, Port, ServiceId, Time};
 use lb_runtime::{
     Asker, Counters, Effort, HandOvers, Place, Resolver, SharedCounters, SharedEffort, Snapshot,
@@ -32,6 +37,8 @@ pub struct Engine {
     hand_overs: Mutex<Vec<Arc<HandOvers>>>,
     /// What was applied last: the part of it that nobody can edit is still in force.
     applied: Mutex<Config>,
+    /// Whether other balancers are to have the traffic; changed while `applied` is held.
+    standby: AtomicBool,
     #[cfg(feature = "live")]
     companion: Mutex<Option<Arc<dyn Companion>>>,
 }
@@ -74,6 +81,7 @@ impl Engine {
                 engine: config.engine.clone(),
                 ..Config::default()
             }),
+            standby: AtomicBool::new(false),
             #[cfg(feature = "live")]
             companion: Mutex::default(),
         };
@@ -94,7 +102,8 @@ impl Engine {
         let companion = self.companion.lock().clone();
         #[cfg(feature = "live")]
         if let Some(companion) = &companion {
-            companion.prepare(config).map_err(|error| vec![error])?;
+            let config = self.addressed(config);
+            companion.prepare(&config).map_err(|error| vec![error])?;
         }
         let outcome = self.edit(|table| {
             let difference = difference(table, &applied, config);
@@ -123,9 +132,62 @@ impl Engine {
         });
         #[cfg(feature = "live")]
         if let Some(companion) = &companion {
-            companion.settle(&applied);
+            companion.settle(&self.addressed(&applied));
         }
         outcome
+    }
+
+    /// Whether the traffic is left to other balancers.
+    pub fn is_on_standby(&self) -> bool {
+        self.standby.load(Ordering::Relaxed)
+    }
+
+    /// Leaves the traffic to other balancers, or takes it back: the VIPs that we put on interfaces go, or come again. What
+    /// comes all the same is balanced as before.
+    ///
+    /// # Errors
+    ///
+    /// If a VIP cannot be put on its interface; we stay on standby then.
+    pub fn set_standby(&self, standby: bool) -> Result<(), ConfigError> {
+        let applied = self.applied.lock();
+        self.standby.store(standby, Ordering::Relaxed);
+        self.readdress(&applied)
+            .inspect_err(|_| self.standby.store(true, Ordering::Relaxed))
+    }
+
+    /// Has the companion put on interfaces what is to be there now.
+    #[cfg(feature = "live")]
+    fn readdress(&self, applied: &Config) -> Result<(), ConfigError> {
+        if let Some(companion) = &*self.companion.lock() {
+            let config = self.addressed(applied);
+            companion.prepare(&config)?;
+            companion.settle(&config);
+        }
+        Ok(())
+    }
+
+    #[cfg(not(feature = "live"))]
+    fn readdress(&self, _: &Config) -> Result<(), ConfigError> {
+        Ok(())
+    }
+
+    /// `config` with the addresses that are to be on interfaces now.
+    #[cfg(feature = "live")]
+    fn addressed<'c>(&self, config: &'c Config) -> Cow<'c, Config> {
+        if !self.is_on_standby() {
+            return Cow::Borrowed(config);
+        }
+        let mut config = config.clone();
+        for service in &mut config.services {
+            service.vip_interface = None;
+        }
+        Cow::Owned(config)
+    }
+
+    /// Other balancers, by their MACs.
+    #[cfg(feature = "live")]
+    pub(crate) fn peers(&self) -> Vec<Mac> {
+        self.applied.lock().engine.peers.clone()
     }
 
     /// Lets `companion` change something else along with the services, from what is in force now on.

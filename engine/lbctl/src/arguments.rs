@@ -54,6 +54,18 @@ pub fn ipvsadm(words: &[String]) -> Option<(Option<String>, &[String])> {
 pub enum Task {
     /// How lbd is
     Status,
+    /// Whether this balancer should have the traffic, for keepalived and the like: exit code 0 if so, 1 if not
+    Health {
+        /// Also whether this service has a server that takes new conns
+        #[arg(value_name = "VIP:VPORT")]
+        service: Option<String>,
+    },
+    /// Leave the traffic to other balancers: no longer healthy, and without the VIPs that lbd put on interfaces
+    Standby {
+        /// Take it back
+        #[arg(long)]
+        undo: bool,
+    },
     /// Count: packets, conns, and every reason for which a packet was not forwarded
     Stats {
         /// Those that are 0, too

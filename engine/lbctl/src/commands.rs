@@ -3,10 +3,11 @@
 use std::fs::{self, File};
 use std::io::{self, Write};
 use std::path::Path;
+use std::process::ExitCode;
 
 use lb_control::{
-    Conn, ConnCount, ConnQuery, Counter, Drain, DrainRequest, Plan, PlanRequest, Service, Status,
-    Why, WhyQuery,
+    Conn, ConnCount, ConnQuery, Counter, Drain, DrainRequest, Health, HealthQuery, Plan,
+    PlanRequest, Service, StandbyRequest, Status, Why, WhyQuery,
 };
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -38,6 +39,27 @@ pub struct Commands {
 impl Commands {
     pub fn status(&self) -> Result<(), Failure> {
         self.shown("/v1/status", |status: &Status| show::status(status))
+    }
+
+    pub fn health(&self, service: Option<String>) -> Result<ExitCode, Failure> {
+        let query = HealthQuery { service };
+        let health: Health = self.client.get(&with_query("/v1/health", &query))?;
+        match self.json {
+            true => self.print_json(&health)?,
+            false => print(&show::health(&health))?,
+        }
+        Ok(match health.healthy {
+            true => ExitCode::SUCCESS,
+            false => ExitCode::FAILURE,
+        })
+    }
+
+    pub fn standby(&self, undo: bool) -> Result<(), Failure> {
+        let health: Health = self.client.post("/v1/standby", &StandbyRequest { undo })?;
+        match self.json {
+            true => self.print_json(&health),
+            false => print(&show::health(&health)),
+        }
     }
 
     pub fn stats(&self, all: bool) -> Result<(), Failure> {

@@ -58,6 +58,8 @@ fn run(Arguments { socket, json, task }: Arguments) -> Result<ExitCode, Failure>
     let done = match task {
         Task::Ipvsadm { arguments } => return ipvsadm(&socket, arguments),
         Task::Status => commands.status(),
+        Task::Health { service } => return commands.health(service),
+        Task::Standby { undo } => commands.standby(undo),
         Task::Stats { all } => commands.stats(all),
         Task::Services => commands.services(),
         Task::Conns(arguments) => commands.conns(arguments),

@@ -2,7 +2,15 @@
 
 use std::fmt::Write;
 
-use lb_control::{Conn, Counter, Drain, Plan, Server, Service, Status, Why, WhyWorker};
+use lb_control::{Conn, Counter, Drain, Health, Plan, Server, Service, Status, Why, WhyWorker};
+
+/// Whether it should have the traffic.
+pub fn health(health: &Health) -> String {
+    match health.healthy {
+        true => "healthy\n".to_owned(),
+        false => format!("not healthy: {}\n", health.reasons.join(", ")),
+    }
+}
 
 /// How lbd is.
 pub fn status(status: &Status) -> String {

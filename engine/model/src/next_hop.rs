@@ -12,7 +12,7 @@ use hashbrown::{HashMap, HashSet};
 use crate::Addr;
 
 /// An Ethernet address.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Default)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Default)]
 pub struct Mac(pub [u8; 6]);
 
 impl fmt::Display for Mac {

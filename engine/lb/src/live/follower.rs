@@ -37,7 +37,14 @@ impl Follower {
         let ports = engine.local_ports().clone();
         let mut seen = kernel.next_hops().load_full();
         let mut followed = engine.snapshot();
-        control.set_rules(&rules(&followed, &seen, &ports))?;
+        let rules_of = {
+            let engine = Arc::clone(&engine);
+            move |snapshot: &Snapshot, next_hops: &NextHops| Rules {
+                peers: engine.peers().into_iter().collect(),
+                ..rules(snapshot, next_hops, &ports)
+            }
+        };
+        control.set_rules(&rules_of(&followed, &seen))?;
         kernel.watch(&servers(&followed));
         let stopping = Arc::new(AtomicBool::new(false));
         let stop = Arc::clone(&stopping);
@@ -51,7 +58,7 @@ impl Follower {
                     kernel.watch(&servers(&snapshot));
                 }
                 if !Arc::ptr_eq(&snapshot, &followed) || !Arc::ptr_eq(&now, &seen) {
-                    follow(&mut control, &rules(&snapshot, &now, &ports), &seen, &now);
+                    follow(&mut control, &rules_of(&snapshot, &now), &seen, &now);
                     (followed, seen) = (snapshot, now);
                 }
             }

@@ -11,7 +11,7 @@ use utoipa_axum::routes;
 
 use super::office::Office;
 use super::refusal::Refused;
-use super::{capture, change, conns, ipvsadm, services, status, why};
+use super::{capture, change, conns, health, ipvsadm, services, status, why};
 
 #[derive(OpenApi)]
 #[openapi(info(
@@ -25,6 +25,8 @@ pub fn router(office: Arc<Office>) -> Router {
     let (router, document) = OpenApiRouter::with_openapi(Document::openapi())
         .routes(routes!(status::status))
         .routes(routes!(status::counters))
+        .routes(routes!(health::health))
+        .routes(routes!(health::standby))
         .routes(routes!(services::services))
         .routes(routes!(conns::conns))
         .routes(routes!(conns::count))

@@ -7,6 +7,7 @@ mod api;
 mod capture;
 mod change;
 mod conns;
+mod health;
 mod ipvsadm;
 mod office;
 mod refusal;

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use nix::sys::signal::Signal;
 
-use super::{Error, Family, Lab, Process, Scratch};
+use super::{Error, Family, Lab, Namespace, Process, Scratch};
 
 /// How long `lbd` may take to start or to stop.
 const LIMIT: Duration = Duration::from_secs(60);
@@ -81,6 +81,19 @@ impl Balancer {
     ///
     /// If it does not come up; the error has its log.
     pub fn start(lab: &Lab, program: &Path, config: &str) -> Result<Balancer, Error> {
+        Balancer::start_in(&lab.balancer, program, config)
+    }
+
+    /// The same in any namespace.
+    ///
+    /// # Errors
+    ///
+    /// If it does not come up; the error has its log.
+    pub fn start_in(
+        namespace: &Namespace,
+        program: &Path,
+        config: &str,
+    ) -> Result<Balancer, Error> {
         let scratch = Scratch::new()?;
         let config = scratch.write("lbd.toml", config)?;
         let mut lbd = Command::new(program);
@@ -88,7 +101,7 @@ impl Balancer {
             .arg(config)
             .env("LBD_SOCKET", scratch.path().join("lbd.sock"))
             .env("NO_COLOR", "1");
-        let mut process = lab.balancer.spawn(lbd)?;
+        let mut process = namespace.spawn(lbd)?;
         process.wait_for(READY, LIMIT)?;
         Ok(Balancer { process, scratch })
     }

@@ -1,0 +1,348 @@
+//! Several balancers, one address, all at work: BIRD announces it for each of them to a router that spreads flows by hash.
+//!
+//! ```text
+//!  client ── router ──┤   ├── node 1 to 4   lbd and BIRD; the VIP is on lbd's own device, lbd0
+//!                     │   ├── server 1, 2   DR: they answer by way of the router
+//! ```
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::Write;
+use std::net::SocketAddr;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use lb_testkit::netns::{LineServer, Namespace, Process, UdpServer, available};
+
+use crate::node::Node;
+use crate::segment::{both, connect, hold, installed, v4, v6};
+use crate::steady::{Steady, gap, lost};
+
+const CLIENT: u8 = 1;
+const ROUTER: u8 = 254;
+const FIRST_NODE: u8 = 11;
+const SERVERS: [u8; 2] = [21, 22];
+/// The segment of nodes and servers.
+const INSIDE: u8 = 1;
+/// A net that is nowhere.
+const ANYCAST: u8 = 9;
+const VIP: u8 = 100;
+const PORT: u16 = 7;
+/// Bounds a failure only.
+const LIMIT: Duration = Duration::from_secs(60);
+
+struct Site {
+    nodes: Vec<Node>,
+    client: Namespace,
+    router: Node,
+    _switches: [Namespace; 2],
+    _servers: Vec<(Namespace, Vec<LineServer>, Vec<UdpServer>)>,
+}
+
+impl Site {
+    fn start(count: u8) -> Site {
+        let client = Namespace::new("client").expect("a namespace");
+        let mut router = Node::new("router");
+        let numbers = FIRST_NODE..FIRST_NODE + count;
+        let nodes: Vec<Node> = numbers
+            .clone()
+            .map(|number| Node::new(&format!("node-{number}")))
+            .collect();
+        let servers =
+            SERVERS.map(|number| Namespace::new(&format!("server-{number}")).expect("a namespace"));
+        let outside = [
+            (&client, "eth0", CLIENT),
+            (&router.namespace, "eth0", ROUTER),
+        ];
+        let mut inside = vec![(&router.namespace, "eth1", ROUTER)];
+        inside.extend(
+            nodes
+                .iter()
+                .zip(numbers.clone())
+                .map(|(node, number)| (&node.namespace, "eth0", number)),
+        );
+        inside.extend(
+            servers
+                .iter()
+                .zip(SERVERS)
+                .map(|(server, number)| (server, "eth0", number)),
+        );
+        let switches = [connect(0, &outside), connect(INSIDE, &inside)];
+        lead(&client, 0);
+        for key in [
+            "net/ipv4/ip_forward",
+            "net/ipv6/conf/all/forwarding",
+            "net/ipv4/fib_multipath_hash_policy",
+            "net/ipv6/fib_multipath_hash_policy",
+        ] {
+            router
+                .namespace
+                .sysctl(key, "1")
+                .expect("a switch of the kernel's");
+        }
+        let serve = |server: Namespace| {
+            lead(&server, INSIDE);
+            hold(&server, &both(ANYCAST, VIP));
+            let lines = |address| LineServer::start(&server, address).expect("a server");
+            let datagrams =
+                |address| UdpServer::start(&server, server.label(), address).expect("a server");
+            let addresses = vips(2);
+            let lines = addresses.iter().copied().map(lines).collect();
+            let datagrams = addresses.into_iter().map(datagrams).collect();
+            (server, lines, datagrams)
+        };
+        let servers = servers.into_iter().map(serve).collect();
+        router.start_bird(&v4(0, ROUTER).to_string(), &router_s_bird(numbers.clone()));
+        let mut site = Site {
+            nodes,
+            client,
+            router,
+            _switches: switches,
+            _servers: servers,
+        };
+        for (node, number) in site.nodes.iter_mut().zip(numbers) {
+            node.start_lbd(&config());
+            node.start_bird(&v4(INSIDE, number).to_string(), &node_s_bird(number));
+        }
+        site.wait_for_ways(count.into());
+        site
+    }
+
+    /// How many ways the router has to the VIP of each family.
+    fn ways(&self) -> [usize; 2] {
+        both(ANYCAST, VIP).map(|vip| {
+            let family = if vip.is_ipv4() { "-4" } else { "-6" };
+            let routes = self
+                .router
+                .namespace
+                .ip(&format!("{family} route show {vip}"));
+            routes.expect("routes").matches(" via ").count()
+        })
+    }
+
+    fn wait_for_ways(&self, count: usize) {
+        let end = Instant::now() + LIMIT;
+        while self.ways() != [count; 2] {
+            let logs: Vec<_> = self
+                .nodes
+                .iter()
+                .filter_map(|node| node.daemon.as_ref())
+                .map(Process::log)
+                .collect();
+            assert!(
+                Instant::now() < end,
+                "{:?} in place of {count}: {logs:#?}",
+                self.ways()
+            );
+            thread::sleep(Duration::from_millis(20));
+        }
+    }
+
+    /// Which node, and which server, each client's end is a conn of.
+    fn conns(&self) -> BTreeMap<String, (usize, String)> {
+        let mut conns = BTreeMap::new();
+        for (number, node) in self.nodes.iter().enumerate() {
+            if node.lbd.is_none() {
+                continue;
+            }
+            for line in node.lbctl("-j conns --protocol tcp").lines() {
+                let conn: serde_json::Value = serde_json::from_str(line).expect("JSON");
+                let text = |key: &str| conn[key].as_str().unwrap_or_default().to_owned();
+                // The last node that has it is the one that it came to: the others' are older.
+                conns.insert(text("client"), (number, text("server")));
+            }
+        }
+        conns
+    }
+}
+
+/// Gives a host the router as its way out.
+fn lead(host: &Namespace, net: u8) {
+    for gateway in both(net, ROUTER) {
+        let family = if gateway.is_ipv4() { "-4" } else { "-6" };
+        host.ip(&format!("{family} route add default via {gateway}"))
+            .expect("a route");
+    }
+}
+
+fn vips(count: usize) -> Vec<SocketAddr> {
+    let vips = both(ANYCAST, VIP).into_iter().cycle().take(count);
+    vips.map(|vip| SocketAddr::new(vip, PORT)).collect()
+}
+
+/// That of every node: the same.
+fn config() -> String {
+    let mut text =
+        "[engine]\ninterfaces = [\"eth0\"]\ncapacity = 10000\n[ipvs]\nsloppy_tcp = 1\n".to_owned();
+    for vip in vips(2) {
+        for protocol in ["tcp", "udp"] {
+            let written = writeln!(
+                text,
+                "[[service]]\nvip = \"{vip}\"\nprotocol = \"{protocol}\"\nscheduler = \"mh\"\n\
+                 scheduler_flags = [\"mh-port\", \"mh-fallback\"]\nmode = \"dr\"\nvip_interface = \"lbd0\""
+            );
+            written.expect("a string takes everything");
+            for number in SERVERS {
+                let rip = both(INSIDE, number)
+                    .into_iter()
+                    .find(|rip| rip.is_ipv4() == vip.is_ipv4());
+                let rip = SocketAddr::new(rip.expect("one of each family"), PORT);
+                writeln!(text, "[[service.server]]\nrip = \"{rip}\"")
+                    .expect("a string takes everything");
+            }
+        }
+    }
+    text
+}
+
+const BFD: &str = "protocol device {}
+protocol bfd { interface \"eth*\" { interval 100 ms; multiplier 3; }; }\n";
+
+/// Announces what lbd has put on its device.
+fn node_s_bird(number: u8) -> String {
+    let session = |name: &str, family: &str, own: String, router: String| {
+        format!(
+            "protocol bgp {name} {{
+               local {own} as 65001; neighbor {router} as 65000;
+               bfd on; hold time 9; connect delay time 1; connect retry time 1;
+               {family} {{ import none; export where source = RTS_DEVICE; }};
+             }}\n"
+        )
+    };
+    [
+        BFD.to_owned(),
+        "protocol direct { ipv4; ipv6; interface \"lbd0\"; }\n".to_owned(),
+        session(
+            "four",
+            "ipv4",
+            v4(INSIDE, number).to_string(),
+            v4(INSIDE, ROUTER).to_string(),
+        ),
+        session(
+            "six",
+            "ipv6",
+            v6(INSIDE, number).to_string(),
+            v6(INSIDE, ROUTER).to_string(),
+        ),
+    ]
+    .concat()
+}
+
+/// Takes all ways that are equally good.
+fn router_s_bird(nodes: std::ops::Range<u8>) -> String {
+    let mut text = BFD.to_owned();
+    for family in ["ipv4", "ipv6"] {
+        let written = writeln!(
+            text,
+            "protocol kernel {{ {family} {{ export where source = RTS_BGP; }}; merge paths on; }}"
+        );
+        written.expect("a string takes everything");
+    }
+    for number in nodes {
+        for (family, own, node) in [
+            (
+                "ipv4",
+                v4(INSIDE, ROUTER).to_string(),
+                v4(INSIDE, number).to_string(),
+            ),
+            (
+                "ipv6",
+                v6(INSIDE, ROUTER).to_string(),
+                v6(INSIDE, number).to_string(),
+            ),
+        ] {
+            let written = writeln!(
+                text,
+                "protocol bgp {family}_{number} {{
+                   local {own} as 65000; neighbor {node} as 65001;
+                   bfd on; hold time 9; connect delay time 1; connect retry time 1;
+                   {family} {{ import all; export none; }};
+                 }}"
+            );
+            written.expect("a string takes everything");
+        }
+    }
+    text
+}
+
+#[test]
+fn whichever_of_four_nodes_goes_however_connections_stay_with_their_servers() {
+    if !available() || !installed(&["bird"]) {
+        return;
+    }
+    let mut site = Site::start(4);
+    let connections = Steady::connections(&site.client, &vips(64));
+    let datagrams = Steady::datagrams(&site.client, &vips(16));
+    connections.wait_for_answers(500);
+    let before = site.conns();
+    assert_eq!(before.len(), 64);
+    let nodes = before
+        .values()
+        .map(|(node, _)| node)
+        .collect::<BTreeSet<_>>();
+    assert!(nodes.len() > 1, "the router spreads flows: {before:?}");
+
+    // Told to go: it is not announced any more, and comes back.
+    site.nodes[0].lbctl("standby");
+    site.wait_for_ways(3);
+    connections.wait_for_answers(500);
+    site.nodes[0].lbctl("standby --undo");
+    site.wait_for_ways(4);
+    connections.wait_for_answers(500);
+
+    // Killed: its device, and with it the address, goes with it.
+    site.nodes[1]
+        .lbd
+        .take()
+        .expect("it runs")
+        .kill()
+        .expect("it ends");
+    site.wait_for_ways(3);
+    connections.wait_for_answers(500);
+
+    let (connections, datagrams) = (connections.finish(), datagrams.finish());
+    println!(
+        "told to go, and killed: gap {:?} for datagrams, {:?} for connections",
+        gap(&datagrams),
+        gap(&connections)
+    );
+    assert_eq!(lost(&connections).len(), 0, "{connections:?}");
+    let moved = site
+        .conns()
+        .into_iter()
+        .filter(|(client, (_, server))| before.get(client).is_some_and(|(_, old)| old != server));
+    assert_eq!(moved.count(), 0, "conns that changed their server");
+}
+
+#[test]
+fn a_dead_node_of_two_or_four_is_noticed_and_no_connection_is_lost() {
+    if !available() || !installed(&["bird"]) {
+        return;
+    }
+    for count in [2, 4] {
+        let mut site = Site::start(count);
+        let connections = Steady::connections(&site.client, &vips(64));
+        let datagrams = Steady::datagrams(&site.client, &vips(16));
+        connections.wait_for_answers(500);
+        let before = site.conns();
+        site.nodes[0].dies();
+        site.wait_for_ways(usize::from(count) - 1);
+        connections.wait_for_answers(1000);
+        let (connections, datagrams) = (connections.finish(), datagrams.finish());
+        let after = site.conns();
+        let of_dead = before.values().filter(|(node, _)| *node == 0).count();
+        // One that two nodes have now came to the second after the first was dead.
+        let moved = before
+            .iter()
+            .filter(|(client, (node, _))| after.get(*client).is_none_or(|(now, _)| now != node));
+        println!(
+            "one of {count} dead: {of_dead} of {} connections were its own, {} came to another node; gap {:?} for \
+             datagrams, {:?} for connections; {} lost",
+            before.len(),
+            moved.count(),
+            gap(&datagrams),
+            gap(&connections),
+            lost(&connections).len(),
+        );
+        assert_eq!(lost(&connections).len(), 0, "{connections:?}");
+    }
+}

@@ -1,0 +1,239 @@
+//! Two balancers, one address, elected by keepalived; DR with `mh`, so that either picks the same server.
+//!
+//! ```text
+//!  client ──┤   ├── one, two      lbd and keepalived; `two` may be a real server besides
+//!           │   ├── server-1, server-2
+//! ```
+
+use std::fmt::Write;
+use std::net::{IpAddr, SocketAddr};
+
+use lb_testkit::netns::{LineServer, Namespace, UdpServer, available};
+
+use crate::node::Node;
+use crate::segment::{both, connect, hold, installed, mac, v4, v6};
+use crate::steady::{Steady, gap, lost};
+
+const CLIENT: u8 = 1;
+const ONE: u8 = 11;
+const TWO: u8 = 12;
+const SERVER: u8 = 21;
+const OTHER: u8 = 22;
+pub const VIP: u8 = 100;
+const PORT: u16 = 7;
+
+/// What the two are told.
+#[derive(Clone, Copy)]
+pub struct Setup {
+    pub scheduler: &'static str,
+    /// Whether a packet other than a SYN opens a conn.
+    pub sloppy: bool,
+    /// Whether `two` is the second real server.
+    pub two_serves: bool,
+}
+
+/// With `mh`, where a conn is opened wherever its packets come.
+const ALIKE: Setup = Setup {
+    scheduler: "mh",
+    sloppy: true,
+    two_serves: true,
+};
+
+pub struct Pair {
+    pub one: Node,
+    pub two: Node,
+    pub client: Namespace,
+    _hosts: [Namespace; 2],
+    _switch: Namespace,
+    _servers: Vec<(LineServer, UdpServer)>,
+}
+
+impl Pair {
+    pub fn start(setup: Setup) -> Pair {
+        let [client, server, other] = ["client", "server-1", "server-2"]
+            .map(|name| Namespace::new(name).expect("a namespace"));
+        let (one, two) = (Node::new("one"), Node::new("two"));
+        let hosts = [
+            (&client, "eth0", CLIENT),
+            (&one.namespace, "eth0", ONE),
+            (&two.namespace, "eth0", TWO),
+            (&server, "eth0", SERVER),
+            (&other, "eth0", OTHER),
+        ];
+        let switch = connect(0, &hosts);
+        let mut servers = Vec::new();
+        let second = if setup.two_serves {
+            &two.namespace
+        } else {
+            &other
+        };
+        for host in [&server, second] {
+            hold(host, &both(0, VIP));
+            for vip in both(0, VIP) {
+                let address = SocketAddr::new(vip, PORT);
+                let lines = LineServer::start(host, address).expect("a server");
+                let datagrams = UdpServer::start(host, host.label(), address).expect("a server");
+                servers.push((lines, datagrams));
+            }
+        }
+        let mut pair = Pair {
+            one,
+            two,
+            client,
+            _hosts: [server, other],
+            _switch: switch,
+            _servers: servers,
+        };
+        pair.one.start_lbd(&config(setup, TWO));
+        pair.two.start_lbd(&config(setup, ONE));
+        let vips = [
+            format!("{}/32", v4(0, VIP)),
+            format!("{}/128 dev eth0", v6(0, VIP)),
+        ];
+        pair.one.start_keepalived(150, &vips);
+        pair.one.wait_until_it_holds(&v4(0, VIP).to_string());
+        pair.two.start_keepalived(100, &vips);
+        pair
+    }
+}
+
+/// That of one balancer beside another.
+fn config(setup: Setup, peer: u8) -> String {
+    let Setup {
+        scheduler,
+        sloppy,
+        two_serves,
+    } = setup;
+    let mut text = format!(
+        "[engine]\ninterfaces = [\"eth0\"]\ncapacity = 10000\npeers = [\"{}\"]\n[ipvs]\nsloppy_tcp = {}\n",
+        mac(0, peer),
+        u8::from(sloppy)
+    );
+    for vip in both(0, VIP) {
+        for protocol in ["tcp", "udp"] {
+            let vip = SocketAddr::new(vip, PORT);
+            let written = writeln!(
+                text,
+                "[[service]]\nvip = \"{vip}\"\nprotocol = \"{protocol}\"\nscheduler = \"{scheduler}\"\n\
+                 scheduler_flags = [{}]\nmode = \"dr\"",
+                if scheduler == "mh" {
+                    "\"mh-port\", \"mh-fallback\""
+                } else {
+                    ""
+                }
+            );
+            written.expect("a string takes everything");
+            for number in [SERVER, if two_serves { TWO } else { OTHER }] {
+                let rip = both(0, number)
+                    .into_iter()
+                    .find(|rip| rip.is_ipv4() == vip.is_ipv4());
+                let rip = SocketAddr::new(rip.expect("one of each family"), PORT);
+                let written = writeln!(text, "[[service.server]]\nrip = \"{rip}\"");
+                written.expect("a string takes everything");
+            }
+        }
+    }
+    text
+}
+
+pub fn vips(count: usize) -> Vec<SocketAddr> {
+    let vips = both(0, VIP).into_iter().cycle().take(count);
+    vips.map(|vip: IpAddr| SocketAddr::new(vip, PORT)).collect()
+}
+
+#[test]
+fn a_backup_that_is_a_server_answers_what_the_master_gives_it_and_balances_none_of_it_again() {
+    if !available() || !installed(&["keepalived"]) {
+        return;
+    }
+    let pair = Pair::start(ALIKE);
+    assert!(!pair.two.holds(&v4(0, VIP).to_string()));
+    let steady = Steady::connections(&pair.client, &vips(24));
+    steady.wait_for_answers(500);
+    let outcomes = steady.finish();
+    assert_eq!(lost(&outcomes).len(), 0, "{outcomes:?}");
+    let conns = pair.one.lbctl("conns --count");
+    assert_eq!(conns.trim(), "24");
+    let of_two = pair
+        .one
+        .lbctl(&format!("conns --count --server {}", v4(0, TWO)));
+    let of_two: u32 = of_two.trim().parse().expect("a number");
+    assert!(
+        (1..12).contains(&of_two),
+        "{of_two}: both servers have conns in IPv4"
+    );
+    // What `two` was sent is its kernel's.
+    let conns = pair.two.lbctl("conns --count");
+    assert_eq!(conns.trim(), "0");
+}
+
+/// The master's plug is pulled under load.
+#[test]
+fn the_backup_takes_over_from_a_dead_master_and_connections_to_a_server_go_on() {
+    if !available() || !installed(&["keepalived"]) {
+        return;
+    }
+    let mut pair = Pair::start(Setup {
+        two_serves: false,
+        ..ALIKE
+    });
+    let connections = Steady::connections(&pair.client, &vips(24));
+    let datagrams = Steady::datagrams(&pair.client, &vips(2));
+    connections.wait_for_answers(500);
+    pair.one.dies();
+    pair.two.wait_until_it_holds(&v4(0, VIP).to_string());
+    connections.wait_for_answers(1000);
+    let (connections, datagrams) = (connections.finish(), datagrams.finish());
+    println!(
+        "gap: {:?} for datagrams, {:?} for connections; {} of {} connections lost",
+        gap(&datagrams),
+        gap(&connections),
+        lost(&connections).len(),
+        connections.len()
+    );
+    assert_eq!(lost(&connections).len(), 0, "{connections:?}");
+    assert!(
+        connections.iter().all(|outcome| outcome.answers > 25),
+        "{connections:?}"
+    );
+    // Neighbours of both families were told, and none is left with the old MAC.
+    for family in ["-4", "-6"] {
+        let neighbours = pair
+            .client
+            .ip(&format!("{family} neighbour show"))
+            .expect("neighbours");
+        let vip = if family == "-4" {
+            v4(0, VIP).to_string()
+        } else {
+            v6(0, VIP).to_string()
+        };
+        let line = neighbours
+            .lines()
+            .find(|line| line.starts_with(&format!("{vip} ")));
+        assert!(
+            line.is_some_and(|line| line.contains(&mac(0, TWO))),
+            "{neighbours}"
+        );
+    }
+}
+
+/// lbd alone dies, or is told to stand by: keepalived notices, and the machine gives the address away.
+#[test]
+fn an_lbd_that_is_not_at_work_gives_its_addresses_away() {
+    if !available() || !installed(&["keepalived"]) {
+        return;
+    }
+    let mut pair = Pair::start(ALIKE);
+    let vip = v4(0, VIP).to_string();
+    pair.one.lbctl("standby");
+    pair.two.wait_until_it_holds(&vip);
+    assert_eq!(pair.two.lbctl("health").trim(), "healthy");
+    pair.one.lbctl("standby --undo");
+    pair.one.wait_until_it_holds(&vip);
+    let mut lbd = pair.one.lbd.take().expect("it runs");
+    lbd.kill().expect("it ends");
+    pair.two.wait_until_it_holds(&vip);
+    let answers = Steady::connections(&pair.client, &vips(1));
+    answers.wait_for_answers(10);
+    assert_eq!(lost(&answers.finish()).len(), 0);
+}
