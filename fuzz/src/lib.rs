@@ -90,6 +90,21 @@ pub fn capture(data: &[u8]) {
     }
 }
 
+/// Any bytes as a message about another balancer's conns: what was read is written and read again as the same.
+pub fn sync(data: &[u8]) {
+    let Ok(message) = lb_sync::Message::read(data) else {
+        return;
+    };
+    let mut packer = lb_sync::Packer::new(message.sync_id, usize::from(u16::MAX));
+    for conn in &message.conns {
+        assert_eq!(packer.add(conn), None, "they came in one message");
+    }
+    if let Some(written) = packer.take() {
+        let read = lb_sync::Message::read(&written).map(|message| message.conns);
+        assert_eq!(read, Ok(message.conns));
+    }
+}
+
 /// Any text as a keepalived.conf: what it becomes is a configuration that can be written and read again, or every mistake
 /// has its place.
 pub fn keepalived(data: &[u8]) {

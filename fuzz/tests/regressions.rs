@@ -16,6 +16,7 @@ const TARGETS: &[(&str, Target)] = &[
     ("config", lb_fuzz::config),
     ("lbrs_config", lb_fuzz::lbrs_config),
     ("keepalived", lb_fuzz::keepalived),
+    ("sync", lb_fuzz::sync),
 ];
 
 #[test]

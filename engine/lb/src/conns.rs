@@ -5,12 +5,15 @@ use std::str::FromStr;
 
 use lb_conn::{ConnView, Template};
 use lb_model::{Addr, ConnState, Endpoint, FlowKey, Prefix, Protocol, Time};
-use lb_runtime::Asker;
+use lb_runtime::{Adoption, Asker, Foreign};
 
 use crate::Engine;
 
 /// Places of a table that a worker looks at between two turns: some microseconds.
 const SLICE: u32 = 1024;
+
+/// Conns that a worker opens between two turns, each of which costs as much as a client's SYN.
+const ADOPTED_AT_ONCE: usize = 64;
 
 /// A conn as it was at one moment.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -151,6 +154,28 @@ impl Engine {
                 return;
             }
         }
+    }
+
+    /// Opens conns that another balancer has, or brings ours into their state; what became of each, in no order. Whichever
+    /// worker has a conn, packets find it.
+    pub fn adopt(&self, conns: &[Foreign]) -> Vec<Adoption> {
+        let askers = self.askers();
+        let mut outcomes = Vec::new();
+        for (number, asker) in askers.iter().enumerate() {
+            // The same conn comes to the same worker each time.
+            let its =
+                |foreign: &&Foreign| usize::from(foreign.flow.source.port) % askers.len() == number;
+            let its: Vec<Foreign> = conns.iter().filter(its).copied().collect();
+            for some in its.chunks(ADOPTED_AT_ONCE) {
+                let some = some.to_vec();
+                let adopted = asker.ask(move |inside| {
+                    let adopted = some.iter().map(|foreign| inside.adopt(foreign));
+                    adopted.collect::<Vec<_>>()
+                });
+                outcomes.extend(adopted.unwrap_or_default());
+            }
+        }
+        outcomes
     }
 
     /// How many conns match.

@@ -38,8 +38,8 @@ pub use lb_model::{
     VirtualService, Work,
 };
 pub use lb_runtime::{
-    Asker, Counter, Counters, Decision, Decisions, Effort, HandOvers, Inside, Observed, Observer,
-    Place, Resolver, Turn, Worker,
+    Adoption, Asker, Counter, Counters, Decision, Decisions, Effort, Foreign, HandOvers, Inside,
+    Observed, Observer, Place, Resolver, Turn, Worker,
 };
 pub use lb_schedulers::SchedulerOptions;
 pub use why::{Choice, NextHop, Why};

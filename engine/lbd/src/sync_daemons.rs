@@ -1,14 +1,25 @@
 //! The synchronisation daemons as ipvsadm starts, stops and lists them (kernel `ip_vs_sync.c`, `start_sync_thread`).
 //!
-//! Their settings are kept; conns are not sent or taken in yet, and the log says so.
+//! A master tells of the conns of all workers every second, a backup gives what it hears to all of them. Both are threads
+//! beside the workers, which they ask as anybody does: a packet costs nothing more.
+
+mod backup;
+mod master;
+mod multicast;
+mod thread;
 
 use std::fs;
 use std::net::IpAddr;
+use std::sync::Arc;
+
+use lb::Engine;
 
 use lb_ipvsadm::{Daemon, Refusal, Role};
 use parking_lot::Mutex;
 use rustix::net::netdevice::name_to_index;
 use rustix::net::{AddressFamily, SocketType, socket};
+
+use thread::Thread;
 
 const GROUP: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(224, 0, 0, 81));
 const PORT: u16 = 8848;
@@ -23,33 +34,67 @@ const HEADERS_V6: u32 = 40 + 8;
 
 /// Those that were started.
 #[derive(Default)]
-pub struct SyncDaemons(Mutex<Vec<Daemon>>);
+pub struct SyncDaemons {
+    /// Whose conns they tell of, and take in; none where only what is typed and listed matters.
+    engine: Option<Arc<Engine>>,
+    running: Mutex<Vec<Running>>,
+}
+
+/// One at work; dropped, it ends.
+struct Running {
+    daemon: Daemon,
+    _thread: Option<Thread>,
+}
 
 impl SyncDaemons {
+    /// Those of a balancer at work.
+    pub fn of(engine: Arc<Engine>) -> SyncDaemons {
+        SyncDaemons {
+            engine: Some(engine),
+            running: Mutex::default(),
+        }
+    }
+
     pub fn start(&self, daemon: &Daemon) -> Result<(), Refusal> {
-        let mut running = self.0.lock();
-        if running.iter().any(|other| other.role == daemon.role) {
+        let mut running = self.running.lock();
+        if running.iter().any(|other| other.daemon.role == daemon.role) {
             return Err(Refusal::DaemonRuns);
         }
         let mtu = mtu(&daemon.interface).ok_or(Refusal::NoDevice)?;
-        tracing::warn!(
-            "{} sync daemon: kept and listed, but this version does not synchronise conns",
-            daemon.role.name()
-        );
-        running.push(completed(daemon, mtu));
-        running.sort_by_key(|daemon| daemon.role == Role::Backup);
+        let daemon = completed(daemon, mtu);
+        let thread = match &self.engine {
+            Some(engine) => {
+                let started = Thread::start(&daemon, Arc::clone(engine));
+                let refused = |error: std::io::Error| Refusal::Other(error.to_string());
+                Some(started.map_err(refused)?)
+            }
+            None => None,
+        };
+        running.push(Running {
+            daemon,
+            _thread: thread,
+        });
+        running.sort_by_key(|running| running.daemon.role == Role::Backup);
         Ok(())
     }
 
     pub fn stop(&self, role: Role) -> Result<(), Refusal> {
-        let mut running = self.0.lock();
-        let at = running.iter().position(|daemon| daemon.role == role);
-        running.remove(at.ok_or(Refusal::NoDaemon)?);
+        let mut running = self.running.lock();
+        let at = running
+            .iter()
+            .position(|running| running.daemon.role == role);
+        let ended = running.remove(at.ok_or(Refusal::NoDaemon)?);
+        drop(running);
+        tracing::info!("{} sync daemon ended", ended.daemon.role.name());
         Ok(())
     }
 
     pub fn list(&self) -> Vec<Daemon> {
-        self.0.lock().clone()
+        let running = self.running.lock();
+        running
+            .iter()
+            .map(|running| running.daemon.clone())
+            .collect()
     }
 }
 
@@ -75,10 +120,15 @@ fn completed(daemon: &Daemon, mtu: u32) -> Daemon {
     }
 }
 
+/// The number of an interface of this network namespace.
+fn index(interface: &str) -> Option<u32> {
+    let any = socket(AddressFamily::INET, SocketType::DGRAM, None).ok()?;
+    name_to_index(&any, interface).ok()
+}
+
 /// Of an interface of this network namespace.
 fn mtu(interface: &str) -> Option<u32> {
-    let any = socket(AddressFamily::INET, SocketType::DGRAM, None).ok()?;
-    name_to_index(&any, interface).ok()?;
+    index(interface)?;
     // The files may be another namespace's, where the MTU is that of most networks for all we know.
     let file = fs::read_to_string(format!("/sys/class/net/{interface}/mtu"));
     let mtu = file.ok().and_then(|text| text.trim().parse().ok());

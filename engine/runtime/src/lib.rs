@@ -4,6 +4,7 @@
 //! hand each other packets ([`Place`]) and share nothing else but what is read: a [`Snapshot`] of the configuration and the next hops, both replaced as a whole
 //! and looked at once per turn. The crate names no mode, no scheduler and no kind of port.
 
+mod adopt;
 mod answer;
 mod bell;
 mod counters;
@@ -22,6 +23,7 @@ mod traffic_book;
 
 mod worker;
 
+pub use adopt::{Adoption, Foreign};
 pub use counters::{Counter, Counters, SharedCounters};
 pub use crew::{HandOvers, Place};
 pub use decisions::{Decision, Decisions};

@@ -18,7 +18,7 @@ pub struct Inside<'a> {
     /// Its clock.
     pub now: Time,
     /// Its conns.
-    pub conns: &'a ConnTable,
+    pub conns: &'a mut ConnTable,
     /// The configuration that it follows.
     pub snapshot: &'a Snapshot,
     /// One for each of the snapshot's services.

@@ -178,7 +178,7 @@ impl<P: Port> Worker<P> {
         if let Some(question) = self.questions.next() {
             question(&mut Inside {
                 now,
-                conns: &self.conns,
+                conns: &mut self.conns,
                 snapshot: &self.snapshot,
                 schedulers: &self.schedulers,
                 next_hops: self.hops.next_hops(),

@@ -1,5 +1,6 @@
 //! The whole engine in memory: frames in by hand, frames out compared byte by byte, every counter accounted for.
 
+mod adoption;
 mod client_address;
 mod docs;
 mod fnat;

@@ -35,11 +35,11 @@ impl Office {
         // Without the file there are no names, as for ipvsadm itself.
         let services = fs::read_to_string("/etc/services").unwrap_or_default();
         Office {
+            sync_daemons: SyncDaemons::of(Arc::clone(&engine)),
             engine,
             file,
             settings,
             names: ServiceNames::from_text(&services),
-            sync_daemons: SyncDaemons::default(),
             reloads: Arc::new(Reloads::new()),
             started: Instant::now(),
         }

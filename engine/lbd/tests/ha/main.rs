@@ -8,3 +8,4 @@ mod node;
 mod pair;
 mod segment;
 mod steady;
+mod synchronised;

@@ -39,6 +39,11 @@ const ALIKE: Setup = Setup {
     two_serves: true,
 };
 
+const OTHERS_SERVE: Setup = Setup {
+    two_serves: false,
+    ..ALIKE
+};
+
 pub struct Pair {
     pub one: Node,
     pub two: Node,
@@ -173,10 +178,7 @@ fn the_backup_takes_over_from_a_dead_master_and_connections_to_a_server_go_on() 
     if !available() || !installed(&["keepalived"]) {
         return;
     }
-    let mut pair = Pair::start(Setup {
-        two_serves: false,
-        ..ALIKE
-    });
+    let mut pair = Pair::start(OTHERS_SERVE);
     let connections = Steady::connections(&pair.client, &vips(24));
     let datagrams = Steady::datagrams(&pair.client, &vips(2));
     connections.wait_for_answers(500);
@@ -223,7 +225,7 @@ fn an_lbd_that_is_not_at_work_gives_its_addresses_away() {
     if !available() || !installed(&["keepalived"]) {
         return;
     }
-    let mut pair = Pair::start(ALIKE);
+    let mut pair = Pair::start(OTHERS_SERVE);
     let vip = v4(0, VIP).to_string();
     pair.one.lbctl("standby");
     pair.two.wait_until_it_holds(&vip);

@@ -1,0 +1,66 @@
+//! Conns that two balancers share by IPVS's protocol.
+
+use std::collections::BTreeMap;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use lb_testkit::netns::available;
+
+use crate::node::Node;
+use crate::pair::{Pair, Setup, VIP, vips};
+use crate::segment::{installed, v4};
+use crate::steady::{Steady, gap, lost};
+
+/// Bounds a failure only.
+const LIMIT: Duration = Duration::from_secs(60);
+const CONNECTIONS: usize = 24;
+
+/// The server of each client's end.
+fn servers(node: &Node) -> BTreeMap<String, String> {
+    let lines = node.lbctl("-j conns --protocol tcp");
+    let conn = |line: &str| {
+        let conn: serde_json::Value = serde_json::from_str(line).expect("JSON");
+        let text = |key: &str| conn[key].as_str().unwrap_or_default().to_owned();
+        (text("client"), text("server"))
+    };
+    lines.lines().map(conn).collect()
+}
+
+/// With `rr` no other balancer could know where a conn belongs, and without `sloppy_tcp` it takes none that it does not know.
+#[test]
+fn a_backup_that_was_told_of_conns_goes_on_with_them() {
+    if !available() || !installed(&["keepalived"]) {
+        return;
+    }
+    let mut pair = Pair::start(Setup {
+        scheduler: "rr",
+        sloppy: false,
+        two_serves: false,
+    });
+    for (node, role) in [(&pair.one, "master"), (&pair.two, "backup")] {
+        node.lbctl(&format!(
+            "ipvsadm --start-daemon {role} --mcast-interface eth0 --syncid 7"
+        ));
+        assert!(node.lbctl("ipvsadm -L --daemon").starts_with(role));
+    }
+    let connections = Steady::connections(&pair.client, &vips(CONNECTIONS));
+    let told = servers(&pair.one);
+    assert_eq!(told.len(), CONNECTIONS);
+    let end = Instant::now() + LIMIT;
+    while servers(&pair.two) != told {
+        assert!(Instant::now() < end, "{:?}", servers(&pair.two));
+        thread::sleep(Duration::from_millis(50));
+    }
+    pair.one.dies();
+    pair.two.wait_until_it_holds(&v4(0, VIP).to_string());
+    connections.wait_for_answers(1000);
+    let outcomes = connections.finish();
+    println!(
+        "synchronised: gap {:?}, {} of {CONNECTIONS} lost",
+        gap(&outcomes),
+        lost(&outcomes).len()
+    );
+    assert_eq!(lost(&outcomes).len(), 0, "{outcomes:?}");
+    pair.two.lbctl("ipvsadm --stop-daemon backup");
+    assert_eq!(pair.two.lbctl("ipvsadm -L --daemon"), "");
+}
