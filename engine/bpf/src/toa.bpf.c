@@ -219,20 +219,27 @@ static __always_inline void on_packet(struct bpf_sock_ops *ctx)
 	look_at_packets(ctx, false);
 }
 
+static __always_inline bool concerns_us(struct bpf_sock_ops *ctx)
+{
+	return every_namespace || bpf_get_netns_cookie(ctx) == network_namespace;
+}
+
+/* The kernel asks several times for each connection; most of what it asks is nothing to us. */
 SEC("sockops")
 int events(struct bpf_sock_ops *ctx)
 {
-	if (!every_namespace && bpf_get_netns_cookie(ctx) != network_namespace)
-		return 1;
 	switch (ctx->op) {
 	case BPF_SOCK_OPS_TCP_LISTEN_CB:
-		on_listen(ctx);
+		if (concerns_us(ctx))
+			on_listen(ctx);
 		break;
 	case BPF_SOCK_OPS_PASSIVE_ESTABLISHED_CB:
-		on_established(ctx);
+		if (concerns_us(ctx))
+			on_established(ctx);
 		break;
 	case BPF_SOCK_OPS_PARSE_HDR_OPT_CB:
-		on_packet(ctx);
+		if (concerns_us(ctx))
+			on_packet(ctx);
 		break;
 	}
 	return 1;
