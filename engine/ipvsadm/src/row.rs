@@ -48,6 +48,8 @@ pub struct LocalAddressRow {
     pub address: IpAddr,
     /// Where it belongs, if told.
     pub interface: Option<String>,
+    /// It is no one's choice, but the VIP of a service whose mode sends from there: shown, and not saved.
+    pub of_mode: bool,
     /// How often all its ports towards a server were taken.
     pub conflicts: u64,
     /// Conns that use it.

@@ -32,7 +32,11 @@ pub fn rules(
         }
         let name = service_switch(&service.id, save, names);
         service_rule(&name, &service, save, out)?;
-        for local in &service.local_addresses {
+        for local in service
+            .local_addresses
+            .iter()
+            .filter(|local| !local.of_mode)
+        {
             write!(out, "-P {name} -z {}", local.address)?;
             if let Some(interface) = &local.interface {
                 write!(out, " -F {interface}")?;

@@ -12,7 +12,7 @@ use arc_swap::ArcSwap;
 use lb_conn::{ConnTable, LocalPorts, LocalUse, LocalUses, Timeouts};
 #[cfg(feature = "live")]
 use lb_model::Mac;
-use lb_model::{Addr, Endpoint, NextHops, Port, ServiceId, Time};
+use lb_model::{Addr, Endpoint, NextHops, Port, ServiceId, Time, VirtualService};
 use lb_runtime::{
     Asker, Counters, Effort, HandOvers, Place, Resolver, SharedCounters, SharedEffort, Snapshot,
     Worker,
@@ -57,6 +57,10 @@ pub(crate) trait Companion: Send + Sync {
     fn prepare(&self, config: &Config) -> Result<(), ConfigError>;
     /// `config` is in force: the rest can go.
     fn settle(&self, config: &Config);
+    /// These local addresses, and no others, were put on interfaces by hand.
+    fn hold(&self, placed: &[(String, Addr)]);
+    /// Puts an address on an interface; the reason why not.
+    fn place(&self, interface: &str, lip: Addr) -> Result<(), String>;
 }
 
 impl Engine {
@@ -109,6 +113,7 @@ impl Engine {
             let difference = difference(table, &applied, config);
             table.set_settings(config.ipvs, config.marks.clone());
             table.set_timeouts(config.timeouts.clone());
+            table.places_are_of(config);
             let held = held_and_new(table, config);
             table
                 .replace(&plan)
@@ -219,7 +224,34 @@ impl Engine {
         let mut table = self.table.lock();
         let outcome = edit(&mut table);
         self.snapshots.store(Arc::new(table.snapshot()));
+        #[cfg(feature = "live")]
+        if let Some(companion) = &*self.companion.lock() {
+            companion.hold(&table.placed());
+        }
         outcome
+    }
+
+    /// Adds a local address to a service, and puts it on an interface for as long as the service has it (`ipvsadm -P -F`); an
+    /// edit like those of [`amend`](Engine::amend).
+    #[cfg(feature = "live")]
+    pub fn add_placed_address(
+        &self,
+        id: ServiceId,
+        lip: Addr,
+        interface: &str,
+    ) -> Result<(), PlaceError> {
+        self.amend(|table| {
+            table.add_local_address(id, lip)?;
+            if let Some(companion) = &*self.companion.lock()
+                && let Err(error) = companion.place(interface, lip)
+            {
+                // It was just added.
+                let _ = table.delete_local_address(id, lip);
+                return Err(PlaceError::Interface(error));
+            }
+            table.place_local_address(id, lip, interface);
+            Ok(())
+        })
     }
 
     /// One of many edits: workers may see it from now on, and do once it is [published](Engine::publish).
@@ -246,17 +278,31 @@ impl Engine {
     pub fn local_ports_of(&self, id: ServiceId) -> Vec<LocalPortsOf> {
         let table = self.table.lock();
         let services = table.services().iter().filter(|service| service.id() == id);
-        let per_address = self.local_ports.len() as u64;
+        services
+            .flat_map(|service| self.ports_of(service))
+            .collect()
+    }
+
+    /// The same of every service's servers to which there are such conns.
+    pub fn local_ports_in_use(&self) -> Vec<(ServiceId, LocalPortsOf)> {
+        let table = self.table.lock();
+        let services = table.services().iter();
         services
             .flat_map(|service| {
-                let lips = service.settings().local_addresses.len() as u64;
-                service.dests().iter().map(move |dest| LocalPortsOf {
-                    server: dest.rip(),
-                    leased: dest.leased(),
-                    capacity: per_address * lips.max(1),
-                })
+                let used = self.ports_of(service).filter(|ports| ports.leased > 0);
+                used.map(|ports| (service.id(), ports))
             })
             .collect()
+    }
+
+    fn ports_of(&self, service: &VirtualService) -> impl Iterator<Item = LocalPortsOf> {
+        let lips = service.settings().local_addresses.len() as u64;
+        let capacity = self.local_ports.len() as u64 * lips.max(1);
+        service.dests().iter().map(move |dest| LocalPortsOf {
+            server: dest.rip(),
+            leased: dest.leased(),
+            capacity,
+        })
     }
 
     /// Replaces the next hops of the workers made by [`worker`](Engine::worker).
@@ -416,6 +462,18 @@ fn difference(table: &ServiceTable, applied: &Config, wanted: &Config) -> Differ
         dest.map_or(0, |dest| dest.total())
     };
     Difference::between(&running(table, applied), wanted, conns)
+}
+
+/// Why a local address was not put on an interface; the service does not have it.
+#[cfg(feature = "live")]
+#[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
+pub enum PlaceError {
+    /// The service does not take it.
+    #[error(transparent)]
+    Service(#[from] crate::Refusal),
+    /// The interface does not.
+    #[error("{0}")]
+    Interface(String),
 }
 
 /// The local ports towards one server of a service.

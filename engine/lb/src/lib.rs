@@ -20,6 +20,8 @@ mod why;
 pub use config::{Config, ConfigError, EngineConfig, ServerConfig, ServiceConfig, Workers};
 pub use conns::{ConnFilter, ConnRecord, EndpointFilter, ParseEndpointFilterError};
 pub use difference::{Change, Difference, ServerDifference, ServiceDifference, SettingDifference};
+#[cfg(feature = "live")]
+pub use engine::PlaceError;
 pub use engine::{Engine, LocalPortsOf};
 pub use network::{InterfaceConfig, NeighbourConfig, NetworkConfig, RouteConfig};
 pub use registry::Registry;

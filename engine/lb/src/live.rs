@@ -13,6 +13,7 @@ mod addresses;
 mod clock;
 mod follower;
 mod inspect;
+mod scarcity;
 mod sockets;
 mod worker_thread;
 

@@ -3,6 +3,7 @@
 
 mod drain;
 mod hold;
+mod places;
 mod traffic;
 mod whole;
 
@@ -21,6 +22,7 @@ use crate::Registry;
 pub use drain::{Drain, ParseServerAddressError, ServerAddress};
 use hold::Holds;
 pub use hold::{Limit, Member};
+use places::Places;
 use traffic::Accounts;
 pub use traffic::Counted;
 
@@ -123,6 +125,7 @@ pub struct ServiceTable {
     timeouts: Timeouts,
     holds: Holds,
     accounts: Accounts,
+    places: Places,
 }
 
 impl ServiceTable {
@@ -137,6 +140,7 @@ impl ServiceTable {
             timeouts: Timeouts::default(),
             holds: Holds::default(),
             accounts: Accounts::default(),
+            places: Places::default(),
         }
     }
 
@@ -333,6 +337,7 @@ impl ServiceTable {
         let place = list.iter().position(|other| *other == lip);
         list.remove(place.ok_or(Refusal::NoSuchLocalAddress)?);
         self.renew_local_addresses(at, list);
+        self.places.forget(id, lip);
         Ok(())
     }
 

@@ -141,19 +141,23 @@ impl Administration<'_> {
         edit: impl FnOnce(&mut lb::ServiceTable) -> Result<(), lb::Refusal>,
     ) -> Result<(), Refusal> {
         self.unpublished = true;
-        self.engine.amend(edit).map_err(|refusal| match refusal {
-            lb::Refusal::ServiceExists => Refusal::ServiceExists,
-            lb::Refusal::NoSuchService => Refusal::NoSuchService,
-            lb::Refusal::ServerExists => Refusal::ServerExists,
-            lb::Refusal::NoSuchServer => Refusal::NoSuchServer,
-            lb::Refusal::NoSuchScheduler => Refusal::NoScheduler,
-            lb::Refusal::OtherFamily => Refusal::Invalid,
-            lb::Refusal::LocalAddressExists => Refusal::LocalAddressExists,
-            lb::Refusal::NoSuchLocalAddress => Refusal::NoSuchLocalAddress,
-            lb::Refusal::NoSuchMode => {
-                Refusal::Other("this version does not have the forwarding method".to_owned())
-            }
-        })
+        self.engine.amend(edit).map_err(refused)
+    }
+}
+
+fn refused(refusal: lb::Refusal) -> Refusal {
+    match refusal {
+        lb::Refusal::ServiceExists => Refusal::ServiceExists,
+        lb::Refusal::NoSuchService => Refusal::NoSuchService,
+        lb::Refusal::ServerExists => Refusal::ServerExists,
+        lb::Refusal::NoSuchServer => Refusal::NoSuchServer,
+        lb::Refusal::NoSuchScheduler => Refusal::NoScheduler,
+        lb::Refusal::OtherFamily => Refusal::Invalid,
+        lb::Refusal::LocalAddressExists => Refusal::LocalAddressExists,
+        lb::Refusal::NoSuchLocalAddress => Refusal::NoSuchLocalAddress,
+        lb::Refusal::NoSuchMode => {
+            Refusal::Other("this version does not have the forwarding method".to_owned())
+        }
     }
 }
 
@@ -205,13 +209,24 @@ impl Ipvs for Administration<'_> {
         &mut self,
         id: &ServiceId,
         address: IpAddr,
-        _interface: Option<&str>,
+        interface: Option<&str>,
     ) -> Result<(), Refusal> {
         let id = service_id(id);
         if !is_unicast(address) {
             return Err(Refusal::Invalid);
         }
-        self.edit(|table| table.add_local_address(id, address.into()))
+        let Some(interface) = interface else {
+            return self.edit(|table| table.add_local_address(id, address.into()));
+        };
+        self.unpublished = true;
+        let added = (self.engine).add_placed_address(id, address.into(), interface);
+        added.map_err(|error| match error {
+            lb::PlaceError::Service(error) => refused(error),
+            lb::PlaceError::Interface(error) => {
+                tracing::warn!("{address} is not put on {interface}: {error}");
+                Refusal::NoDevice
+            }
+        })
     }
 
     fn delete_local_address(&mut self, id: &ServiceId, address: IpAddr) -> Result<(), Refusal> {
@@ -429,19 +444,41 @@ fn service_row(
         local_addresses: settings
             .local_addresses
             .iter()
-            .map(|lip| local_address_row(engine, *lip))
+            .map(|lip| local_address_row(engine, table, service.id(), *lip))
+            .chain(vip_of_enat(engine, table, service))
             .collect(),
     }
 }
 
-fn local_address_row(engine: &Engine, lip: Addr) -> LocalAddressRow {
+fn local_address_row(
+    engine: &Engine,
+    table: &lb::ServiceTable,
+    id: lb::ServiceId,
+    lip: Addr,
+) -> LocalAddressRow {
     let used = engine.local_use(lip);
     LocalAddressRow {
         address: lip.into(),
-        interface: None,
+        interface: table.place_of(id, lip).map(str::to_owned),
+        of_mode: false,
         conflicts: used.exhausted(),
         conns: used.leased(),
     }
+}
+
+/// In ENAT servers are sent to from the VIP.
+fn vip_of_enat(
+    engine: &Engine,
+    table: &lb::ServiceTable,
+    service: &lb::VirtualService,
+) -> Option<LocalAddressRow> {
+    let mut dests = service.dests().iter();
+    let vip = service.key()?.vip.addr;
+    dests.find(|dest| table.mode_name(dest) == "enat")?;
+    Some(LocalAddressRow {
+        of_mode: true,
+        ..local_address_row(engine, table, service.id(), vip)
+    })
 }
 
 fn prefix_len(netmask: Addr) -> u8 {

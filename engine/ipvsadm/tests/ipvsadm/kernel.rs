@@ -131,6 +131,7 @@ impl Ipvs for Kernel {
         service.local_addresses.push(LocalAddressRow {
             address,
             interface: interface.map(str::to_owned),
+            of_mode: false,
             conflicts: 0,
             conns: 0,
         });

@@ -9,7 +9,12 @@ use crate::{Config, ConfigError};
 
 /// The addresses that are on interfaces because of us; dropped, they are taken off.
 #[derive(Default)]
-pub struct Addresses(Mutex<Vec<AddedAddress>>);
+pub struct Addresses {
+    /// By the configuration.
+    configured: Mutex<Vec<AddedAddress>>,
+    /// By hand.
+    placed: Mutex<Vec<AddedAddress>>,
+}
 
 /// One that is wanted, and the key that wants it.
 struct Wanted<'a> {
@@ -21,13 +26,14 @@ struct Wanted<'a> {
 impl Addresses {
     /// Takes all of them off.
     pub fn clear(&self) {
-        self.0.lock().clear();
+        self.configured.lock().clear();
+        self.placed.lock().clear();
     }
 }
 
 impl Companion for Addresses {
     fn prepare(&self, config: &Config) -> Result<(), ConfigError> {
-        let mut held = self.0.lock();
+        let mut held = self.configured.lock();
         let before = held.len();
         for wanted in wanted(config) {
             if held.iter().any(|address| is(address, &wanted)) {
@@ -46,7 +52,7 @@ impl Companion for Addresses {
 
     fn settle(&self, config: &Config) {
         let wanted = wanted(config);
-        let mut held = self.0.lock();
+        let mut held = self.configured.lock();
         held.retain(|address| {
             let stays = wanted.iter().any(|wanted| is(address, wanted));
             if !stays {
@@ -54,6 +60,31 @@ impl Companion for Addresses {
             }
             stays
         });
+    }
+
+    fn hold(&self, placed: &[(String, Addr)]) {
+        self.placed.lock().retain(|address| {
+            let stays = placed.iter().any(|(interface, addr)| {
+                address.addr() == *addr && address.interface() == interface.as_str()
+            });
+            if !stays {
+                tracing::info!("{} leaves {}", address.addr(), address.interface());
+            }
+            stays
+        });
+    }
+
+    fn place(&self, interface: &str, lip: Addr) -> Result<(), String> {
+        let is_there = |held: &[AddedAddress]| {
+            let mut held = held.iter();
+            held.any(|address| address.addr() == lip && address.interface() == interface)
+        };
+        if is_there(&self.configured.lock()) || is_there(&self.placed.lock()) {
+            return Ok(());
+        }
+        let added = add(interface, lip).map_err(|error| error.to_string())?;
+        self.placed.lock().push(added);
+        Ok(())
     }
 }
 

@@ -16,6 +16,7 @@ use lb_xsk::{Control, Rules, marked};
 
 use super::LiveError;
 use super::clock::Clock;
+use super::scarcity::Scarcity;
 use crate::Engine;
 
 /// How soon a stop or another configuration is noticed.
@@ -50,9 +51,11 @@ impl Follower {
         let stop = Arc::clone(&stopping);
         let follow = move || {
             let clock = Clock::new();
+            let mut scarcity = Scarcity::new();
             while !stop.load(Ordering::Relaxed) {
                 let now = kernel.changed(&seen, PATIENCE);
                 engine.estimate(clock.now());
+                scarcity.look(&engine, clock.now());
                 let snapshot = engine.snapshot();
                 if !Arc::ptr_eq(&snapshot, &followed) {
                     kernel.watch(&servers(&snapshot));

@@ -131,7 +131,9 @@ impl ServiceTable {
             vip_interface: applied.and_then(|applied| applied.vip_interface.clone()),
             local_addresses: settings.local_addresses.to_vec(),
             client_address: settings.client_address,
-            local_interface: applied.and_then(|applied| applied.local_interface.clone()),
+            local_interface: applied
+                .and_then(|applied| applied.local_interface.clone())
+                .or_else(|| self.place_of_all(id).map(str::to_owned)),
         }
     }
 }

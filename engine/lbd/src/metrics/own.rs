@@ -3,7 +3,7 @@
 use std::fmt;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use lb::{Counter, Dest, ServiceId, ServiceTable, Traffic, VirtualService};
+use lb::{Counter, Dest, Engine, LocalPortsOf, ServiceId, ServiceTable, Traffic, VirtualService};
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::DescriptorEncoder;
 
@@ -53,6 +53,7 @@ impl Collector for OwnMetrics {
             ("lbd_backend_weight", "Weight, 0 for no new conns"),
             weights,
         )?;
+        local_ports(encoder, engine)?;
         let counters = engine.counters();
         let of = |counter| [(Labels::new(), counters.of(counter))];
         counter(
@@ -122,6 +123,28 @@ impl Collector for OwnMetrics {
         let version = vec![("version", env!("CARGO_PKG_VERSION").to_owned())];
         gauge(encoder, ("lbd_build_info", "The version"), [(version, 1)])
     }
+}
+
+/// Of full NAT and ENAT: how much is left before new conns find none.
+fn local_ports(encoder: &mut DescriptorEncoder<'_>, engine: &Engine) -> Result<(), fmt::Error> {
+    let in_use = engine.local_ports_in_use();
+    let of = |value: fn(&LocalPortsOf) -> u64| {
+        in_use.iter().map(move |(id, ports)| {
+            let mut labels = labels(*id);
+            labels.push(("backend", ports.server.to_string()));
+            (labels, value(ports))
+        })
+    };
+    let leased = of(|ports| ports.leased.into());
+    let help = "Local ports towards a server that conns of a service use";
+    gauge(encoder, ("lbd_backend_local_ports", help), leased)?;
+    let help = "Local ports towards a server that there are";
+    let capacity = of(|ports| ports.capacity);
+    gauge(
+        encoder,
+        ("lbd_backend_local_ports_capacity", help),
+        capacity,
+    )
 }
 
 /// Names of metrics with their help.
@@ -197,7 +220,7 @@ fn member(table: &ServiceTable, service: &VirtualService) -> Member {
     let counted = table.traffic_of_service(service.id()).unwrap_or_default();
     let sum = |of: fn(&Dest) -> u32| service.dests().iter().map(|d| u64::from(of(d))).sum();
     Member {
-        labels: labels(service),
+        labels: labels(service.id()),
         traffic: counted.lifetime,
         active: sum(Dest::active),
         inactive: sum(Dest::inactive),
@@ -207,7 +230,7 @@ fn member(table: &ServiceTable, service: &VirtualService) -> Member {
 
 fn backend(table: &ServiceTable, service: &VirtualService, dest: &Dest) -> Member {
     let counted = table.traffic_of_server(service.id(), dest.rip());
-    let mut labels = labels(service);
+    let mut labels = labels(service.id());
     labels.push(("backend", dest.rip().to_string()));
     Member {
         labels,
@@ -218,8 +241,8 @@ fn backend(table: &ServiceTable, service: &VirtualService, dest: &Dest) -> Membe
     }
 }
 
-fn labels(service: &VirtualService) -> Labels {
-    let (vip, port, proto) = match service.id() {
+fn labels(id: ServiceId) -> Labels {
+    let (vip, port, proto) = match id {
         ServiceId::Address(key) => (
             key.vip.addr.to_string(),
             key.vip.port.to_string(),
@@ -228,7 +251,7 @@ fn labels(service: &VirtualService) -> Labels {
         ServiceId::Mark(_) => Default::default(),
     };
     vec![
-        ("service", service.id().to_string()),
+        ("service", id.to_string()),
         ("vip", vip),
         ("port", port),
         ("proto", proto),

@@ -103,6 +103,48 @@ fn a_tutorial_typed_unchanged_balances_and_shows_what_it_does() {
 }
 
 #[test]
+fn a_local_address_is_on_the_interface_it_was_typed_with_while_its_service_has_it() {
+    if !available() {
+        return;
+    }
+    let rig = Rig::start(Topology::TwoArmed, Mode::Nat);
+    let lip = "10.1.0.202";
+    let is_there = || {
+        let addresses = rig.lab.balancer.ip("-oneline address show dev eth1");
+        addresses.expect("addresses").contains(&format!(" {lip}/"))
+    };
+    let service = format!("-t {VIP}:81");
+    done(&rig, &format!("ipvsadm -A {service} -s rr"));
+    done(&rig, &format!("ipvsadm -P {service} -z {lip} -F eth1"));
+    assert!(is_there(), "{}", rig.lbd.log());
+    let saved = done(&rig, "ipvsadm -Sn");
+    let line = format!("-P {service} -z {lip} -F eth1\n");
+    assert!(saved.contains(&line), "{saved}");
+    done(&rig, &format!("ipvsadm -a {service} -r {} -b", server(0)));
+    let end = Instant::now() + LIMIT;
+    let at_new = || HttpTally::collect(&rig.lab.client, (VIP, 81).into(), 1).expect("curl");
+    while at_new().failures > 0 {
+        assert!(Instant::now() < end, "{}", rig.lbd.log());
+    }
+    let listed = done(&rig, &format!("ipvsadm -G {service}"));
+    assert!(listed.contains(lip), "{listed}");
+
+    done(&rig, &format!("ipvsadm -Q {service} -z {lip}"));
+    assert!(!is_there());
+    done(&rig, &format!("ipvsadm -P {service} -z {lip} -F eth1"));
+    assert!(is_there());
+    done(&rig, &format!("ipvsadm -D {service}"));
+    assert!(!is_there());
+
+    let mut refused = lbctl(&rig, &format!("ipvsadm -P -t {VIP}:80 -z {lip} -F dpdk0"));
+    let output = refused.output().expect("lbctl starts");
+    assert_eq!(output.status.code(), Some(255));
+    assert_eq!(output.stderr, b"No such device\n");
+    assert!(!done(&rig, "ipvsadm -Sn").contains(lip));
+    rig.finish();
+}
+
+#[test]
 fn a_drained_server_gets_no_new_conns_until_the_drain_is_undone() {
     if !available() {
         return;

@@ -50,7 +50,7 @@ fn servers_without_the_component_see_the_service_in_enat_and_are_answered_for() 
     if !available() {
         return;
     }
-    let rig = Rig::start(Topology::TwoArmed, Mode::Enat);
+    let rig = Rig::start(Topology::TwoArmed, Mode::EnatAlone);
     for family in Family::BOTH {
         let (addr, port) = seen_by_server(&rig, family);
         assert_eq!(addr, family.vip());

@@ -47,6 +47,11 @@ fn ten_thousand_connections_through_one_armed_fnat_in_ipv6() {
 }
 
 #[test]
+fn ten_thousand_connections_through_enat_across_a_router() {
+    ten_thousand_connections(Topology::Routed, Mode::Enat, Family::V4);
+}
+
+#[test]
 fn ten_thousand_connections_through_tun_across_a_router() {
     ten_thousand_connections(Topology::Routed, Mode::Tun, Family::V4);
 }

@@ -24,16 +24,19 @@ pub enum Mode {
     Gue,
     /// Inside GRE and an IP packet of the same family.
     Gre,
-    /// As FNAT from the service's own address. There is nobody on the servers to answer in the balancer's place.
+    /// As FNAT from the service's own address; `lbrs` on the servers answers clients directly in the balancer's place.
     Enat,
+    /// The same with nobody on the servers who would: the answers come through the balancer.
+    EnatAlone,
 }
 
 impl Mode {
-    /// All of them that are whole: ENAT lacks its component on the servers.
-    pub const ALL: [Mode; 6] = [
+    /// All of them, with what they need on the servers.
+    pub const ALL: [Mode; 7] = [
         Mode::Dr,
         Mode::Nat,
         Mode::Fnat,
+        Mode::Enat,
         Mode::Tun,
         Mode::Gue,
         Mode::Gre,
@@ -45,7 +48,7 @@ impl Mode {
             Mode::Nat => "nat",
             Mode::Fnat => "fnat",
             Mode::Tun | Mode::Gue | Mode::Gre => "tun",
-            Mode::Enat => "enat",
+            Mode::Enat | Mode::EnatAlone => "enat",
         }
     }
 
@@ -53,14 +56,14 @@ impl Mode {
     fn replies(self) -> Replies {
         match self {
             Mode::Dr => Replies::Direct,
-            Mode::Nat | Mode::Enat => Replies::ThroughBalancer,
-            Mode::Fnat | Mode::Tun | Mode::Gue | Mode::Gre => Replies::ToBalancer,
+            Mode::Nat | Mode::EnatAlone => Replies::ThroughBalancer,
+            Mode::Fnat | Mode::Enat | Mode::Tun | Mode::Gue | Mode::Gre => Replies::ToBalancer,
         }
     }
 
     /// Whether the servers serve the service's own address and port.
     fn reaches_vip(self) -> bool {
-        !matches!(self, Mode::Nat | Mode::Fnat | Mode::Enat)
+        !matches!(self, Mode::Nat | Mode::Fnat | Mode::Enat | Mode::EnatAlone)
     }
 
     /// Where the servers serve the service's `port`.
@@ -95,7 +98,17 @@ impl Mode {
                 .map(|f| f.balancer_back(topology).to_string())
                 .join(","),
         ];
-        (self.name() == "tun").then(|| format!("tun {vips} --from {dips}"))
+        match self {
+            Mode::Tun | Mode::Gue | Mode::Gre => Some(format!("tun {vips} --from {dips}")),
+            Mode::Enat => {
+                // Over IPv6 TCP has no room to tell the service's port.
+                let vip = Family::V6.vip();
+                let ports = [WEB, SINK, ENDING, IPERF]
+                    .map(|port| format!(" --port [{vip}]:{port}={}", self.server_port(port)));
+                Some(format!("enat {vips}{}", ports.concat()))
+            }
+            _ => None,
+        }
     }
 }
 

@@ -45,6 +45,16 @@ fn a_hundred_megabytes_through_two_armed_fnat_in_ipv6() {
     transfer(100, Topology::TwoArmed, Mode::Fnat, Family::V6);
 }
 
+#[test]
+fn a_hundred_megabytes_through_enat_across_a_router() {
+    transfer(100, Topology::Routed, Mode::Enat, Family::V4);
+}
+
+#[test]
+fn a_hundred_megabytes_through_two_armed_enat_in_ipv6() {
+    transfer(100, Topology::TwoArmed, Mode::Enat, Family::V6);
+}
+
 /// What the client sends is too big for the tunnel until it is told so.
 #[test]
 fn a_hundred_megabytes_through_tun_across_a_router() {
