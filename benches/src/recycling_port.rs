@@ -17,6 +17,7 @@ pub struct RecyclingPort {
     bytes: Vec<u8>,
     next: usize,
     free: Vec<Frame>,
+    total: u64,
 }
 
 /// Of a packet in the list.
@@ -29,12 +30,18 @@ struct Place {
 impl RecyclingPort {
     /// A port that delivers nothing yet.
     pub fn new() -> RecyclingPort {
+        RecyclingPort::with_frames(FRAMES)
+    }
+
+    /// The same with so many frames.
+    pub fn with_frames(frames: u32) -> RecyclingPort {
         let frame = |id| Frame::new(Box::leak(vec![0; FRAME_SIZE].into_boxed_slice()), 0, id);
         RecyclingPort {
             packets: Vec::new(),
             bytes: Vec::new(),
             next: 0,
-            free: (0..FRAMES).map(frame).collect(),
+            free: (0..frames).map(frame).collect(),
+            total: frames.into(),
         }
     }
 
@@ -95,8 +102,21 @@ impl Port for RecyclingPort {
         Err(frame)
     }
 
+    fn spare(&mut self) -> Option<Frame> {
+        self.free.pop()
+    }
+
     fn release(&mut self, frame: Frame) {
         self.free.push(frame);
+    }
+
+    /// All of these ports' memory is one: that of the process.
+    fn give_away(&mut self, _frame: &Frame) {
+        self.total -= 1;
+    }
+
+    fn adopt(&mut self, _frame: &Frame) {
+        self.total += 1;
     }
 
     fn flush(&mut self) {}
@@ -106,9 +126,9 @@ impl Port for RecyclingPort {
     fn census(&self) -> FrameCensus {
         let free = self.free.len() as u64;
         FrameCensus {
-            total: FRAMES.into(),
+            total: self.total,
             free,
-            held: u64::from(FRAMES) - free,
+            held: self.total - free,
             ..FrameCensus::default()
         }
     }

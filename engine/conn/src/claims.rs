@@ -1,17 +1,18 @@
-//! One worker's part in [`Owners`]: what it has it claims, and what it has not it asks for.
+//! One worker's part in what workers know of each other's conns: what it has it claims, and what it has not it asks for.
 
 use std::sync::Arc;
 
 use lb_model::FlowKey;
 
-use crate::Owners;
 use crate::hash::FlowHasher;
+use crate::{AgreedServers, Owners};
 
 /// Where workers tell each other which conns they have.
 #[derive(Clone)]
 pub struct Claims {
     pub(crate) hasher: FlowHasher,
     owners: Arc<Owners>,
+    pub(crate) agreed: Arc<AgreedServers>,
     worker: u16,
 }
 
@@ -21,9 +22,11 @@ impl Claims {
         let keys = 2 * u64::from(workers) * u64::from(capacity);
         let owners = Arc::new(Owners::new(keys));
         let hasher = FlowHasher::new();
+        let agreed = Arc::new(AgreedServers::new());
         let of = |worker| Claims {
             hasher: hasher.clone(),
             owners: Arc::clone(&owners),
+            agreed: Arc::clone(&agreed),
             worker,
         };
         (0..workers).map(of).collect()

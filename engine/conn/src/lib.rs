@@ -4,8 +4,9 @@
 //! reserved for the configured capacity at the start and never grows. A conn is found by the flow of its inbound
 //! packets and, if its mode sees them, of its outbound packets: an index of cache lines over a slab of
 //! entries, made to be looked up for a whole batch at once. Which worker has a conn is all that workers share of them: a
-//! worker [claims](Claims) its conns' flows where others can ask.
+//! worker [claims](Claims) its conns' flows where others can ask. Of persistence they share which server a client is led to.
 
+mod agreed;
 mod claims;
 mod dests;
 mod entry;
@@ -22,6 +23,7 @@ mod table;
 mod templates;
 mod wheel;
 
+pub use agreed::AgreedServers;
 pub use claims::Claims;
 pub use index::Hash;
 pub use local_use::{LocalUse, LocalUses};

@@ -5,6 +5,10 @@
 //! order, then those given back, oldest first. So a server that still remembers a connection (TIME_WAIT) meets its
 //! port again as late as can be.
 //!
+//! Workers divide a local address's ports among themselves. Where the NIC tells how it chooses a packet's queue, each has those
+//! ports towards a server on which that server's replies come in on its own queue; a pool passes over the others. Where it does not, each has a
+//! part of the range, and replies are handed over.
+//!
 //! A lease and a return take constant time, however full a pool is. A pool takes two bytes for each port given back, which is
 //! 126 KiB at most, and nothing once it has been quiet for [`QUIET`]; there are at most [`MAX_POOLS`].
 
@@ -15,7 +19,7 @@ use std::time::Duration;
 
 use ahash::RandomState;
 use hashbrown::HashMap;
-use lb_model::{Addr, Endpoint, Protocol, Time};
+use lb_model::{Addr, Endpoint, HashedFields, Protocol, Rss, Time};
 
 use crate::{LocalUse, LocalUses};
 
@@ -31,8 +35,11 @@ const SWEEP_INTERVAL: Duration = Duration::from_secs(1);
 
 /// The local ports of one worker, towards all servers.
 pub struct LocalPorts {
-    first: u16,
-    count: u32,
+    /// All workers', if the worker's own are told by queue.
+    whole: Range,
+    /// The worker's own, if they are not.
+    share: Range,
+    by_queue: Option<Arc<ByQueue>>,
     /// Where in the range pools begin: the same place for 0, otherwise one that differs from pool to pool.
     seed: u64,
     pools: HashMap<PoolKey, Pool, RandomState>,
@@ -47,10 +54,68 @@ struct PoolKey {
     protocol: Protocol,
 }
 
+/// Ports in a row.
+#[derive(Clone, Copy)]
+struct Range {
+    first: u16,
+    count: u32,
+}
+
+impl Range {
+    /// What worker `number` of `workers` has of it: neighbouring ports, the shares as even as can be.
+    fn share(self, number: u16, workers: u16) -> Range {
+        let (number, workers) = (u32::from(number), u32::from(workers.max(1)));
+        let begin = |number: u32| self.count * number / workers;
+        Range {
+            // Below 65536, as all of the range.
+            first: self.first + begin(number) as u16,
+            count: begin(number + 1) - begin(number),
+        }
+    }
+}
+
+/// Which ports are whose by the queue on which replies to them come in.
+struct ByQueue {
+    rss: Arc<Rss>,
+    number: u16,
+    workers: u16,
+}
+
+impl ByQueue {
+    /// `None` if that would leave somebody without ports.
+    fn new(rss: Arc<Rss>, number: u16, workers: u16) -> Option<ByQueue> {
+        let serves = |number| rss.queues().iter().any(|queue| queue % workers == number);
+        let all_have_some = workers > 1 && (0..workers).all(serves);
+        all_have_some.then_some(ByQueue {
+            rss,
+            number,
+            workers,
+        })
+    }
+
+    /// Of the replies that pools with this key wait for: their hash, but for what the port adds. `None` if the port adds
+    /// nothing.
+    fn hash(&self, key: &PoolKey) -> Option<u32> {
+        let fields = self.rss.fields(key.protocol, key.local.is_v4());
+        let hash = || self.rss.hash_to_any_port(key.server, key.local);
+        (fields == HashedFields::Ports).then(hash)
+    }
+
+    /// Whether replies with this hash to `local` come in on one of the worker's queues.
+    #[inline]
+    fn is_own(&self, hash: u32, local: Endpoint) -> bool {
+        self.rss.queue_of_port(hash, local) % self.workers == self.number
+    }
+}
+
 struct Pool {
+    local: Addr,
+    range: Range,
+    /// Which of these ports are the worker's own, if not all: with this hash of the replies to it.
+    own: Option<(u32, Arc<ByQueue>)>,
     /// Where in the range it began.
     start: u32,
-    /// How many ports, from there on, were ever leased.
+    /// How many ports, from there on, were ever leased or passed over.
     used: u32,
     /// Those given back, the oldest in front.
     free: VecDeque<u16>,
@@ -66,9 +131,25 @@ impl LocalPorts {
     /// With a `seed` other than 0 every pool begins elsewhere, so that a balancer that was started again does not begin with
     /// the ports that servers remember.
     pub fn new(range: RangeInclusive<u16>, seed: u64) -> LocalPorts {
-        LocalPorts {
+        LocalPorts::of_worker(range, (0, 1), None, seed)
+    }
+
+    /// Those in `range` that worker `number` of `workers` leases and no other does, if all are told of the same `rss`.
+    pub fn of_worker(
+        range: RangeInclusive<u16>,
+        (number, workers): (u16, u16),
+        rss: Option<Arc<Rss>>,
+        seed: u64,
+    ) -> LocalPorts {
+        let whole = Range {
             first: *range.start(),
             count: range.len() as u32,
+        };
+        let by_queue = rss.and_then(|rss| ByQueue::new(rss, number, workers));
+        LocalPorts {
+            whole,
+            share: whole.share(number, workers),
+            by_queue: by_queue.map(Arc::new),
             seed,
             pools: HashMap::default(),
             uses: Arc::default(),
@@ -81,11 +162,6 @@ impl LocalPorts {
     pub fn counted_in(mut self, uses: Arc<LocalUses>) -> LocalPorts {
         self.uses = uses;
         self
-    }
-
-    /// How many ports there are for each local address and server.
-    pub fn per_address(&self) -> u32 {
-        self.count
     }
 
     /// A port of one of `locals` towards `server`: of the one whose turn it is, or else of the next that has any left.
@@ -105,9 +181,8 @@ impl LocalPorts {
                 server,
                 protocol,
             };
-            let count = self.count;
-            let port = self.pool(key, now)?.take(count, now)?;
-            Some(Endpoint::new(*local, self.first + port))
+            let port = self.pool(key, now)?.take(now)?;
+            Some(Endpoint::new(*local, port))
         })
     }
 
@@ -121,7 +196,7 @@ impl LocalPorts {
         let pool = self.pools.get_mut(&key);
         debug_assert!(pool.is_some(), "a pool with leases is kept");
         if let Some(pool) = pool {
-            pool.free.push_back(local.port - self.first);
+            pool.free.push_back(local.port);
             pool.leased -= 1;
             pool.uses.give_back();
             pool.quiet_since = now;
@@ -135,14 +210,34 @@ impl LocalPorts {
                 return None;
             }
         }
-        let start = || match self.seed {
-            0 => 0,
-            seed => {
-                let place = RandomState::with_seeds(seed, 0, 0, 0).hash_one(key);
-                (place % u64::from(self.count.max(1))) as u32
+        let new = || {
+            let own = self
+                .by_queue
+                .as_ref()
+                .and_then(|by_queue| Some((by_queue.hash(&key)?, Arc::clone(by_queue))));
+            let range = match own {
+                Some(_) => self.whole,
+                None => self.share,
+            };
+            let start = match self.seed {
+                0 => 0,
+                seed => {
+                    let place = RandomState::with_seeds(seed, 0, 0, 0).hash_one(key);
+                    (place % u64::from(range.count.max(1))) as u32
+                }
+            };
+            Pool {
+                local: key.local,
+                range,
+                own,
+                start,
+                used: 0,
+                free: VecDeque::new(),
+                leased: 0,
+                quiet_since: Time::ZERO,
+                uses: self.uses.of(key.local),
             }
         };
-        let new = || Pool::new(start(), self.uses.of(key.local));
         Some(self.pools.entry(key).or_insert_with(new))
     }
 
@@ -155,37 +250,35 @@ impl LocalPorts {
 }
 
 impl Pool {
-    fn new(start: u32, uses: Arc<LocalUse>) -> Pool {
-        Pool {
-            start,
-            used: 0,
-            free: VecDeque::new(),
-            leased: 0,
-            quiet_since: Time::ZERO,
-            uses,
-        }
-    }
-
-    /// The port that has been free for longest, counted from the first of `count`.
-    fn take(&mut self, count: u32, now: Time) -> Option<u16> {
-        if self.used > 0 && self.is_quiet(now) {
+    /// The port that has been free for longest.
+    fn take(&mut self, now: Time) -> Option<u16> {
+        if !self.free.is_empty() && self.is_quiet(now) {
             // Nobody remembers any of them: go on from here, and give the memory back.
-            let start = (self.start + self.used) % count;
-            *self = Pool::new(start, Arc::clone(&self.uses));
+            self.start = (self.start + self.used) % self.range.count;
+            (self.used, self.free) = (0, VecDeque::new());
         }
-        let port = if self.used < count {
-            self.used += 1;
-            // Both are below 65536.
-            ((self.start + self.used - 1) % count) as u16
-        } else if let Some(port) = self.free.pop_front() {
-            port
-        } else {
+        let Some(port) = self.unused().or_else(|| self.free.pop_front()) else {
             self.uses.exhaust();
             return None;
         };
         self.leased += 1;
         self.uses.lease();
         Some(port)
+    }
+
+    /// The next of its own ports that was never leased.
+    fn unused(&mut self) -> Option<u16> {
+        while self.used < self.range.count {
+            // Below 65536, as all of the range.
+            let port = self.range.first + ((self.start + self.used) % self.range.count) as u16;
+            self.used += 1;
+            let local = Endpoint::new(self.local, port);
+            let is_own = |(hash, by_queue): &(u32, Arc<ByQueue>)| by_queue.is_own(*hash, local);
+            if self.own.as_ref().is_none_or(is_own) {
+                return Some(port);
+            }
+        }
+        None
     }
 
     fn is_quiet(&self, now: Time) -> bool {
@@ -299,6 +392,59 @@ mod tests {
             })
             .collect();
         assert!(starts.len() > 40, "{starts:?}");
+    }
+
+    fn rss(queues: u16, fields: HashedFields) -> Arc<Rss> {
+        let key: Vec<u8> = (0..40_u32).map(|n| (n * 151 + 41) as u8).collect();
+        let queues = (0..128).map(|n| n % queues).collect();
+        Arc::new(Rss::new(key, queues, [fields; 4]).expect("a possible NIC"))
+    }
+
+    /// Every port towards a server, by the worker that leases it.
+    fn all_leases(workers: u16, rss: Option<&Arc<Rss>>) -> Vec<Vec<u16>> {
+        let of = |number| {
+            let range = 1024..=9215;
+            let mut ports = LocalPorts::of_worker(range, (number, workers), rss.cloned(), 7);
+            let next = || lease(&mut ports, &[lip(1)], 0, at(0)).map(|local| local.port);
+            std::iter::from_fn(next).collect()
+        };
+        (0..workers).map(of).collect()
+    }
+
+    #[test]
+    fn workers_lease_all_ports_and_none_that_is_another_workers() {
+        let [ports, addresses] =
+            [HashedFields::Ports, HashedFields::Addresses].map(|fields| rss(12, fields));
+        // A NIC that leaves queues out, and one that does not tell what it hashes.
+        for (workers, rss) in [
+            (1, None),
+            (7, None),
+            (1, Some(&ports)),
+            (7, Some(&ports)),
+            (12, Some(&ports)),
+            (13, Some(&ports)),
+            (7, Some(&addresses)),
+        ] {
+            let mut all = all_leases(workers, rss).concat();
+            all.sort_unstable();
+            assert_eq!(all, (1024..=9215).collect::<Vec<u16>>(), "{workers}");
+        }
+    }
+
+    #[test]
+    fn replies_to_a_workers_ports_come_in_on_its_queues() {
+        let rss = rss(8, HashedFields::Ports);
+        for (number, ports) in (0..).zip(all_leases(4, Some(&rss))) {
+            assert!((1500..2600).contains(&ports.len()), "{}", ports.len());
+            for port in ports {
+                let reply = lb_model::FlowKey {
+                    source: server(80),
+                    destination: Endpoint::new(lip(1), port),
+                    protocol: Protocol::Tcp,
+                };
+                assert_eq!(rss.queue(&reply).map(|queue| queue % 4), Some(number));
+            }
+        }
     }
 
     proptest! {

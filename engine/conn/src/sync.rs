@@ -4,7 +4,7 @@ pub use std::sync::atomic::{AtomicU32, Ordering};
 
 use zerocopy::FromZeros;
 
-use crate::mem::zeroed;
+use crate::mem::{prefer_huge_pages, zeroed};
 
 /// Words in a cache line.
 pub const WORDS: usize = 16;
@@ -16,5 +16,7 @@ pub struct Line(pub [AtomicU32; WORDS]);
 
 /// So many lines of zeros, of which the kernel gives a page when it is first written.
 pub fn lines(count: usize) -> Box<[Line]> {
-    zeroed(count)
+    let mut lines = zeroed(count);
+    prefer_huge_pages(&mut lines);
+    lines
 }

@@ -1,6 +1,7 @@
 //! The table: a slab of entries, an index of flow keys over it, a wheel of time-outs beside it.
 
 use std::ops::Range;
+use std::sync::Arc;
 use std::time::Duration;
 
 use lb_model::{
@@ -145,6 +146,7 @@ impl ConnTable {
     #[must_use]
     pub fn with_claims(mut self, claims: Claims) -> ConnTable {
         self.hasher = claims.hasher.clone();
+        self.templates.share(Arc::clone(&claims.agreed));
         self.claims = Some(claims);
         self
     }
@@ -943,7 +945,9 @@ mod tests {
             asked: crate::Asked::Mark(1),
         };
         let minute = Duration::from_secs(60);
-        let template = table.templates_mut().open(key, &dest, minute, at(0));
+        let template = table
+            .templates_mut()
+            .open(key, &dest, |_| true, minute, at(0));
         let template = template.expect("room");
         let id = table.open(conn, Some(template), SYN, at(0)).expect("room");
         for (direction, assured) in [(Direction::Inbound, false), (Direction::Outbound, true)] {

@@ -12,6 +12,7 @@ use ahash::RandomState;
 use hashbrown::HashMap;
 use lb_model::{Addr, Dest, Time};
 
+use crate::AgreedServers;
 use crate::wheel::{Link, Timers, Wheel};
 
 /// What a template is found by.
@@ -107,6 +108,8 @@ pub struct Templates {
     free: Vec<u32>,
     by_key: HashMap<TemplateKey, TemplateId, RandomState>,
     wheel: Wheel,
+    /// Where all workers' templates lead, if there are several workers.
+    agreed: Option<Arc<AgreedServers>>,
 }
 
 impl Templates {
@@ -118,7 +121,18 @@ impl Templates {
             free: Vec::new(),
             by_key: HashMap::with_hasher(RandomState::new()),
             wheel: Wheel::new(),
+            agreed: None,
         }
+    }
+
+    /// They lead to the servers that all workers agree on, from now on; there is none yet.
+    pub(crate) fn share(&mut self, agreed: Arc<AgreedServers>) {
+        self.agreed = Some(agreed);
+    }
+
+    /// The server that other workers' templates with this key lead to, if it is one that `usable` takes.
+    pub fn agreed(&self, key: &TemplateKey, usable: impl Fn(&Dest) -> bool) -> Option<Arc<Dest>> {
+        self.agreed.as_ref()?.find(key, usable)
     }
 
     /// Whether there are none, held ones included.
@@ -148,19 +162,27 @@ impl Templates {
         slots.filter_map(|slot| slot.template.as_ref())
     }
 
-    /// Makes a template, in place of one with the same key; `None` if there is no room.
+    /// Makes a template, in place of one with the same key; `None` if there is no room. It leads to `dest`, unless
+    /// another worker has just chosen one that is `usable`.
     pub fn open(
         &mut self,
         key: TemplateKey,
         dest: &Arc<Dest>,
+        usable: impl Fn(&Dest) -> bool,
         timeout: Duration,
         now: Time,
     ) -> Option<TemplateId> {
         let id = self.free.pop().or_else(|| self.slots.add(self.capacity))?;
-        dest.template_opened();
+        let dest = match &self.agreed {
+            Some(agreed) => agreed.enter(&key, dest, usable),
+            None => {
+                dest.template_opened();
+                Arc::clone(dest)
+            }
+        };
         self.slots.0[id as usize].template = Some(Template {
             key,
-            dest: Arc::clone(dest),
+            dest,
             assured: false,
             forgotten: false,
             timeout,
@@ -237,7 +259,10 @@ impl Templates {
     fn close(&mut self, id: TemplateId) {
         self.forget(id);
         if let Some(template) = self.slots.0[id.0 as usize].template.take() {
-            template.dest.template_ended();
+            match &self.agreed {
+                Some(agreed) => agreed.leave(&template.key, &template.dest),
+                None => template.dest.template_ended(),
+            }
             self.free.push(id.0);
         }
     }
@@ -271,7 +296,7 @@ mod tests {
     fn a_template_ends_when_its_time_out_is_over_and_each_use_begins_it_anew() {
         let (mut templates, dest) = (Templates::new(4), dest());
         let id = templates
-            .open(key(), &dest, FIVE_MINUTES, at(0))
+            .open(key(), &dest, |_| true, FIVE_MINUTES, at(0))
             .expect("room");
         assert_eq!(dest.persistent(), 1);
         templates.hold(id, at(200));
@@ -287,7 +312,7 @@ mod tests {
     fn a_template_outlives_its_time_out_while_held_and_lives_a_minute_at_a_time_then() {
         let (mut templates, dest) = (Templates::new(4), dest());
         let id = templates
-            .open(key(), &dest, FIVE_MINUTES, at(0))
+            .open(key(), &dest, |_| true, FIVE_MINUTES, at(0))
             .expect("room");
         templates.hold(id, at(0));
         templates.expire(at(301), 9);
@@ -308,15 +333,18 @@ mod tests {
     fn a_forgotten_template_makes_way_and_its_place_comes_back_when_its_conns_are_gone() {
         let (mut templates, dest) = (Templates::new(2), dest());
         let old = templates
-            .open(key(), &dest, FIVE_MINUTES, at(0))
+            .open(key(), &dest, |_| true, FIVE_MINUTES, at(0))
             .expect("room");
         templates.hold(old, at(0));
         templates.forget(old);
         assert_eq!(templates.find(&key()), None);
         let new = templates
-            .open(key(), &dest, FIVE_MINUTES, at(1))
+            .open(key(), &dest, |_| true, FIVE_MINUTES, at(1))
             .expect("room");
-        assert_eq!(templates.open(key(), &dest, FIVE_MINUTES, at(1)), None);
+        assert_eq!(
+            templates.open(key(), &dest, |_| true, FIVE_MINUTES, at(1)),
+            None
+        );
         assert_eq!(templates.find(&key()), Some(new));
         templates.let_go(old);
         templates.expire(at(400), 9);

@@ -1,5 +1,6 @@
 //! The conns of all workers, looked at while they work.
 
+use std::collections::HashSet;
 use std::fmt;
 use std::str::FromStr;
 
@@ -197,6 +198,12 @@ impl Engine {
 
     /// Hands all persistence templates to `each`, with the worker's time, until that returns false.
     pub fn templates(&self, each: &mut dyn FnMut((Template, Time)) -> bool) {
+        // Workers have templates of their own for a client, which lead to one server.
+        let mut seen = HashSet::new();
+        let mut each = |(template, now): (Template, Time)| {
+            let is_new = seen.insert((template.key, template.dest.rip(), template.forgotten));
+            !is_new || each((template, now))
+        };
         for asker in self.askers() {
             let templates = |from: u32| {
                 let answer = asker.ask(move |inside| {
@@ -207,7 +214,7 @@ impl Engine {
                 });
                 answer.flatten()
             };
-            if !all_slices(templates, each) {
+            if !all_slices(templates, &mut each) {
                 return;
             }
         }

@@ -5,14 +5,14 @@ use std::borrow::Cow;
 use std::collections::hash_map::RandomState;
 use std::hash::BuildHasher;
 use std::ops::RangeInclusive;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
 
 use arc_swap::ArcSwap;
 use lb_conn::{ConnTable, LocalPorts, LocalUse, LocalUses, Timeouts};
 #[cfg(feature = "live")]
 use lb_model::Mac;
-use lb_model::{Addr, Endpoint, NextHops, Port, ServiceId, Time, VirtualService};
+use lb_model::{Addr, Endpoint, NextHops, Port, Rss, ServiceId, Time, VirtualService};
 use lb_runtime::{
     Asker, Counters, Effort, HandOvers, Place, Resolver, SharedCounters, SharedEffort, Snapshot,
     Worker,
@@ -28,6 +28,7 @@ pub struct Engine {
     capacity: u32,
     local_ports: RangeInclusive<u16>,
     local_uses: Arc<LocalUses>,
+    rss: OnceLock<Arc<Rss>>,
     /// Held while it is edited and the outcome published, so that two edits do not cross.
     table: Mutex<ServiceTable>,
     snapshots: Arc<ArcSwap<Snapshot>>,
@@ -75,6 +76,7 @@ impl Engine {
             capacity: config.engine.capacity,
             local_ports: config.engine.local_ports.clone(),
             local_uses: Arc::default(),
+            rss: OnceLock::new(),
             table: Mutex::new(ServiceTable::new(registry.clone())),
             registry,
             snapshots: Arc::default(),
@@ -318,6 +320,13 @@ impl Engine {
         self.make_worker(port, Place::alone(), ports, next_hops, Box::new(|_, _| ()))
     }
 
+    /// Replies to local addresses come in on queues as `rss` says; to be said before workers are made. Of queue `q`
+    /// it is taken that its worker is number `q` modulo the number of workers.
+    pub fn set_rss(&self, rss: Rss) {
+        // All workers must have the same, so the first one counts.
+        let _ = self.rss.set(Arc::new(rss));
+    }
+
     /// The places of so many workers that share the traffic.
     ///
     /// # Panics
@@ -341,7 +350,8 @@ impl Engine {
     ) -> Worker<P> {
         let (number, workers) = (place.number(), place.workers());
         let seed = RandomState::new().hash_one(number).max(1);
-        let ports = LocalPorts::new(share(&self.local_ports, number, workers), seed);
+        let (range, place_of) = (self.local_ports.clone(), (number, workers));
+        let ports = LocalPorts::of_worker(range, place_of, self.rss.get().cloned(), seed);
         self.make_worker(port, place, ports, next_hops, resolver)
     }
 
@@ -485,33 +495,4 @@ pub struct LocalPortsOf {
     pub leased: u32,
     /// All that there are, for every service that shares the addresses.
     pub capacity: u64,
-}
-
-/// What worker `number` of `workers` may lease of `ports`: neighbouring ports, the shares as even as can be.
-fn share(ports: &RangeInclusive<u16>, number: u16, workers: u16) -> RangeInclusive<u16> {
-    let (low, len) = (u32::from(*ports.start()), ports.len() as u32);
-    let (number, workers) = (u32::from(number), u32::from(workers.max(1)));
-    let begin = |number: u32| low + len * number / workers;
-    // An empty share's end lies before its begin, and ports begin at 1.
-    begin(number) as u16..=(begin(number + 1) - 1) as u16
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn workers_lease_all_ports_and_none_that_is_another_workers() {
-        for (range, workers) in [
-            (1024..=65535, 1),
-            (1024..=65535, 7),
-            (1..=65535, 64),
-            (5..=6, 3),
-        ] {
-            let shares: Vec<u16> = (0..workers)
-                .flat_map(|number| share(&range, number, workers))
-                .collect();
-            assert_eq!(shares, range.clone().collect::<Vec<_>>());
-        }
-    }
 }

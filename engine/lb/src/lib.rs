@@ -33,11 +33,11 @@ pub use service_table::{
 pub use lb_conn::{Asked, ConnTable, ConnView, LocalPorts, LocalUse, Template, Timeouts};
 pub use lb_model::{
     Addr, Batch, ClientAddress, Conn, ConnState, Dest, Dests, Direction, DropReason, Endpoint,
-    FlowKey, Frame, FrameCensus, Hop, HopCache, Interface, InterfaceId, Introduction, IpvsSettings,
-    Mac, Mark, MarkRule, Mode, NextHops, Packet, Persistence, Port, Prefix, Prepared, Protocol,
-    PuntReason, Replies, Request, Resolution, Scheduler, SchedulerFlags, SchedulerKind, ServiceId,
-    ServiceKey, ServiceSettings, Thresholds, Time, Traffic, Tunnel, TunnelChecksum, Verdict,
-    VirtualService, Work,
+    FlowKey, Frame, FrameCensus, HashedFields, Hop, HopCache, Interface, InterfaceId, Introduction,
+    IpvsSettings, Mac, Mark, MarkRule, Mode, NextHops, Packet, Persistence, Port, Prefix, Prepared,
+    Protocol, PuntReason, Replies, Request, Resolution, Rss, Scheduler, SchedulerFlags,
+    SchedulerKind, ServiceId, ServiceKey, ServiceSettings, Thresholds, Time, Traffic, Tunnel,
+    TunnelChecksum, Verdict, VirtualService, Work,
 };
 pub use lb_runtime::{
     Adoption, Asker, Counter, Counters, Decision, Decisions, Effort, Foreign, HandOvers, Inside,

@@ -22,10 +22,10 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
 
 use lb_conn::MAX_WORKERS;
-use lb_model::FrameCensus;
+use lb_model::{FrameCensus, Rss};
 use lb_netlink::{Kernel, NetlinkError};
 use lb_runtime::{Counters, Worker};
-use lb_xsk::{Xsk, XskError, XskPort, queue_count};
+use lb_xsk::{Xsk, XskError, XskPort, queue_count, rss};
 
 use crate::{Config, ConfigError, Engine, Workers};
 use addresses::Addresses;
@@ -115,6 +115,11 @@ impl Balancer {
         };
         // A worker has a queue at least, and no device has so many.
         let count = u16::try_from(ports.len()).unwrap_or(u16::MAX);
+        if count > 1
+            && let Some(rss) = common_rss(&config.engine.interfaces)
+        {
+            engine.set_rss(rss);
+        }
         let places = engine.places(count);
         for (number, (port, place)) in ports.into_iter().zip(places).enumerate() {
             let resolver = resolver.clone();
@@ -171,6 +176,31 @@ impl Drop for Balancer {
     fn drop(&mut self) {
         self.end();
     }
+}
+
+/// How the interfaces choose the queues of replies to local addresses. Workers must agree on one way, so where interfaces
+/// differ it is that of the last, which by custom is the servers' side.
+fn common_rss(interfaces: &[String]) -> Option<Rss> {
+    let mut common = None;
+    for interface in interfaces {
+        match rss(interface) {
+            Ok(rss) => {
+                if common.as_ref().is_some_and(|other| *other != rss) {
+                    tracing::info!(
+                        "{interface} chooses queues in another way than those before it"
+                    );
+                }
+                tracing::info!(
+                    "local ports are chosen so that {interface} puts replies on their conn's queue"
+                );
+                common = Some(rss);
+            }
+            Err(error) => {
+                tracing::info!("{interface} does not tell how it chooses queues: {error}")
+            }
+        }
+    }
+    common
 }
 
 /// How many workers share the queues; `None`: one for each.

@@ -142,8 +142,11 @@ fn template(inside: &Inside<'_>, service: &VirtualService, flow: &FlowKey) -> Op
         },
     };
     let templates = inside.conns.templates();
-    let dest = &templates.get(templates.find(&key)?).dest;
-    dest.is_available().then(|| Arc::clone(dest))
+    let dest = match templates.find(&key) {
+        Some(own) => Some(Arc::clone(&templates.get(own).dest)),
+        None => templates.agreed(&key, |_| true),
+    };
+    dest.filter(|dest| dest.is_available())
 }
 
 fn choose(

@@ -3,6 +3,7 @@
 //! `/metrics` has lbd's own names, `/metrics/ipvs` those that node_exporter gives to the kernel's IPVS, for dashboards that
 //! exist.
 
+mod hand_overs;
 mod ipvs;
 mod machinery;
 mod own;

@@ -5,6 +5,7 @@ use std::ops::Deref;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, Ordering};
 
+use crate::conn_count::ConnCount;
 use crate::{Endpoint, SchedulerKind, Slot, Tunnel};
 
 /// A real server in one service: RIP:rport with its weight, its thresholds and its conns, shared by all workers.
@@ -19,9 +20,7 @@ pub struct Dest {
     last_weight: AtomicU32,
     upper: AtomicU32,
     lower: AtomicU32,
-    overloaded: AtomicBool,
-    active: AtomicU32,
-    inactive: AtomicU32,
+    conns: ConnCount,
     persistent: AtomicU32,
     leased: AtomicU32,
     turn: AtomicU32,
@@ -49,9 +48,7 @@ impl Dest {
             last_weight: AtomicU32::new(weight),
             upper: AtomicU32::new(0),
             lower: AtomicU32::new(0),
-            overloaded: AtomicBool::new(false),
-            active: AtomicU32::new(0),
-            inactive: AtomicU32::new(0),
+            conns: ConnCount::default(),
             persistent: AtomicU32::new(0),
             leased: AtomicU32::new(0),
             turn: AtomicU32::new(0),
@@ -142,7 +139,7 @@ impl Dest {
     /// Whether it has reached its upper threshold and not yet fallen below the lower one: no new conns till then.
     #[inline]
     pub fn is_overloaded(&self) -> bool {
-        self.overloaded.load(Ordering::Relaxed)
+        self.conns.is_overloaded()
     }
 
     /// Whether it takes new conns: neither quiesced nor overloaded.
@@ -162,7 +159,7 @@ impl Dest {
     /// Changes the thresholds. An overload ends if the upper one is raised or taken away; it does not begin here.
     pub fn set_thresholds(&self, thresholds: Thresholds) {
         if thresholds.upper == 0 || thresholds.upper > self.upper.load(Ordering::Relaxed) {
-            self.overloaded.store(false, Ordering::Relaxed);
+            self.conns.end_overload();
         }
         self.upper.store(thresholds.upper, Ordering::Relaxed);
         self.lower.store(thresholds.lower, Ordering::Relaxed);
@@ -180,13 +177,13 @@ impl Dest {
     /// Conns in an active state (ipvsadm's ActiveConn).
     #[inline]
     pub fn active(&self) -> u32 {
-        self.active.load(Ordering::Relaxed)
+        self.conns.active_and_inactive().0
     }
 
     /// All other conns (ipvsadm's InActConn).
     #[inline]
     pub fn inactive(&self) -> u32 {
-        self.inactive.load(Ordering::Relaxed)
+        self.conns.active_and_inactive().1
     }
 
     /// Persistence templates that name it (ipvsadm's PersistConn).
@@ -217,70 +214,43 @@ impl Dest {
 
     /// What the thresholds count: active and inactive conns, not templates (kernel `ip_vs_dest_totalconns`).
     pub fn total(&self) -> u32 {
-        self.active() + self.inactive()
+        let (active, inactive) = self.conns.active_and_inactive();
+        active + inactive
     }
 
     /// Its load as schedulers weigh it: an active conn is as much as 256 inactive ones (kernel
     /// `ip_vs_dest_conn_overhead`).
     #[inline]
     pub fn overhead(&self) -> u64 {
-        (u64::from(self.active()) << 8) + u64::from(self.inactive())
+        let (active, inactive) = self.conns.active_and_inactive();
+        (u64::from(active) << 8) + u64::from(inactive)
     }
 
     /// A conn opened, in an active state or not.
     pub fn conn_opened(&self, active: bool) {
-        self.count(active).fetch_add(1, Ordering::Relaxed);
-        self.may_begin_overload();
+        self.conns.opened(active, self.thresholds());
     }
 
     /// A conn changed between active and inactive; `active` is what it is now.
     pub fn conn_became(&self, active: bool) {
-        self.count(!active).fetch_sub(1, Ordering::Relaxed);
-        self.count(active).fetch_add(1, Ordering::Relaxed);
+        self.conns.became(active);
     }
 
     /// A conn ended that was counted as `active` says.
     pub fn conn_ended(&self, active: bool) {
-        self.count(active).fetch_sub(1, Ordering::Relaxed);
-        self.may_end_overload();
+        self.conns.ended(active, self.thresholds());
     }
 
     /// A persistence template was made for the server.
     pub fn template_opened(&self) {
         self.persistent.fetch_add(1, Ordering::Relaxed);
-        self.may_begin_overload();
+        self.conns.judge_beginning(self.thresholds());
     }
 
     /// A persistence template for the server ended.
     pub fn template_ended(&self) {
         self.persistent.fetch_sub(1, Ordering::Relaxed);
-        self.may_end_overload();
-    }
-
-    fn count(&self, active: bool) -> &AtomicU32 {
-        if active { &self.active } else { &self.inactive }
-    }
-
-    fn may_begin_overload(&self) {
-        let upper = self.upper.load(Ordering::Relaxed);
-        if upper != 0 && self.total() >= upper {
-            self.overloaded.store(true, Ordering::Relaxed);
-        }
-    }
-
-    fn may_end_overload(&self) {
-        if !self.is_overloaded() {
-            return;
-        }
-        let Thresholds { upper, lower } = self.thresholds();
-        let ends = match (lower, upper) {
-            (0, 0) => true,
-            (0, _) => u64::from(self.total()) * 4 < u64::from(upper) * 3,
-            (_, _) => self.total() < lower,
-        };
-        if ends {
-            self.overloaded.store(false, Ordering::Relaxed);
-        }
+        self.conns.judge_end(self.thresholds());
     }
 }
 

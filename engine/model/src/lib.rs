@@ -14,6 +14,7 @@
 
 mod addr;
 mod conn;
+mod conn_count;
 mod dest;
 mod flow;
 mod frame;
@@ -25,6 +26,7 @@ mod next_hop;
 mod packet;
 mod port;
 mod record;
+mod rss;
 mod scheduler;
 mod scheduler_flags;
 mod service;
@@ -47,6 +49,7 @@ pub use next_hop::{Hop, Interface, InterfaceId, Mac, NextHops, Prefix, Resolutio
 pub use packet::{BATCH, Batch, Headers, Packet, Reassembled, Related};
 pub use port::{FrameCensus, Port, Waker};
 pub use record::{Conn, ConnRecord, NewConn, WideEnds};
+pub use rss::{HashedFields, Rss};
 pub use scheduler::{Request, Scheduler, SchedulerKind};
 pub use scheduler_flags::SchedulerFlags;
 pub use service::{Mark, Persistence, ServiceId, ServiceKey, ServiceSettings, VirtualService};

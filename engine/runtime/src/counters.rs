@@ -34,6 +34,8 @@ pub enum Counter {
     Joined,
     /// Fragments that packets were taken apart into, but for the first of each; so many more packets than were received.
     Split,
+    /// Keys of conns for which there was no room to tell other workers whose they are: their packets are not handed over.
+    ConnUnclaimed,
     /// Packets of conns of other workers that were handed to those.
     HandedOver,
     /// Packets that other workers handed over.
@@ -44,7 +46,7 @@ pub enum Counter {
     Drop(DropReason),
 }
 
-const PLAIN: [Counter; 15] = [
+const PLAIN: [Counter; 16] = [
     Counter::Rx,
     Counter::RxBytes,
     Counter::Tx,
@@ -60,6 +62,7 @@ const PLAIN: [Counter; 15] = [
     Counter::Split,
     Counter::HandedOver,
     Counter::TakenOver,
+    Counter::ConnUnclaimed,
 ];
 const FIRST_PUNT: usize = PLAIN.len();
 const FIRST_DROP: usize = FIRST_PUNT + PuntReason::ALL.len();
@@ -90,6 +93,7 @@ impl Counter {
             Counter::Split => 12,
             Counter::HandedOver => 13,
             Counter::TakenOver => 14,
+            Counter::ConnUnclaimed => 15,
             Counter::Punt(reason) => FIRST_PUNT + reason as usize,
             Counter::Drop(reason) => FIRST_DROP + reason as usize,
         }
@@ -114,6 +118,7 @@ impl fmt::Display for Counter {
             Counter::Split => f.pad("fragment.split"),
             Counter::HandedOver => f.pad("handed.over"),
             Counter::TakenOver => f.pad("handed.taken"),
+            Counter::ConnUnclaimed => f.pad("conn.unclaimed"),
             Counter::Punt(reason) => f.pad(&format!("punt.{reason}")),
             Counter::Drop(reason) => f.pad(&format!("drop.{reason}")),
         }

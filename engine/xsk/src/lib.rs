@@ -39,7 +39,7 @@ pub use inspect::{DeviceState, Offload};
 pub use lb_bpf::{
     AttachedProgram, BpfError, Marked, Ports, Rules, Steered, XdpMode, XdpState, marked,
 };
-pub use netdev::queue_count;
+pub use netdev::{queue_count, rss};
 pub use open::{Control, Xsk};
 pub use port::XskPort;
 pub use report::{CopyMode, QueueReport};

@@ -2,11 +2,16 @@
 
 use std::collections::BTreeSet;
 use std::net::IpAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use crate::lab::*;
-use lb::{Counter, Protocol, PuntReason, ServiceConfig};
-use lb_testkit::{PacketBuilder, pkt};
+use lb::{
+    Addr, Config, Counter, Endpoint, FlowKey, HashedFields, Persistence, Protocol, PuntReason, Rss,
+    ServiceConfig, Time, Worker,
+};
+use lb_testkit::{MemoryPort, PacketBuilder, pkt};
 
 const PROTOCOLS: [Protocol; 2] = [Protocol::Tcp, Protocol::Udp];
 
@@ -15,7 +20,7 @@ fn service(family: Family, mode: &str, protocol: Protocol) -> ServiceConfig {
         "nat" | "fnat" | "enat" => family.service(mode, protocol, 3),
         _ => (0..3).fold(service_at(family.vip, mode, protocol), |service, server| {
             let rip = (family.rip)(server);
-            service.with_server(lb::Endpoint::new(rip.into(), 80), 1)
+            service.with_server(Endpoint::new(rip.into(), 80), 1)
         }),
     };
     match mode {
@@ -216,4 +221,165 @@ fn frames_do_not_pile_up_where_the_conns_are_and_packets_stay_in_order() {
     assert_eq!(expected, 10_000);
     let [a, b] = [0, 1].map(|worker| lb::Port::census(queues.workers[worker].port()).total);
     assert_eq!(a, b, "all is paid when there is nothing else to do");
+}
+
+/// Where a NIC tells how it chooses queues, replies of full NAT come in on their conn's queue by themselves.
+#[test]
+fn local_ports_are_chosen_so_that_replies_need_no_hand_over() {
+    for family in [V4, V6] {
+        let redirected = |tells: bool| {
+            let key = (0..40_u32).map(|n| (n * 151 + 41) as u8).collect();
+            let table = (0..128).map(|n| n % 4).collect();
+            let nic = Rss::new(key, table, [HashedFields::Ports; 4]).expect("a possible NIC");
+            let config = Config {
+                services: vec![service(family, "fnat", Protocol::Udp)],
+                ..small()
+            };
+            let mut queues = Queues::on_nic(4, &config, tells.then(|| nic.clone()));
+            for cport in 4000..4200 {
+                let request = request(family, Protocol::Udp, cport);
+                let sent = queues.inbound(usize::from(cport % 4), &request);
+                let reply = answer(Protocol::Udp, &sent[0]);
+                let queue = nic.queue(&flow_of(&reply)).expect("it hashes ports");
+                assert_eq!(queues.outbound(queue.into(), &reply).len(), 1);
+            }
+            queues.counted_by_all(Counter::HandedOver)
+        };
+        assert_eq!(redirected(true), 0);
+        let without = redirected(false);
+        assert!((120..180).contains(&without), "three of four: {without}");
+    }
+}
+
+fn flow_of(packet: &PacketBuilder) -> FlowKey {
+    let bytes = packet.bytes();
+    let parsed = lb_wire::parse(&bytes).expect("valid");
+    let (source, destination) = match parsed.ip {
+        lb_wire::IpHeader::V4(ip) => (Addr::v4(ip.source), Addr::v4(ip.destination)),
+        lb_wire::IpHeader::V6(ip) => (Addr::v6(ip.source), Addr::v6(ip.destination)),
+    };
+    FlowKey {
+        source: Endpoint::new(source, parsed.source_port),
+        destination: Endpoint::new(destination, parsed.destination_port),
+        protocol: Protocol::Udp,
+    }
+}
+
+fn small() -> Config {
+    let mut config = Config::default();
+    config.engine.capacity = 1000;
+    config
+}
+
+/// A client of a persistent service is led to one server, whatever queues its conns come in on.
+#[test]
+fn a_client_stays_with_its_server_on_every_queue() {
+    let mut service = service(V4, "nat", Protocol::Udp);
+    service.persistence = Some(Persistence {
+        timeout: Duration::from_secs(300),
+        netmask: Addr::v4([255, 255, 255, 0]),
+    });
+    let mut queues = Queues::new(3, vec![service]);
+    let persistent = |queues: &Queues| {
+        queues.engine.look(|table| {
+            let dests = table.services()[0].dests().iter();
+            dests.map(|dest| dest.persistent()).sum::<u32>()
+        })
+    };
+    let server = |sent: &[Sent]| sent[0].bytes[30..34].to_vec();
+    let first = server(&queues.inbound(2, &request(V4, Protocol::Udp, 4000)));
+    for cport in 4001..4010 {
+        let request = request(V4, Protocol::Udp, cport);
+        assert_eq!(
+            server(&queues.inbound(usize::from(cport % 3), &request)),
+            first
+        );
+    }
+    assert_eq!(persistent(&queues), 1, "one client");
+    assert_eq!(queues.counted_by_all(Counter::HandedOver), 0);
+    queues.now = queues.now + Duration::from_secs(601);
+    queues.settle();
+    // Templates that were held once live for a minute at a time.
+    queues.now = queues.now + Duration::from_secs(61);
+    queues.settle();
+    assert_eq!(persistent(&queues), 0);
+}
+
+/// Every worker follows another configuration from its next turn on, and the last one that does ends the old one.
+#[test]
+fn a_configuration_reaches_each_worker_in_one_turn_and_the_old_one_goes_with_the_last() {
+    let with = |lip| {
+        let service = V4.service("fnat", Protocol::Udp, 1);
+        vec![service.with_local_address(Addr::v4(lip))]
+    };
+    let mut queues = Queues::new(3, with([10, 1, 0, 2]));
+    queues.settle();
+    let old = (queues.engine)
+        .look(|table| Arc::downgrade(&table.services()[0].settings().local_addresses));
+    let config = Config {
+        services: with([10, 1, 0, 3]),
+        ..small()
+    };
+    queues.engine.apply(&config).expect("valid");
+    for worker in 0..3 {
+        assert!(old.upgrade().is_some(), "worker {worker} may still read it");
+        let request = request(V4, Protocol::Udp, 4000 + worker as u16);
+        queues.client_sends(worker, &request);
+        queues.turn(worker);
+        let (_, sent) = (queues.workers[worker].port_mut().take_sent()).expect("sent");
+        assert_eq!(sent[26..30], [10, 1, 0, 3], "the new address");
+    }
+    assert!(old.upgrade().is_none());
+}
+
+/// Two workers on threads of their own, every reply on the other's queue: nothing is lost on the way, and nothing comes twice.
+#[test]
+fn workers_on_threads_hand_each_other_all_replies() {
+    const REPLIES: u32 = 20_000;
+    let mut queues = Queues::new(2, vec![service(V4, "nat", Protocol::Udp)]);
+    let replies: Vec<PacketBuilder> = (0..2)
+        .map(|worker: u16| {
+            let request = request(V4, Protocol::Udp, 4000 + worker);
+            let sent = queues.inbound(worker.into(), &request);
+            answer(Protocol::Udp, &sent[0])
+        })
+        .collect();
+    let arrived = [const { AtomicU32::new(0) }; 2];
+    let work = |own: usize, worker: &mut Worker<MemoryPort>| {
+        let (mut received, mut given) = (Vec::new(), 0);
+        // None ends while the other may still hand it something.
+        while arrived.iter().any(|a| a.load(Ordering::Relaxed) < REPLIES) {
+            // No more at a time than wait between two workers, should the other thread stand still.
+            let limit = REPLIES.min(arrived[1 - own].load(Ordering::Relaxed) + 512);
+            if given < limit {
+                // One that finds no free frame is tried again: they come back from the other worker.
+                let reply = replies[1 - own].clone().payload(&given.to_be_bytes());
+                given += u32::from(worker.port_mut().inject(ETH1, &reply.bytes()));
+            }
+            worker.turn(Time::ZERO);
+            while let Some((_, frame)) = worker.port_mut().take_sent() {
+                let number = frame[42..46].try_into().expect("four bytes");
+                received.push(u32::from_be_bytes(number));
+                arrived[own].fetch_add(1, Ordering::Relaxed);
+            }
+        }
+        received
+    };
+    let received: Vec<Vec<u32>> = std::thread::scope(|scope| {
+        let work = &work;
+        let spawn = |(own, worker)| scope.spawn(move || work(own, worker));
+        let threads: Vec<_> = queues.workers.iter_mut().enumerate().map(spawn).collect();
+        let joined = threads.into_iter().map(|thread| thread.join());
+        joined.map(|received| received.expect("no panic")).collect()
+    });
+    for received in received {
+        assert_eq!(
+            received,
+            (0..REPLIES).collect::<Vec<_>>(),
+            "each once, in order"
+        );
+    }
+    let handed = queues.counted_by_all(Counter::HandedOver);
+    assert_eq!(handed, u64::from(2 * REPLIES));
+    assert_eq!(queues.engine.counters().dropped(), 0);
 }

@@ -7,6 +7,7 @@ use lb::{Counter, Dest, Engine, LocalPortsOf, ServiceId, ServiceTable, Traffic, 
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::DescriptorEncoder;
 
+use super::hand_overs::hand_overs;
 use super::table::{Labels, counter, gauge};
 use super::{Sources, machinery};
 
@@ -102,6 +103,7 @@ impl Collector for OwnMetrics {
             ("lbd_conns_expired", "Conns ended by their time-out"),
             expired,
         )?;
+        hand_overs(encoder, &engine.hand_overs())?;
         let capacity = u64::from(engine.capacity());
         let help = "Conns that each worker has room for";
         gauge(

@@ -45,6 +45,8 @@ pub fn run<P: Port>(worker: &mut Worker<P>, now: Time) {
     worker.counters.count(Counter::ConnOpen, opened);
     let evicted = worker.conns.take_evicted();
     worker.counters.count(Counter::ConnEvict, evicted);
+    let unclaimed = worker.conns.take_unclaimed();
+    worker.counters.count(Counter::ConnUnclaimed, unclaimed);
     worker.batch = batch;
 }
 
@@ -204,21 +206,22 @@ fn choose_persistently<P>(
         },
     };
     let found = worker.conns.templates().find(&key);
-    let usable = found.filter(|id| {
-        let dest = &worker.conns.templates().get(*id).dest;
-        let passed_over =
-            worker.snapshot.settings().expire_quiescent_template && dest.weight() == 0;
-        dest.is_available() && !passed_over
-    });
+    let passes_over_quiesced = worker.snapshot.settings().expire_quiescent_template;
+    let is_usable =
+        |dest: &Dest| dest.is_available() && !(passes_over_quiesced && dest.weight() == 0);
+    let usable = found.filter(|id| is_usable(&worker.conns.templates().get(*id).dest));
     let template = match usable {
         Some(template) => template,
         None => {
             if let Some(useless) = found {
                 worker.conns.templates_mut().forget(useless);
             }
-            let dest = pick(worker, packet, service, now)?;
+            let dest = match worker.conns.templates().agreed(&key, is_usable) {
+                Some(dest) => dest,
+                None => pick(worker, packet, service, now)?,
+            };
             let templates = worker.conns.templates_mut();
-            let opened = templates.open(key, &dest, persistence.timeout, now);
+            let opened = templates.open(key, &dest, is_usable, persistence.timeout, now);
             opened.ok_or(Verdict::Drop(DropReason::TableFull))?
         }
     };

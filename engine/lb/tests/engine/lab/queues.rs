@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
-use lb::{Config, Counter, Engine, InterfaceId, Port, ServiceConfig, Time, Worker};
+use lb::{Config, Counter, Engine, InterfaceId, Port, Rss, ServiceConfig, Time, Worker};
 use lb_testkit::{MemoryPort, PacketBuilder};
 
 use super::*;
@@ -36,7 +36,15 @@ impl Queues {
     }
 
     pub fn with_config(workers: u16, config: &Config) -> Queues {
+        Queues::on_nic(workers, config, None)
+    }
+
+    /// On a NIC that chooses queues like this, if it tells.
+    pub fn on_nic(workers: u16, config: &Config, rss: Option<Rss>) -> Queues {
         let engine = Engine::new(config).expect("a valid configuration");
+        if let Some(rss) = rss {
+            engine.set_rss(rss);
+        }
         let next_hops = Arc::new(ArcSwap::from_pointee(Lab::next_hops()));
         let worker = |place| {
             let hops = Arc::clone(&next_hops);
