@@ -110,5 +110,7 @@ reasons! {
         NotOurs = "not_ours",
         /// To a TCP service, of no conn, and does not open one: the kernel answers with RST.
         NoConn = "no_conn",
+        /// Balanced to this machine itself, which is a real server of the service (DR).
+        OwnServer = "own_server",
     }
 }

@@ -480,6 +480,23 @@ fn no_conn() {
     lab.expect_counters(&["tx", "conn.open"]);
 }
 
+#[test]
+fn own_server() {
+    for (mode, counter) in [("dr", "punt.own_server"), ("nat", "drop.no_route")] {
+        let mut lab = Lab::new(vec![with_servers(service(mode, Protocol::Tcp), 1, 80)]);
+        let mut hops = Lab::next_hops();
+        let here = Addr::from(rip(0));
+        hops.set_route(Prefix::new(here, 32), None, None);
+        hops.set_local(here);
+        lab.engine.set_next_hops(hops);
+        lab.inbound(&syn(4000));
+        lab.expect_counters(&["conn.open", counter]);
+        if mode == "dr" {
+            lab.expect_punted(ETH0, &syn(4000).ttl(63));
+        }
+    }
+}
+
 /// A reason that nobody can provoke is not a reason; this file has a test of the name of each.
 #[test]
 fn every_reason_has_its_test_here() {

@@ -105,7 +105,7 @@ impl Node {
         self.daemon = Some(self.namespace.spawn(keepalived).expect("keepalived"));
     }
 
-    /// BIRD, which announces what is on the interface `lbd0` by OSPF on `eth0`.
+    /// BIRD, with the rest of its configuration.
     pub fn start_bird(&mut self, router_id: &str, config: &str) {
         let config = format!("router id {router_id};\n{config}");
         let config = self.scratch.write("bird.conf", config).expect("a file");

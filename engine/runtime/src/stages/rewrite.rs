@@ -1,6 +1,6 @@
 //! Stage 6: the conn's state, the TTL, the size, what the mode changes, the way out.
 //!
-//! Ends: [`DropReason::TtlExceeded`], [`DropReason::NoRoute`], [`DropReason::TooBig`], and what a mode finds wrong.
+//! Ends: [`DropReason::TtlExceeded`], [`DropReason::NoRoute`], [`DropReason::TooBig`], [`PuntReason::OwnServer`], and what a mode finds wrong.
 
 use std::mem;
 use std::sync::Arc;
@@ -9,7 +9,7 @@ use arrayvec::ArrayVec;
 use lb_conn::ConnTable;
 use lb_model::{
     BATCH, Batch, Conn, Direction, DropReason, Hit, HopCache, Mode, Packet, Port, PuntReason,
-    Related, Resolution, Time, Verdict, Work,
+    Related, Replies, Resolution, Time, Verdict, Work,
 };
 use lb_wire::{EthernetHeader, Ipv4Header, Ipv6Header, TcpFlags, checksum};
 
@@ -35,8 +35,22 @@ pub fn run<P: Port>(worker: &mut Worker<P>, now: Time) {
             worker.counters.count(Counter::NoRoomForClientAddress, 1);
         }
         let way = worker.hops.resolve(packet.route_to);
-        route(packet, way);
+        if way == Resolution::Unreachable && is_for_own_server(packet, &worker.conns, &worker.hops)
+        {
+            packet.verdict = Some(Verdict::Punt(PuntReason::OwnServer));
+        } else {
+            route(packet, way);
+        }
     }
+}
+
+/// Whether the server is this machine, and the packet as its kernel would have it from another balancer.
+#[cold]
+fn is_for_own_server(packet: &Packet, conns: &ConnTable, hops: &HopCache) -> bool {
+    let is_direct = |hit: Hit| conns.conn(hit.conn).replies() == Replies::Direct;
+    packet.hit.is_some_and(is_direct)
+        && !packet.encapsulated
+        && hops.next_hops().is_local(packet.route_to)
 }
 
 /// What all modes share before they differ; returns the modes of the batch's conns as a bit set.
