@@ -3,6 +3,7 @@
 //! A master tells of the conns of all workers every second, a backup gives what it hears to all of them. Both are threads
 //! beside the workers, which they ask as anybody does: a packet costs nothing more.
 
+mod adopted;
 mod backup;
 mod master;
 mod multicast;
@@ -19,6 +20,7 @@ use parking_lot::Mutex;
 use rustix::net::netdevice::name_to_index;
 use rustix::net::{AddressFamily, SocketType, socket};
 
+use adopted::Adopted;
 use thread::Thread;
 
 const GROUP: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(224, 0, 0, 81));
@@ -38,6 +40,7 @@ pub struct SyncDaemons {
     /// Whose conns they tell of, and take in; none where only what is typed and listed matters.
     engine: Option<Arc<Engine>>,
     running: Mutex<Vec<Running>>,
+    adopted: Adopted,
 }
 
 /// One at work; dropped, it ends.
@@ -51,7 +54,7 @@ impl SyncDaemons {
     pub fn of(engine: Arc<Engine>) -> SyncDaemons {
         SyncDaemons {
             engine: Some(engine),
-            running: Mutex::default(),
+            ..SyncDaemons::default()
         }
     }
 
@@ -64,7 +67,7 @@ impl SyncDaemons {
         let daemon = completed(daemon, mtu);
         let thread = match &self.engine {
             Some(engine) => {
-                let started = Thread::start(&daemon, Arc::clone(engine));
+                let started = Thread::start(&daemon, Arc::clone(engine), self.adopted.clone());
                 let refused = |error: std::io::Error| Refusal::Other(error.to_string());
                 Some(started.map_err(refused)?)
             }
@@ -85,7 +88,12 @@ impl SyncDaemons {
             .position(|running| running.daemon.role == role);
         let ended = running.remove(at.ok_or(Refusal::NoDaemon)?);
         drop(running);
-        tracing::info!("{} sync daemon ended", ended.daemon.role.name());
+        let name = role.name();
+        drop(ended);
+        if role == Role::Backup {
+            self.adopted.forget();
+        }
+        tracing::info!("{name} sync daemon ended");
         Ok(())
     }
 

@@ -9,8 +9,16 @@ use lb::{Adoption, Engine, FlowKey, Foreign};
 use lb_ipvsadm::Daemon;
 use lb_sync::{Message, SyncConn};
 
+use super::adopted::Adopted;
+
 /// Until told to stop.
-pub fn run(daemon: &Daemon, engine: &Engine, socket: &UdpSocket, stop: &AtomicBool) {
+pub fn run(
+    daemon: &Daemon,
+    engine: &Engine,
+    adopted: &Adopted,
+    socket: &UdpSocket,
+    stop: &AtomicBool,
+) {
     tracing::info!(
         "backup sync daemon: taking in conns on {}",
         daemon.interface
@@ -45,6 +53,7 @@ pub fn run(daemon: &Daemon, engine: &Engine, socket: &UdpSocket, stop: &AtomicBo
         if conns.len() < message.conns.len() {
             complaints.say("persistence templates are not taken in".to_owned());
         }
+        adopted.note(conns.iter().map(|conn| conn.flow));
         for outcome in engine.adopt(&conns) {
             match outcome {
                 Adoption::Opened | Adoption::Known => {}

@@ -9,6 +9,8 @@ use lb::{ConnFilter, ConnRecord, Engine, MarkRule, Time, Timeouts};
 use lb_ipvsadm::Daemon;
 use lb_sync::{Method, Packer, State, SyncConn, Telling, flags};
 
+use super::adopted::Adopted;
+
 /// Between two looks at all conns: what a dead master has not told of is not older.
 const ROUND: Duration = Duration::from_secs(1);
 
@@ -20,10 +22,17 @@ const BURST: usize = 64;
 const PAUSE: Duration = Duration::from_millis(3);
 
 /// Until told to stop.
-pub fn run(daemon: &Daemon, engine: &Engine, socket: &UdpSocket, stop: &AtomicBool) {
+pub fn run(
+    daemon: &Daemon,
+    engine: &Engine,
+    adopted: &Adopted,
+    socket: &UdpSocket,
+    stop: &AtomicBool,
+) {
     let began = Instant::now();
     let mut master = Master {
         engine,
+        adopted,
         socket,
         telling: Telling::default(),
         packer: Packer::new(
@@ -48,6 +57,7 @@ pub fn run(daemon: &Daemon, engine: &Engine, socket: &UdpSocket, stop: &AtomicBo
 
 struct Master<'a> {
     engine: &'a Engine,
+    adopted: &'a Adopted,
     socket: &'a UdpSocket,
     telling: Telling,
     packer: Packer,
@@ -75,7 +85,7 @@ impl Master<'_> {
         engine.conns(ConnFilter::default(), &mut |record| {
             let method = methods.get(usize::from(record.mode)).copied().flatten();
             if let Some(method) = method {
-                if left == 0 {
+                if left == 0 || self.adopted.has(&record.flow) {
                     self.telling.pass(&record.flow);
                 } else if self.telling.meet(record.flow, record.state, now) {
                     left -= 1;

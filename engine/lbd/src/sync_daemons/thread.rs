@@ -8,6 +8,7 @@ use std::thread::{Builder, JoinHandle};
 use lb::Engine;
 use lb_ipvsadm::{Daemon, Role};
 
+use super::adopted::Adopted;
 use super::{backup, master, multicast};
 
 /// A daemon at work; dropped, it ends.
@@ -17,12 +18,12 @@ pub struct Thread {
 }
 
 impl Thread {
-    /// Starts what `daemon` describes, which is complete.
+    /// Starts what `daemon` describes, which is complete; both daemons of a balancer share `adopted`.
     ///
     /// # Errors
     ///
     /// If the group cannot be reached or joined on its interface.
-    pub fn start(daemon: &Daemon, engine: Arc<Engine>) -> io::Result<Thread> {
+    pub fn start(daemon: &Daemon, engine: Arc<Engine>, adopted: Adopted) -> io::Result<Thread> {
         let socket = match daemon.role {
             Role::Master => multicast::sender(daemon),
             Role::Backup => multicast::receiver(daemon),
@@ -32,8 +33,8 @@ impl Thread {
         let daemon = daemon.clone();
         let name = format!("lb-sync-{}", daemon.role.name());
         let handle = Builder::new().name(name).spawn(move || match daemon.role {
-            Role::Master => master::run(&daemon, &engine, &socket, &stop),
-            Role::Backup => backup::run(&daemon, &engine, &socket, &stop),
+            Role::Master => master::run(&daemon, &engine, &adopted, &socket, &stop),
+            Role::Backup => backup::run(&daemon, &engine, &adopted, &socket, &stop),
         })?;
         Ok(Thread {
             stopping,
