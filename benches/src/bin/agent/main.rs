@@ -39,8 +39,7 @@ fn main() -> anyhow::Result<()> {
         "rounds   {} of {} requests and {} s each\n",
         arguments.rounds, arguments.requests, arguments.seconds
     );
-    let mut comparisons = direct::measure(&arguments)?;
-    comparisons.extend(balanced::measure(&arguments)?);
-    print!("{}", table::render(&comparisons));
+    println!("{}", table::render(&direct::measure(&arguments)?));
+    println!("{}", table::render(&balanced::measure(&arguments)?));
     Ok(())
 }
