@@ -14,7 +14,10 @@ use lb_testkit::{MemoryPort, PacketBuilder, checksums_hold, pkt};
 
 use crate::flow::Flow;
 
+mod control;
 mod flow;
+
+pub use control::control;
 
 const VIP: Ipv4Addr = Ipv4Addr::new(10, 0, 0, 100);
 const CIP: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 1);

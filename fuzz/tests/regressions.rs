@@ -14,6 +14,7 @@ const TARGETS: &[(&str, Target)] = &[
     ("capture", lb_fuzz::capture),
     ("ipvsadm", lb_fuzz::ipvsadm),
     ("config", lb_fuzz::config),
+    ("control", lb_fuzz::control),
     ("lbrs_config", lb_fuzz::lbrs_config),
     ("keepalived", lb_fuzz::keepalived),
     ("sync", lb_fuzz::sync),

@@ -73,6 +73,11 @@ impl Scheduler for Worker {
     fn dests_changed(&mut self, _dests: &Dests, now: Time) {
         self.servers.start(now);
     }
+
+    fn copy_for(&self, request: &Request<'_>) -> Option<Box<dyn Scheduler>> {
+        let servers = self.servers.only(&request.flow.destination.addr);
+        Some(Box::new(Worker { servers }))
+    }
 }
 
 #[cfg(test)]

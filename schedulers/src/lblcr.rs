@@ -82,9 +82,15 @@ impl Scheduler for Worker {
     fn dests_changed(&mut self, _dests: &Dests, now: Time) {
         self.sets.start(now);
     }
+
+    fn copy_for(&self, request: &Request<'_>) -> Option<Box<dyn Scheduler>> {
+        let sets = self.sets.only(&request.flow.destination.addr);
+        Some(Box::new(Worker { sets }))
+    }
 }
 
 /// The servers of one destination address.
+#[derive(Clone)]
 struct ServerSet {
     /// The last added first; removed servers stay, and count again when they come back.
     servers: Vec<Member>,

@@ -39,6 +39,7 @@ pub struct Locality<V> {
     next_check: Option<Time>,
 }
 
+#[derive(Clone)]
 struct Entry<V> {
     value: V,
     last_use: Time,
@@ -63,6 +64,25 @@ impl<V> Locality<V> {
     /// Starts the clock for forgetting, unless it runs already.
     pub fn start(&mut self, now: Time) {
         self.next_check.get_or_insert(now + CHECK);
+    }
+
+    /// A copy that knows this destination alone.
+    pub fn only(&self, destination: &Addr) -> Locality<V>
+    where
+        V: Clone,
+    {
+        let mut copy = Locality {
+            entries: self.entries,
+            last_checked: self.last_checked,
+            checks: self.checks,
+            next_check: self.next_check,
+            ..Locality::default()
+        };
+        let at = bucket(destination);
+        if let Some(entry) = self.buckets[at].get(destination) {
+            copy.buckets[at].insert(*destination, entry.clone());
+        }
+        copy
     }
 
     /// What is remembered of `destination`, which is used by this.
@@ -124,6 +144,7 @@ fn bucket(destination: &Addr) -> usize {
 }
 
 /// A remembered server, which may have been removed since.
+#[derive(Clone)]
 pub struct Member {
     dest: Arc<Dest>,
     /// Where it was when last looked for.

@@ -89,7 +89,13 @@ impl Service {
             flow: &flow,
             now: self.now,
         };
-        self.scheduler.schedule(&request, &self.dests)
+        let copy = self.scheduler.copy_for(&request);
+        let foreseen = copy
+            .expect("ours can be copied")
+            .schedule(&request, &self.dests);
+        let choice = self.scheduler.schedule(&request, &self.dests);
+        assert_eq!(foreseen, choice, "a copy knows what will be chosen");
+        choice
     }
 
     pub fn choice(&mut self) -> Option<usize> {

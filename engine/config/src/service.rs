@@ -41,6 +41,15 @@ pub const PROTOCOL: Kind<Protocol> = Kind {
     parse: |value| value.as_str()?.parse().ok(),
 };
 
+/// Of a service; SCTP is kept and listed, as ipvsadm asks for it, and left to the kernel.
+const SERVICE_PROTOCOL: Kind<Protocol> = Kind {
+    allowed: "\"tcp\", \"udp\" or \"sctp\"",
+    parse: |value| match value.as_str()? {
+        "sctp" => Some(Protocol::Sctp),
+        other => other.parse().ok(),
+    },
+};
+
 /// Whether the family is IPv6.
 const FAMILY: Kind<bool> = Kind {
     allowed: "4 or 6",
@@ -123,6 +132,7 @@ pub fn read(mut section: Section<'_>, faults: &mut Faults<'_>) -> Option<Service
     let one_packet = section.value("one_packet", &SWITCH, faults);
     let mode = section.required("mode", &MODE, faults);
     let vip_interface = section.value("vip_interface", &NAME, faults);
+    let names_local_addresses = section.has("local_addresses");
     let local_addresses = section.list("local_addresses", &ADDRESS, faults);
     let local_interface = section.value("local_interface", &NAME, faults);
     let client_address = section.value("client_address", &CLIENT_ADDRESS, faults);
@@ -141,6 +151,7 @@ pub fn read(mut section: Section<'_>, faults: &mut Faults<'_>) -> Option<Service
         one_packet: one_packet.unwrap_or_default(),
         mode: mode?,
         vip_interface,
+        awaits_local_addresses: names_local_addresses && local_addresses.is_empty(),
         local_addresses,
         local_interface,
         client_address,
@@ -152,7 +163,7 @@ pub fn read(mut section: Section<'_>, faults: &mut Faults<'_>) -> Option<Service
 fn service_id(section: &mut Section<'_>, faults: &mut Faults<'_>) -> Option<ServiceId> {
     if !section.has("mark") {
         let vip = section.required("vip", &ENDPOINT, faults);
-        let protocol = section.required("protocol", &PROTOCOL, faults);
+        let protocol = section.required("protocol", &SERVICE_PROTOCOL, faults);
         section.knows(&["mark", "family"]);
         let (vip, protocol) = (vip?, protocol?);
         return Some(ServiceKey { vip, protocol }.into());

@@ -127,7 +127,7 @@ error: service[0].server[0].weight: -1, allowed: 0..=65535
 15 | weight = -1
    |          ^^
 
-error: service[1].protocol: missing, allowed: "tcp" or "udp"
+error: service[1].protocol: missing, allowed: "tcp", "udp" or "sctp"
   --> lbd.toml:20:1
    |
 20 | [[service]]
@@ -484,4 +484,25 @@ fn a_tunnel_that_cannot_be_is_drawn_where_it_stands() {
         let drawn = drawn(&tunnelled(lines));
         assert!(drawn.contains(said), "{lines}\n{drawn}");
     }
+}
+
+#[test]
+fn what_ipvsadm_can_make_can_be_written_and_read() {
+    let text = "[engine]\ninterfaces = []\n\
+        [[service]]\nvip = \"192.0.2.1:9\"\nprotocol = \"sctp\"\nscheduler = \"rr\"\nmode = \"nat\"\n\
+        [[service]]\nvip = \"192.0.2.1:80\"\nprotocol = \"tcp\"\nscheduler = \"rr\"\nmode = \"fnat\"\n\
+        local_addresses = []\n";
+    let settings = parse("f".into(), text.into()).expect("valid");
+    let written = write(&settings);
+    assert_eq!(
+        parse("g".into(), written.clone()).expect("valid"),
+        settings,
+        "{written}"
+    );
+    let missing = text.replace("local_addresses = []\n", "");
+    let refusal = parse("f".into(), missing).expect_err("no local addresses");
+    assert!(
+        refusal.to_string().contains("needs at least one"),
+        "{refusal}"
+    );
 }

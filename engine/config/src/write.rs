@@ -178,6 +178,7 @@ impl File {
             mode,
             vip_interface,
             local_addresses,
+            awaits_local_addresses,
             local_interface,
             client_address,
             servers,
@@ -209,7 +210,7 @@ impl File {
         if let Some(interface) = vip_interface {
             self.key("vip_interface", quoted(interface));
         }
-        if !local_addresses.is_empty() {
+        if !local_addresses.is_empty() || *awaits_local_addresses {
             let addresses = local_addresses.iter();
             let addresses = addresses.map(|addr| quoted(&addr.to_string()));
             self.key("local_addresses", list(addresses));

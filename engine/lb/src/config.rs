@@ -111,6 +111,8 @@ pub struct ServiceConfig {
     pub vip_interface: Option<String>,
     /// LIPs: the sources of packets to servers in mode `fnat`.
     pub local_addresses: Vec<Addr>,
+    /// Whether there may be none in mode `fnat`: they come later, and no conn opens until then.
+    pub awaits_local_addresses: bool,
     /// How servers that do not see their clients are told of them; `None`: as their mode does it.
     pub client_address: Option<ClientAddress>,
     /// Put the LIPs on this interface while the balancer runs; `None`: somebody else does.
@@ -136,6 +138,7 @@ impl ServiceConfig {
             mode: mode.to_owned(),
             vip_interface: None,
             local_addresses: Vec::new(),
+            awaits_local_addresses: false,
             client_address: None,
             local_interface: None,
             servers: Vec::new(),

@@ -248,6 +248,7 @@ fn service_settings(service: &ServiceConfig) -> Settings {
         mode: _,
         vip_interface,
         local_addresses,
+        awaits_local_addresses: _,
         local_interface,
         client_address,
         servers: _,

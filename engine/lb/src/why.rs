@@ -155,12 +155,13 @@ fn choose(
     position: usize,
     flow: &FlowKey,
 ) -> Choice {
-    let Some(mut scheduler) = inside.schedulers.get(position).and_then(|s| s.copy()) else {
-        return Choice::Untold;
-    };
     let request = Request {
         flow,
         now: inside.now,
+    };
+    let scheduler = inside.schedulers.get(position);
+    let Some(mut scheduler) = scheduler.and_then(|s| s.copy_for(&request)) else {
+        return Choice::Untold;
     };
     match scheduler.schedule(&request, service.dests()) {
         Some(at) => Choice::Server(Arc::clone(&service.dests()[at])),

@@ -30,6 +30,12 @@ pub trait Scheduler: Send {
     fn copy(&self) -> Option<Box<dyn Scheduler>> {
         None
     }
+
+    /// A copy that need only be right about this request, from one that remembers more than can be copied in no time.
+    fn copy_for(&self, request: &Request<'_>) -> Option<Box<dyn Scheduler>> {
+        let _ = request;
+        self.copy()
+    }
 }
 
 /// What a scheduler's name stands for: makes the scheduler of one service for each worker.

@@ -96,6 +96,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
             "lb-runtime",
             "lb-testkit",
             "lbrs",
+            "lbd",
         ],
     ),
 ];

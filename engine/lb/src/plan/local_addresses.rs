@@ -20,7 +20,7 @@ impl Planner<'_> {
             .find(|(_, mode)| mode.replies() == Replies::ToLocalAddress);
         let lips = &service.local_addresses;
         match using {
-            Some((_, mode)) if lips.is_empty() => {
+            Some((_, mode)) if lips.is_empty() && !service.awaits_local_addresses => {
                 let problem = format!("missing, mode {} needs at least one", mode.name());
                 self.error(format!("{path}.local_addresses"), problem);
             }

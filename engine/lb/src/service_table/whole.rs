@@ -120,16 +120,20 @@ impl ServiceTable {
                 drained,
                 held: false,
             });
+        let servers: Vec<ServerConfig> = servers.collect();
+        let own_modes = servers.iter().filter_map(|server| server.mode.as_deref());
+        let is_full_nat = own_modes.chain([mode]).any(|mode| mode == "fnat");
         ServiceConfig {
             id,
             scheduler: settings.scheduler_name.clone(),
             scheduler_flags: settings.scheduler_flags,
             persistence: settings.persistence,
             one_packet: settings.one_packet,
-            servers: servers.collect(),
+            servers,
             mode: mode.to_owned(),
             vip_interface: applied.and_then(|applied| applied.vip_interface.clone()),
             local_addresses: settings.local_addresses.to_vec(),
+            awaits_local_addresses: is_full_nat && settings.local_addresses.is_empty(),
             client_address: settings.client_address,
             local_interface: applied
                 .and_then(|applied| applied.local_interface.clone())

@@ -11,6 +11,7 @@ mod health;
 mod ipvsadm;
 mod office;
 mod refusal;
+mod rehearsal;
 mod server;
 mod services;
 mod socket;
@@ -19,6 +20,7 @@ mod stream;
 mod why;
 
 pub use office::Office;
+pub use rehearsal::Rehearsal;
 pub use server::serve;
 pub use socket::ControlSocket;
 

@@ -37,9 +37,7 @@ const HEAD_SIZE: usize = 16 << 10;
 
 /// Answers clients until it is dropped.
 pub async fn serve(listener: &UnixListener, office: Arc<Office>) {
-    let router = api::router(office)
-        .layer(DefaultBodyLimit::max(BODY_LIMIT))
-        .layer(middleware::from_fn(limit));
+    let router = router(office);
     let room = Arc::new(Semaphore::new(CLIENTS));
     while let Ok(place) = Arc::clone(&room).acquire_owned().await {
         match listener.accept().await {
@@ -59,8 +57,15 @@ pub async fn serve(listener: &UnixListener, office: Arc<Office>) {
     }
 }
 
+/// What requests are answered by.
+pub fn router(office: Arc<Office>) -> Router {
+    api::router(office)
+        .layer(DefaultBodyLimit::max(BODY_LIMIT))
+        .layer(middleware::from_fn(limit))
+}
+
 /// One request, one answer.
-async fn converse(stream: UnixStream, router: Router) {
+pub async fn converse(stream: UnixStream, router: Router) {
     let peer = match stream.peer_cred() {
         Ok(peer) => Peer {
             uid: peer.uid(),

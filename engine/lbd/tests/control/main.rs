@@ -2,6 +2,8 @@
 
 mod daemon;
 mod hostile;
+mod terminal;
+mod transcripts;
 mod watched;
 
 use daemon::Daemon;

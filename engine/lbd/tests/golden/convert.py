@@ -27,6 +27,10 @@ def main():
     write('walks', as_lines(timed(lines(os.path.join(recordings, 'states/tcp-walks.jsonl')))))
     for path in sorted(glob.glob(os.path.join(recordings, 'packets/*.jsonl'))):
         write('packets-%s' % os.path.basename(path)[:-6], as_lines(lines(path)))
+    # The group with counters is replayed elsewhere: tests/counters.
+    sessions = [path for path in sorted(glob.glob(os.path.join(recordings, 'ipvsadm/*.jsonl')))
+                if 'counters' not in path]
+    write('ipvsadm', ''.join(as_lines(lines(path)[1:]) for path in sessions))
 
 
 def lines(path):
