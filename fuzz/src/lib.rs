@@ -108,6 +108,35 @@ pub fn sync(data: &[u8]) {
     }
 }
 
+/// Any bytes as the answer to a question of a health check: what passes must be what was waited for.
+pub fn check_answers(data: &[u8]) {
+    use lb_checks::probe::echo::{Framing, reply};
+    for (v6, framing) in [
+        (false, Framing::Bare),
+        (false, Framing::Ipv4Header),
+        (true, Framing::Bare),
+    ] {
+        if let Some(token) = reply(data, v6, framing) {
+            assert!(data.windows(token.len()).any(|window| window == token));
+        }
+    }
+    let asked = lb_checks::Dns {
+        name: "www.example".to_owned(),
+        record: lb_checks::RecordType::SOA,
+    };
+    let question = lb_checks::probe::dns::question(0x1234, &asked);
+    // Half of them with the number that is waited for, which is hard to guess.
+    let numbered = [&question[..2], data].concat();
+    for message in [data, &numbered] {
+        if lb_checks::probe::dns::judge(message, &question) == Some(Ok(())) {
+            assert!(message.len() >= question.len() && message[..2] == question[..2]);
+        }
+    }
+    if let Ok(set) = String::from_utf8_lossy(data).parse::<lb_checks::StatusSet>() {
+        assert_eq!(set.to_string().parse(), Ok(set));
+    }
+}
+
 /// Any text as a keepalived.conf: what it becomes is a configuration that can be written and read again, or every mistake
 /// has its place.
 pub fn keepalived(data: &[u8]) {

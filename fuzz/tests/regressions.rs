@@ -18,6 +18,7 @@ const TARGETS: &[(&str, Target)] = &[
     ("lbrs_config", lb_fuzz::lbrs_config),
     ("keepalived", lb_fuzz::keepalived),
     ("sync", lb_fuzz::sync),
+    ("check_answers", lb_fuzz::check_answers),
 ];
 
 #[test]

@@ -3,6 +3,7 @@
 //! `schema` says which keys there are, [`lb_document`] takes them out of the file and draws mistakes, and what they mean
 //! together is checked by [`lb::Engine`].
 
+mod check;
 mod duration;
 mod ipvs;
 mod mark;
@@ -12,14 +13,17 @@ mod service;
 mod tunnel;
 mod write;
 
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
-use lb::Config;
+use lb::{Config, ServiceId};
+use lb_checks::ServiceHealth;
 pub use lb_document::Refusal;
 use lb_document::fault::Faults;
 use lb_document::{Document, fault, locate, section};
 
+pub use check::changed_checks;
 pub use write::write;
 
 /// What a file says.
@@ -27,6 +31,8 @@ pub use write::write;
 pub struct Settings {
     /// To the library.
     pub balancer: Config,
+    /// To the daemon: `[service.check]` of the services that have one.
+    pub health: BTreeMap<ServiceId, ServiceHealth>,
     /// To the daemon: `[control]`.
     pub control: Control,
     /// To the daemon: `[metrics]`.
@@ -61,10 +67,11 @@ fn settings(document: &Document<'_>, faults: &mut Faults<'_>) -> Settings {
     let settings = schema::read(document, faults);
     // What the values mean together can be judged only when all of them are there.
     let checked = match faults.is_empty() {
-        true => lb::Engine::new(&settings.balancer).map(drop),
+        true => lb::Engine::new(&check::with_sorry_servers(&settings)).map(drop),
         false => Ok(()),
     };
     for error in checked.err().unwrap_or_default() {
+        let error = check::of_sorry_server(error, &settings);
         faults.meaning(&error, locate::locate(document, &error.path));
     }
     settings

@@ -24,6 +24,15 @@ pub fn read(document: &Document<'_>, faults: &mut Faults<'_>) -> Settings {
     let marks = file.tables("mark", faults);
     let network = network::read(&mut file, faults);
     file.end(faults);
+    let services = services
+        .into_iter()
+        .filter_map(|s| service::read(s, faults));
+    let (services, health): (Vec<_>, Vec<_>) = services.unzip();
+    let ids = services.iter().map(|service| service.id);
+    let health = ids
+        .zip(health)
+        .filter_map(|(id, health)| Some((id, health?)));
+    let health = health.collect();
     let balancer = Config {
         engine: engine.map(|s| engine_config(s, faults)).unwrap_or_default(),
         timeouts: timeouts
@@ -35,13 +44,11 @@ pub fn read(document: &Document<'_>, faults: &mut Faults<'_>) -> Settings {
             .filter_map(|s| mark::read(s, faults))
             .collect(),
         network,
-        services: services
-            .into_iter()
-            .filter_map(|s| service::read(s, faults))
-            .collect(),
+        services,
     };
     Settings {
         balancer,
+        health,
         control: control
             .map(|s| control_socket(s, faults))
             .unwrap_or_default(),

@@ -7,13 +7,14 @@ use lb::{
     Addr, ClientAddress, Endpoint, Mark, Persistence, Protocol, SchedulerFlags, ServerConfig,
     ServiceConfig, ServiceId, ServiceKey, Thresholds,
 };
+use lb_checks::ServiceHealth;
 
 use super::duration::DURATION;
 use super::fault::Faults;
 use super::mark::MARK;
 use super::schema::{NAME, number};
 use super::section::{Kind, Section};
-use super::tunnel;
+use super::{check, tunnel};
 
 const ENDPOINT: Kind<Endpoint> = Kind {
     allowed: "ADDRESS:PORT, like \"10.0.0.100:80\" or \"[2001:db8::1]:443\"",
@@ -31,7 +32,7 @@ const CLIENT_ADDRESS: Kind<ClientAddress> = Kind {
 };
 
 /// A server may be named by its address alone; it has its service's port then.
-const SERVER: Kind<(Addr, Option<u16>)> = Kind {
+pub const SERVER: Kind<(Addr, Option<u16>)> = Kind {
     allowed: "ADDRESS:PORT or ADDRESS, like \"10.0.0.100:80\", \"[2001:db8::1]:443\" or \"10.0.0.100\"",
     parse: |value| server_address(value.as_str()?),
 };
@@ -65,12 +66,12 @@ const SCHEDULER: Kind<String> = Kind {
     parse: |value| value.as_str().map(str::to_owned),
 };
 
-const MODE: Kind<String> = Kind {
+pub const MODE: Kind<String> = Kind {
     allowed: "a forwarding mode's name, like \"nat\"",
     parse: |value| value.as_str().map(str::to_owned),
 };
 
-const SWITCH: Kind<bool> = Kind {
+pub const SWITCH: Kind<bool> = Kind {
     allowed: "true or false",
     parse: |value| value.as_bool(),
 };
@@ -121,7 +122,10 @@ fn server_address(text: &str) -> Option<(Addr, Option<u16>)> {
     Some((addr.into(), None))
 }
 
-pub fn read(mut section: Section<'_>, faults: &mut Faults<'_>) -> Option<ServiceConfig> {
+pub fn read(
+    mut section: Section<'_>,
+    faults: &mut Faults<'_>,
+) -> Option<(ServiceConfig, Option<ServiceHealth>)> {
     let id = service_id(&mut section, faults);
     let scheduler = section.required("scheduler", &SCHEDULER, faults);
     let scheduler_flags = flags(&mut section, scheduler.as_deref(), faults);
@@ -137,13 +141,14 @@ pub fn read(mut section: Section<'_>, faults: &mut Faults<'_>) -> Option<Service
     let local_interface = section.value("local_interface", &NAME, faults);
     let client_address = section.value("client_address", &CLIENT_ADDRESS, faults);
     let servers = section.tables("server", faults);
+    let check = section.table("check", faults);
     section.end(faults);
     let port = id.map_or(0, |id| id.port());
     let servers = servers
         .into_iter()
         .filter_map(|s| server(s, port, faults))
         .collect();
-    Some(ServiceConfig {
+    let service = ServiceConfig {
         id: id?,
         scheduler: scheduler?,
         scheduler_flags,
@@ -156,7 +161,9 @@ pub fn read(mut section: Section<'_>, faults: &mut Faults<'_>) -> Option<Service
         local_interface,
         client_address,
         servers,
-    })
+    };
+    let health = check.and_then(|section| check::read(section, &service, faults));
+    Some((service, health))
 }
 
 /// `vip` and `protocol`, or `mark` and `family` in their place.

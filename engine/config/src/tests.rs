@@ -506,3 +506,181 @@ fn what_ipvsadm_can_make_can_be_written_and_read() {
         "{refusal}"
     );
 }
+
+/// With these lines in the first service's `[service.check]`.
+fn checked(lines: &str) -> String {
+    let second = GOOD.rfind("[[service]]").expect("two services");
+    let (first, second) = GOOD.split_at(second);
+    format!("{first}[service.check]\n{lines}\n\n{second}")
+}
+
+#[test]
+fn every_kind_of_check_is_read_and_written() {
+    for lines in [
+        "type = \"tcp\"",
+        "type = \"icmp\"\ninterval = \"500ms\"\ntimeout = \"50ms\"\nrise = 1\nfall = 1\ndamping = \"1m\"",
+        "type = \"http\"",
+        "type = \"http\"\npath = \"/a?b=c\"\nhost = \"w.example\"\nstatus = \"200,301-302\"\nbody = \"\\\"ok\\\"\"",
+        "type = \"https\"\nverify = true\ntls_name = \"w.example\"\nport = 8443\nsource = \"10.0.0.1\"",
+        "type = \"udp\"\nsend = \"ping\\n\"\nexpect_hex = \"00 ff\"",
+        "type = \"dns\"\nname = \"w.example\"\nrecord = \"AAAA\"",
+        "type = \"script\"\ncommand = [\"/bin/check\", \"--fast\"]\nnotify = [\"/bin/tell\"]",
+        "type = \"tcp\"\non_failure = \"remove\"\ninitial = \"down\"\nquorum = 3\nhysteresis = 1\nslow_start = \"1m\"",
+        "type = \"tcp\"\nsorry_server = { rip = \"192.168.100.9:81\" }",
+        "type = \"tcp\"\nsorry_server = { rip = \"192.168.100.9\", mode = \"tun\", tunnel = { type = \"gre\" } }",
+    ] {
+        let read = parse("f".into(), checked(lines)).expect(lines);
+        let id = read.balancer.services[0].id;
+        assert_eq!(read.health.keys().collect::<Vec<_>>(), [&id], "{lines}");
+        let written = write(&read);
+        assert_eq!(parse("f".into(), written).expect(lines), read, "{lines}");
+    }
+}
+
+#[test]
+fn what_is_wrong_with_a_check_is_shown() {
+    for (lines, expected) in [
+        (
+            "",
+            "service[0].check.type: missing, allowed: \"tcp\", \"http\"",
+        ),
+        (
+            "type = \"ping\"",
+            "service[0].check.type: \"ping\", allowed: \"tcp\"",
+        ),
+        (
+            "type = \"tcp\"\npath = \"/\"",
+            "service[0].check.path: unknown key",
+        ),
+        (
+            "type = \"tcp\"\ninterval = \"3\"",
+            "service[0].check.interval: \"3\", allowed: a time like",
+        ),
+        (
+            "type = \"tcp\"\ninterval = \"0s\"",
+            "service[0].check.interval: \"0s\", allowed: a time like",
+        ),
+        (
+            "type = \"tcp\"\nfall = 0",
+            "service[0].check.fall: 0, allowed: 1..=100",
+        ),
+        (
+            "type = \"http\"\npath = \"health\"",
+            "service[0].check.path: \"health\", allowed: a path that begins",
+        ),
+        (
+            "type = \"http\"\nstatus = \"2xx\"",
+            "service[0].check.status: \"2xx\", allowed: statuses",
+        ),
+        (
+            "type = \"dns\"\nname = \"a..b\"",
+            "service[0].check.name: \"a..b\", allowed: a domain name",
+        ),
+        (
+            "type = \"script\"",
+            "service[0].check.command: missing, allowed: a word",
+        ),
+        (
+            "type = \"script\"\ncommand = [\"check\"]",
+            "service[0].check.command: [\"check\"], allowed: a list that begins",
+        ),
+        (
+            "type = \"udp\"\nsend = \"a\"\nsend_hex = \"00\"",
+            "service[0].check.send_hex: \"00\", allowed: nothing beside `send`",
+        ),
+        (
+            "type = \"tcp\"\nsorry_server = { rip = \"192.168.100.2:8080\" }",
+            "service[0].check.sorry_server.rip: \"192.168.100.2:8080\", allowed: an address that is no server",
+        ),
+        (
+            "type = \"tcp\"\nsorry_server = { rip = \"[2001:db8::9]:80\" }",
+            "service[0].check.sorry_server.rip: [2001:db8::9]:80, allowed: IPv4 addresses",
+        ),
+        (
+            "type = \"tcp\"\nsorry_server = { rip = \"10.0.0.9:81\", mode = \"dr\" }",
+            "service[0].check.sorry_server.rip: 10.0.0.9:81, allowed: port 80",
+        ),
+    ] {
+        let told = drawn(&checked(lines));
+        assert!(
+            told.contains(&format!("error: {expected}")),
+            "{lines}: {told}"
+        );
+    }
+    let marked = "[engine]\ninterfaces = []\n[[service]]\nmark = 7\nscheduler = \"rr\"\nmode = \"dr\"\n\
+                  [[service.server]]\nrip = \"10.0.0.9\"\n[service.check]\ntype = \"tcp\"\n";
+    assert!(drawn(marked).contains("service[0].check.port: missing, allowed: a port from 1"));
+    assert!(parse("f".into(), format!("{marked}port = 80\n")).is_ok());
+}
+
+/// As the first documents of the project show it.
+#[test]
+fn a_check_may_stand_among_everything_else() {
+    let text = r#"
+[engine]
+interfaces = ["eth0", "eth1"]
+workers = "auto"
+capacity = 1_000_000
+[control]
+socket = "/run/lbd.sock"
+[[service]]
+vip = "10.0.0.100:80"
+protocol = "tcp"
+scheduler = "wrr"
+mode = "fnat"
+local_addresses = ["192.168.100.200"]
+persistence = { timeout = "300s", netmask = 24 }
+[[service.server]]
+rip = "192.168.100.2:80"
+weight = 100
+[service.check]
+type = "tcp"
+interval = "3s"
+[[service]]
+mark = 7
+family = 4
+scheduler = "lblc"
+mode = "dr"
+[[mark]]
+mark = 7
+destination = "198.51.100.0/24"
+protocol = "tcp"
+ports = "80-90"
+[ipvs]
+conn_reuse_mode = 1
+[[interface]]
+name = "eth1"
+mac = "02:00:00:00:00:d0"
+mtu = 1500
+addresses = ["10.20.0.1/16", "2001:db8:20::1/64"]
+[[route]]
+destination = "0.0.0.0/0"
+via = "198.18.0.254"
+interface = "eth0"
+[[neighbour]]
+ip = "192.168.100.2"
+mac = "02:00:00:00:00:02"
+interface = "eth1"
+"#;
+    let read = parse("lbd.toml".into(), text.into()).unwrap_or_else(|why| panic!("{why}"));
+    let [check] = &read.health.values().collect::<Vec<_>>()[..] else {
+        panic!("{:?}", read.health)
+    };
+    assert_eq!(check.check.interval.as_secs(), 3);
+}
+
+#[test]
+fn a_plan_names_what_changes_about_checks() {
+    let read = |lines: &str| parse("f".into(), checked(lines)).expect(lines);
+    let from = read("type = \"tcp\"\nfall = 2");
+    let to = read("type = \"http\"\ninterval = \"1s\"");
+    assert_eq!(changed_checks(&from, &from), [""; 0]);
+    assert_eq!(
+        changed_checks(&from, &to),
+        [
+            "~ tcp 10.0.0.100:80: check.fall: 2 -> none",
+            "~ tcp 10.0.0.100:80: check.interval: \"3s\" -> \"1s\"",
+            "~ tcp 10.0.0.100:80: check.type: \"tcp\" -> \"http\"",
+        ]
+    );
+}

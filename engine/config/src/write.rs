@@ -9,12 +9,13 @@ use lb::{
 };
 
 use crate::duration::SETTABLE;
-use crate::{Control, Metrics, Settings, tunnel};
+use crate::{Control, Metrics, Settings, check, tunnel};
 
 /// The file that [`parse`](crate::parse) reads as `settings`. What has its default is left out.
 pub fn write(settings: &Settings) -> String {
     let Settings {
         balancer,
+        health,
         control,
         metrics: Metrics { address },
     } = settings;
@@ -62,6 +63,12 @@ pub fn write(settings: &Settings) -> String {
     }
     for service in services {
         file.service(service);
+        if let Some(health) = health.get(&service.id) {
+            file.table("[service.check]");
+            for (key, value) in check::written(health, service) {
+                file.key(key, value);
+            }
+        }
     }
     file.network(network);
     file.text
@@ -320,13 +327,13 @@ fn seconds(duration: Duration) -> String {
     format!("\"{}s\"", duration.as_secs())
 }
 
-fn list(items: impl Iterator<Item = String>) -> String {
+pub fn list(items: impl Iterator<Item = String>) -> String {
     let items: Vec<String> = items.collect();
     format!("[{}]", items.join(", "))
 }
 
 /// A basic string of TOML.
-fn quoted(text: &str) -> String {
+pub fn quoted(text: &str) -> String {
     let mut quoted = String::from("\"");
     for letter in text.chars() {
         match letter {
@@ -457,6 +464,7 @@ mod tests {
                 balancer.timeouts = balancer.timeouts.with(state, timeout);
             }
             Settings {
+                health: Default::default(),
                 balancer,
                 control: Control { socket: socket.map(Into::into) },
                 metrics: Metrics { address },

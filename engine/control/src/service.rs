@@ -44,6 +44,9 @@ pub struct Server {
     pub inactive: u32,
     /// Clients that persistence keeps with it.
     pub persistent: u32,
+    /// What its health check takes it for: `up`, `starting` or `down`; none is checked: null.
+    #[serde(default)]
+    pub check: Option<String>,
     /// Conns opened, packets and bytes since it was added or zeroed.
     pub totals: Traffic,
     /// The same per second, as IPVS estimates it.

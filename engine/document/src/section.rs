@@ -137,6 +137,11 @@ impl<'d> Section<'d> {
         }
     }
 
+    /// `key` is not here, and something else asks for it.
+    pub fn miss(&self, key: &str, allowed: &str, faults: &mut Faults<'_>) {
+        faults.missing(&self.path_of(key), self.span.clone(), allowed);
+    }
+
     /// The table `[key]`, if it is there.
     pub fn table(&mut self, key: &'static str, faults: &mut Faults<'_>) -> Option<Section<'d>> {
         let value = self.take(key)?;

@@ -62,6 +62,7 @@ pub fn settings(file: &File, options: &Options, report: &mut Report) -> Settings
     }
     Settings {
         balancer,
+        health: Default::default(),
         control: Control::default(),
         metrics: Metrics::default(),
     }

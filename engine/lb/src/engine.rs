@@ -40,6 +40,8 @@ pub struct Engine {
     applied: Mutex<Config>,
     /// Whether other balancers are to have the traffic; changed while `applied` is held.
     standby: AtomicBool,
+    /// Who wants to hear that services or servers have changed.
+    listeners: Mutex<Vec<Box<dyn Fn() + Send + Sync>>>,
     #[cfg(feature = "live")]
     companion: Mutex<Option<Arc<dyn Companion>>>,
 }
@@ -88,6 +90,7 @@ impl Engine {
                 ..Config::default()
             }),
             standby: AtomicBool::new(false),
+            listeners: Mutex::default(),
             #[cfg(feature = "live")]
             companion: Mutex::default(),
         };
@@ -230,6 +233,10 @@ impl Engine {
         if let Some(companion) = &*self.companion.lock() {
             companion.hold(&table.placed());
         }
+        drop(table);
+        for listener in self.listeners.lock().iter() {
+            listener();
+        }
         outcome
     }
 
@@ -254,6 +261,12 @@ impl Engine {
             table.place_local_address(id, lip, interface);
             Ok(())
         })
+    }
+
+    /// Has `listener` called after every change of services and servers that workers see, by whoever made it; it must
+    /// neither wait nor change anything itself.
+    pub fn on_change(&self, listener: impl Fn() + Send + Sync + 'static) {
+        self.listeners.lock().push(Box::new(listener));
     }
 
     /// One of many edits: workers may see it from now on, and do once it is [published](Engine::publish).

@@ -74,6 +74,12 @@ pub enum Task {
     },
     /// Virtual services and their real servers
     Services,
+    /// Health checks: which servers are up and down, since when and why
+    Checks {
+        /// Only servers that are down
+        #[arg(long)]
+        down: bool,
+    },
     /// Connections
     Conns(ConnArguments),
     /// Why a packet goes where it goes: its conn, or what would be decided if it opened one

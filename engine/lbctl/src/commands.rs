@@ -7,7 +7,7 @@ use std::process::ExitCode;
 
 use lb_control::{
     Conn, ConnCount, ConnQuery, Counter, Drain, DrainRequest, Health, HealthQuery, Plan,
-    PlanRequest, Service, StandbyRequest, Status, Why, WhyQuery,
+    PlanRequest, Service, ServiceChecks, StandbyRequest, Status, Why, WhyQuery,
 };
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -114,6 +114,20 @@ impl Commands {
             protocol,
         };
         self.shown(&with_query("/v1/why", &query), |why: &Why| show::why(why))
+    }
+
+    pub fn checks(&self, down: bool) -> Result<(), Failure> {
+        let mut services: Vec<ServiceChecks> = self.client.get("/v1/checks")?;
+        if down {
+            for service in &mut services {
+                service.servers.retain(|server| server.state == "down");
+            }
+            services.retain(|service| !service.servers.is_empty());
+        }
+        match self.json {
+            true => self.print_json(&services),
+            false => print(&show::checks(&services)),
+        }
     }
 
     pub fn drain(&self, server: Option<String>, undo: bool) -> Result<(), Failure> {

@@ -62,6 +62,7 @@ fn run(Arguments { socket, json, task }: Arguments) -> Result<ExitCode, Failure>
         Task::Standby { undo } => commands.standby(undo),
         Task::Stats { all } => commands.stats(all),
         Task::Services => commands.services(),
+        Task::Checks { down } => commands.checks(down),
         Task::Conns(arguments) => commands.conns(arguments),
         Task::Why { client, service } => commands.why(client, &service),
         Task::Top { interval } => top::run(&commands.client, interval),

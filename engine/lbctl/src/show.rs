@@ -2,7 +2,10 @@
 
 use std::fmt::Write;
 
-use lb_control::{Conn, Counter, Drain, Health, Plan, Server, Service, Status, Why, WhyWorker};
+use lb_control::{
+    Conn, Counter, Drain, Health, Plan, Server, ServerCheck, Service, ServiceChecks, Status, Why,
+    WhyWorker,
+};
 
 /// Whether it should have the traffic.
 pub fn health(health: &Health) -> String {
@@ -90,6 +93,9 @@ fn servers(servers: &[Server], indent: &str) -> String {
     let width = servers.iter().map(|s| s.server.len()).max().unwrap_or(0);
     let lines = servers.iter().map(|server| {
         let note = match server {
+            Server {
+                check: Some(state), ..
+            } if state != "up" => &format!("  {state}"),
             Server { weight: 0, .. } => "  quiesced",
             Server {
                 overloaded: true, ..
@@ -238,6 +244,55 @@ pub fn plan(plan: &Plan) -> String {
         (true, false) => text,
         (false, _) => text + "this takes a restart; until then nothing changes\n",
     }
+}
+
+/// Services that are checked, each with its servers below it.
+pub fn checks(services: &[ServiceChecks]) -> String {
+    let mut text = String::new();
+    for service in services {
+        let ServiceChecks {
+            service: name,
+            r#type,
+            interval_seconds,
+            quorum,
+            ..
+        } = service;
+        text += &format!("{name} {} every {interval_seconds} s", r#type);
+        match (service.quorum_met, &service.sorry_server) {
+            (true, _) => {}
+            (false, None) => text += &format!(", quorum {quorum} lost"),
+            (false, Some(sorry)) => {
+                text += &format!(", quorum {quorum} lost, sorry server {sorry} serves");
+            }
+        }
+        text += "\n";
+        let servers = &service.servers;
+        let width = servers.iter().map(|s| s.server.len()).max().unwrap_or(0);
+        for server in servers {
+            let ServerCheck {
+                server: name,
+                state,
+                weight,
+                given_weight,
+                failed,
+                ..
+            } = server;
+            let since = duration(server.since_seconds);
+            let took = server
+                .last_seconds
+                .map_or("-".to_owned(), |took| format!("{:.1}", took * 1e3));
+            let failure = server.failure.iter().map(|why| format!("  {why}"));
+            let failure: String = failure.collect();
+            let weight = match server.removed {
+                true => format!("removed/{given_weight}"),
+                false => format!("{weight}/{given_weight}"),
+            };
+            text += &format!(
+                "  {name:<width$}  {state:<8} {since}  weight {weight:<11} last {took:>7} ms  failed {failed}{failure}\n"
+            );
+        }
+    }
+    text
 }
 
 /// Servers that are being drained.

@@ -6,6 +6,7 @@ mod administration;
 mod arguments;
 mod control;
 mod doctor;
+mod health;
 mod import;
 mod logging;
 mod metrics;

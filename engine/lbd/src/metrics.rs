@@ -3,6 +3,7 @@
 //! `/metrics` has lbd's own names, `/metrics/ipvs` those that node_exporter gives to the kernel's IPVS, for dashboards that
 //! exist.
 
+mod checks;
 mod hand_overs;
 mod ipvs;
 mod machinery;
@@ -26,7 +27,9 @@ use prometheus_client::encoding::text::encode;
 use prometheus_client::registry::Registry;
 use tokio::net::TcpListener;
 
+use crate::health::Health;
 use crate::reloads::Reloads;
+use checks::CheckMetrics;
 use ipvs::IpvsMetrics;
 use own::OwnMetrics;
 
@@ -36,6 +39,7 @@ const OPEN_METRICS: &str = "application/openmetrics-text; version=1.0.0; charset
 /// Where numbers come from.
 pub struct Sources {
     pub engine: Arc<Engine>,
+    pub health: Arc<Health>,
     pub reloads: Arc<Reloads>,
     /// None where there are no interfaces.
     pub sockets: Option<Arc<Sockets>>,
@@ -44,7 +48,10 @@ pub struct Sources {
 /// Offers the numbers at `address` for as long as it is polled.
 pub async fn serve(listener: TcpListener, sources: Sources) {
     let ipvs = Arc::new(registry(IpvsMetrics(Arc::clone(&sources.engine))));
-    let own = Arc::new(registry(OwnMetrics::of(sources)));
+    let checks = CheckMetrics(Arc::clone(&sources.health));
+    let mut own = registry(OwnMetrics::of(sources));
+    own.register_collector(Box::new(checks));
+    let own = Arc::new(own);
     let router = Router::new()
         .route("/metrics", get(scrape).with_state(own))
         .route("/metrics/ipvs", get(scrape).with_state(ipvs));

@@ -14,6 +14,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::mpsc;
 
 use crate::control::{self, ControlSocket, Office};
+use crate::health::{self, Health};
 use crate::metrics::{self, Sources};
 use crate::{rights, service_manager};
 
@@ -46,12 +47,17 @@ async fn balance(file: &Path, settings: Settings) -> anyhow::Result<()> {
     // What is bound is bound, and no thread has been started yet.
     let balances = !settings.balancer.engine.interfaces.is_empty();
     rights::give_up_unneeded(balances)?;
-    let running = Running::start(&settings.balancer)?;
+    let mut balancer = settings.balancer.clone();
+    health::hold_back(&mut balancer, &settings.health);
+    let running = Running::start(&balancer)?;
     rights::give_up_loading()?;
     let engine = Arc::clone(running.engine());
-    let office = Arc::new(Office::new(engine, file.to_owned(), settings));
+    let health = Health::start(Arc::clone(&engine), settings.health.clone());
+    let health = Arc::new(health.context("cannot start health checks")?);
+    let office = Arc::new(Office::new(engine, health, file.to_owned(), settings));
     let sources = Sources {
         engine: Arc::clone(&office.engine),
+        health: Arc::clone(&office.health),
         reloads: Arc::clone(&office.reloads),
         sockets: running.sockets().cloned(),
     };

@@ -37,14 +37,16 @@ const ALLOWED: &[(&str, &[&str])] = &[
         ],
     ),
     ("lb-document", &[]),
-    ("lb-config", &["lb", "lb-document"]),
+    ("lb-config", &["lb", "lb-checks", "lb-document"]),
     ("lb-keepalived", &["lb", "lb-config"]),
     ("lb-control", &[]),
     ("lb-manual", &[]),
+    ("lb-checks", &["lb-model"]),
     (
         "lbd",
         &[
             "lb",
+            "lb-checks",
             "lb-config",
             "lb-keepalived",
             "lb-capture",
@@ -87,6 +89,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
         &[
             "lb",
             "lb-capture",
+            "lb-checks",
             "lb-config",
             "lb-keepalived",
             "lb-ipvsadm",

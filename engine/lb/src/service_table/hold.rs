@@ -2,8 +2,9 @@
 //! that an administrator gave them is kept meanwhile, and can be changed.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
-use lb_model::{Endpoint, ServiceId};
+use lb_model::{Dest, Endpoint, ServiceId};
 
 use super::{Refusal, ServerSpec, ServiceTable};
 
@@ -238,6 +239,12 @@ impl ServiceTable {
         self.add_server(id, spec)?;
         self.holds.stand_ins.push((id, spec.rip));
         Ok(())
+    }
+
+    /// A [stand-in](ServiceTable::add_stand_in).
+    pub fn stand_in(&self, id: ServiceId, rip: Endpoint) -> Option<&Arc<Dest>> {
+        let stands_in = self.holds.is_stand_in(id, rip);
+        self.server(id, rip).filter(|_| stands_in)
     }
 
     /// The servers of a service, those included that are [out](Limit::Out), those not that stand in for others.

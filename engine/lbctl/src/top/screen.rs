@@ -338,6 +338,7 @@ mod tests {
             server: server.to_owned(),
             mode: "nat".to_owned(),
             weight,
+            check: None,
             upper_threshold: 0,
             lower_threshold: 0,
             overloaded: false,

@@ -11,7 +11,7 @@ use utoipa_axum::routes;
 
 use super::office::Office;
 use super::refusal::Refused;
-use super::{capture, change, conns, health, ipvsadm, services, status, why};
+use super::{capture, change, checks, conns, health, ipvsadm, services, status, why};
 
 #[derive(OpenApi)]
 #[openapi(info(
@@ -28,6 +28,7 @@ pub fn router(office: Arc<Office>) -> Router {
         .routes(routes!(health::health))
         .routes(routes!(health::standby))
         .routes(routes!(services::services))
+        .routes(routes!(checks::checks))
         .routes(routes!(conns::conns))
         .routes(routes!(conns::count))
         .routes(routes!(why::why))

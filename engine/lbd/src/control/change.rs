@@ -5,11 +5,11 @@ use std::sync::Arc;
 use axum::extract::State;
 use axum::{Extension, Json};
 use hyper::StatusCode;
-use lb::{Change, Difference, ServerAddress};
+use lb::{Change, ServerAddress};
 use lb_config::Settings;
 use lb_control::{Drain, DrainRequest, Plan, PlanRequest};
 
-use super::office::{Office, Peer};
+use super::office::{Changes, Office, Peer};
 use super::refusal::{Body, Refused, wait_for};
 
 /// What another configuration would change
@@ -23,12 +23,9 @@ pub async fn plan(
     State(office): State<Arc<Office>>,
     Body(request): Body<PlanRequest>,
 ) -> Result<Json<Plan>, Refused> {
-    let compared = wait_for(move || -> Result<Difference, String> {
+    let compared = wait_for(move || -> Result<Changes, String> {
         let settings = lb_config::parse(request.name, request.text).map_err(|e| e.to_string())?;
-        let difference = office.engine.difference(&settings.balancer);
-        let mut difference = difference.map_err(|errors| joined(&errors))?;
-        difference.restart.extend(office.restart(&settings));
-        Ok(difference)
+        office.plan(&settings)
     });
     let Json(compared) = compared.await?;
     Ok(Json(told(&compared.map_err(unusable)?)))
@@ -56,6 +53,7 @@ pub async fn config(
 ) -> ([(&'static str, &'static str); 1], String) {
     let settings = Settings {
         balancer: office.engine.config(),
+        health: office.health.plan().clone(),
         ..office.settings.clone()
     };
     (
@@ -124,7 +122,7 @@ pub fn joined(errors: &[lb::ConfigError]) -> String {
     lines.join("\n")
 }
 
-fn told(difference: &Difference) -> Plan {
+fn told(Changes { difference, checks }: &Changes) -> Plan {
     let mut changes = Vec::new();
     for service in &difference.services {
         let id = service.id;
@@ -157,6 +155,7 @@ fn told(difference: &Difference) -> Plan {
             .iter()
             .map(|section| format!("~ [{section}]")),
     );
+    changes.extend(checks.iter().cloned());
     Plan {
         changes,
         conns_lost: difference.conns_lost(),

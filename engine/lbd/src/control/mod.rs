@@ -6,6 +6,7 @@
 mod api;
 mod capture;
 mod change;
+mod checks;
 mod conns;
 mod health;
 mod ipvsadm;

@@ -13,12 +13,14 @@ use lb_ipvsadm::{ConnRow, Next, ServiceNames};
 use super::change::joined;
 use super::socket_path;
 use crate::administration::{Conns, conn_row, template_row};
+use crate::health::{self, Health, HealthPlan};
 use crate::reloads::Reloads;
 use crate::sync_daemons::SyncDaemons;
 
 /// What requests are answered from.
 pub struct Office {
     pub engine: Arc<Engine>,
+    pub health: Arc<Health>,
     /// The file that the daemon was started with.
     pub file: PathBuf,
     /// What it said then.
@@ -31,12 +33,18 @@ pub struct Office {
 }
 
 impl Office {
-    pub fn new(engine: Arc<Engine>, file: PathBuf, settings: Settings) -> Office {
+    pub fn new(
+        engine: Arc<Engine>,
+        health: Arc<Health>,
+        file: PathBuf,
+        settings: Settings,
+    ) -> Office {
         // Without the file there are no names, as for ipvsadm itself.
         let services = fs::read_to_string("/etc/services").unwrap_or_default();
         Office {
             sync_daemons: SyncDaemons::of(Arc::clone(&engine)),
             engine,
+            health,
             file,
             settings,
             names: ServiceNames::from_text(&services),
@@ -46,12 +54,12 @@ impl Office {
     }
 
     /// Puts the configuration file into force as it is now; what has changed, or why nothing has.
-    pub fn reload(&self) -> Result<Difference, String> {
+    pub fn reload(&self) -> Result<Changes, String> {
         self.reloads.run(|| self.apply())
     }
 
-    fn apply(&self) -> Result<Difference, String> {
-        let settings = lb_config::load(&self.file).map_err(|error| error.to_string())?;
+    fn apply(&self) -> Result<Changes, String> {
+        let mut settings = lb_config::load(&self.file).map_err(|error| error.to_string())?;
         let restart = self.restart(&settings);
         if !restart.is_empty() {
             // The engine's own are not left out of the list.
@@ -59,14 +67,41 @@ impl Office {
             let engines = engines.map_or_else(|errors| errors, |difference| difference.restart);
             return Err(joined(&[restart, engines].concat()));
         }
+        health::hold_back(&mut settings.balancer, &settings.health);
+        let mut plan = self.health.plan();
+        let checks = self.checks_changed(&plan, &settings);
         let difference = self.engine.apply(&settings.balancer);
         let difference = difference.map_err(|errors| joined(&errors))?;
+        *plan = settings.health;
+        drop(plan);
+        self.health.plan_changed();
         tracing::info!("{}: {difference}", self.file.display());
-        Ok(difference)
+        for line in &checks {
+            tracing::info!("{line}");
+        }
+        Ok(Changes { difference, checks })
+    }
+
+    /// What another configuration would change.
+    pub fn plan(&self, settings: &Settings) -> Result<Changes, String> {
+        let difference = self.engine.difference(&settings.balancer);
+        let mut difference = difference.map_err(|errors| joined(&errors))?;
+        difference.restart.extend(self.restart(settings));
+        let checks = self.checks_changed(&self.health.plan(), settings);
+        Ok(Changes { difference, checks })
+    }
+
+    fn checks_changed(&self, plan: &HealthPlan, wanted: &Settings) -> Vec<String> {
+        let running = Settings {
+            balancer: self.engine.config(),
+            health: plan.clone(),
+            ..self.settings.clone()
+        };
+        lb_config::changed_checks(&running, wanted)
     }
 
     /// What of the daemon's own settings only a restart can change.
-    pub fn restart(&self, wanted: &Settings) -> Vec<ConfigError> {
+    fn restart(&self, wanted: &Settings) -> Vec<ConfigError> {
         let socket = |settings: &Settings| socket_path(settings.control.socket.as_deref());
         let address = |settings: &Settings| match settings.metrics.address {
             Some(address) => address.to_string(),
@@ -96,6 +131,14 @@ impl Office {
     pub fn conns(&self) -> LiveConns<'_> {
         LiveConns(&self.engine)
     }
+}
+
+/// What another configuration changes.
+pub struct Changes {
+    /// About services and servers.
+    pub difference: Difference,
+    /// About health checks, a line each.
+    pub checks: Vec<String>,
 }
 
 /// The conns of workers that go on working.

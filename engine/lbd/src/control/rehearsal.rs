@@ -12,6 +12,7 @@ use tokio::runtime::{Builder, Runtime};
 
 use super::office::Office;
 use super::server;
+use crate::health::Health;
 
 /// Answers as the control socket of a daemon without interfaces would, for tests that send whatever comes to mind.
 pub struct Rehearsal {
@@ -30,7 +31,9 @@ impl Rehearsal {
         let engine = Engine::new(&settings.balancer)
             .map_err(|errors| io::Error::other(format!("{errors:?}")))?;
         let runtime = Builder::new_current_thread().enable_all().build()?;
-        let office = Office::new(Arc::new(engine), PathBuf::from("/"), settings);
+        let engine = Arc::new(engine);
+        let health = Health::start(Arc::clone(&engine), settings.health.clone())?;
+        let office = Office::new(engine, Arc::new(health), PathBuf::from("/"), settings);
         Ok(Rehearsal {
             runtime,
             office: Arc::new(office),

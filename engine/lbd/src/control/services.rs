@@ -24,6 +24,7 @@ pub fn listed(office: &Office) -> Vec<Service> {
     let mut administration = Administration::new(&office.engine, &conns, &office.sync_daemons);
     let mut rows = administration.services().unwrap_or_default();
     rows.reverse();
+    let states = office.health.book().states();
     office.engine.look(|table| {
         // A service that came in between has no counts yet.
         let rows = rows.into_iter().map(Some).chain(std::iter::repeat(None));
@@ -36,10 +37,15 @@ pub fn listed(office: &Office) -> Vec<Service> {
                     Some(row) => (traffic(&row.totals), traffic(&row.rates), row.servers),
                     None => (Traffic::default(), Traffic::default(), Vec::new()),
                 };
+                let mut described = described(table, service, &counted);
+                for (server, dest) in described.servers.iter_mut().zip(service.dests().iter()) {
+                    let state = states.get(&(service.id(), dest.rip()));
+                    server.check = state.map(|state| (*state).to_owned());
+                }
                 Service {
                     totals,
                     rates,
-                    ..described(table, service, &counted)
+                    ..described
                 }
             })
             .collect()
@@ -78,6 +84,7 @@ pub fn server(table: &ServiceTable, dest: &Dest, counted: &[ServerRow]) -> Serve
         active: dest.active(),
         inactive: dest.inactive(),
         persistent: dest.persistent(),
+        check: None,
         totals: row.map(|row| traffic(&row.totals)).unwrap_or_default(),
         rates: row.map(|row| traffic(&row.rates)).unwrap_or_default(),
     }

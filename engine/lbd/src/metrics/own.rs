@@ -132,7 +132,7 @@ fn local_ports(encoder: &mut DescriptorEncoder<'_>, engine: &Engine) -> Result<(
     let in_use = engine.local_ports_in_use();
     let of = |value: fn(&LocalPortsOf) -> u64| {
         in_use.iter().map(move |(id, ports)| {
-            let mut labels = labels(*id);
+            let mut labels = service_labels(*id);
             labels.push(("backend", ports.server.to_string()));
             (labels, value(ports))
         })
@@ -222,7 +222,7 @@ fn member(table: &ServiceTable, service: &VirtualService) -> Member {
     let counted = table.traffic_of_service(service.id()).unwrap_or_default();
     let sum = |of: fn(&Dest) -> u32| service.dests().iter().map(|d| u64::from(of(d))).sum();
     Member {
-        labels: labels(service.id()),
+        labels: service_labels(service.id()),
         traffic: counted.lifetime,
         active: sum(Dest::active),
         inactive: sum(Dest::inactive),
@@ -232,7 +232,7 @@ fn member(table: &ServiceTable, service: &VirtualService) -> Member {
 
 fn backend(table: &ServiceTable, service: &VirtualService, dest: &Dest) -> Member {
     let counted = table.traffic_of_server(service.id(), dest.rip());
-    let mut labels = labels(service.id());
+    let mut labels = service_labels(service.id());
     labels.push(("backend", dest.rip().to_string()));
     Member {
         labels,
@@ -243,7 +243,8 @@ fn backend(table: &ServiceTable, service: &VirtualService, dest: &Dest) -> Membe
     }
 }
 
-fn labels(id: ServiceId) -> Labels {
+/// What a service's series are told apart by.
+pub fn service_labels(id: ServiceId) -> Labels {
     let (vip, port, proto) = match id {
         ServiceId::Address(key) => (
             key.vip.addr.to_string(),

@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
+use nix::sys::signal::Signal;
 use rustix::net::sockopt::{Timeout, set_socket_timeout};
 
 use super::{Error, Namespace, Process, Scratch};
@@ -20,7 +21,7 @@ const LOOK_AROUND: Duration = Duration::from_millis(50);
 
 /// nginx: answers every path with its name, `/who` with the client's address and port, and `/files/NAME` with the file of that name in the scratch folder.
 pub struct WebServer {
-    _process: Process,
+    process: Process,
 }
 
 impl WebServer {
@@ -44,7 +45,18 @@ impl WebServer {
         let mut process = namespace.spawn(nginx)?;
         // nginx listens before it writes its process id file, and says nothing.
         wait_for_file(&mut process, scratch.path().join(format!("{name}.pid")))?;
-        Ok(WebServer { _process: process })
+        Ok(WebServer { process })
+    }
+}
+
+impl WebServer {
+    /// Sends it a signal: one that stops it makes it a server that takes connections and says nothing.
+    ///
+    /// # Errors
+    ///
+    /// If it is gone.
+    pub fn signal(&self, signal: Signal) -> Result<(), Error> {
+        self.process.signal(signal)
     }
 }
 
