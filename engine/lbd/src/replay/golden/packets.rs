@@ -81,16 +81,24 @@ struct Out {
 }
 
 /// Where we do something else, and why: in a file, in a case, with these frames (docs/decisions/0005).
-const DIFFERENT: [(&str, &str, &[usize], &str); 6] = [
+const DIFFERENT: [(&str, &str, &[usize], &str); 8] = [
     ("nat-v4", "udp", &[5, 6], NO_CHECKSUM),
     ("nat-v6", "icmp_err_from_client", &[16], WRONG_CHECKSUM),
     ("dr-v6", "icmp_err_from_client", &[15], WRONG_CHECKSUM),
     ("tun-v6", "icmp_err_from_client", &[15], WRONG_CHECKSUM),
     ("nat-v6", "icmp_err_from_rs_side", &[3, 4, 5, 6, 7, 8], LOST),
     ("nat-v6", "icmp_err_from_rs_side", &[9, 10], LOST),
+    (
+        "tun-v6",
+        "icmp_err_from_rs_side",
+        &[2, 3, 4, 5, 6, 7, 8, 9],
+        LOST,
+    ),
+    ("tun-v6", "icmp_err_from_rs_side", &[12, 13], LEARNED),
 ];
 const NO_CHECKSUM: &str = "UDP without a checksum stays without one";
 const WRONG_CHECKSUM: &str = "an ICMPv6 error with a wrong checksum is dropped";
+const LEARNED: &str = "what an ICMPv6 error said of the path's MTU is known; IPVS has lost it";
 const LOST: &str = "an ICMPv6 error of a server's side reaches the client; IPVS loses it";
 
 macro_rules! files {
@@ -109,7 +117,7 @@ files! {
     dr_v4: "dr-v4", 39;
     dr_v6: "dr-v6", 32;
     tun_v4: "tun-v4", 26;
-    tun_v6: "tun-v6", 32;
+    tun_v6: "tun-v6", 24;
 }
 
 fn replay(file: &str, left_to_the_kernel: usize) {
