@@ -34,6 +34,18 @@ impl Timing {
         }
         true
     }
+
+    /// With what is said further out where nothing is said here.
+    pub fn within(self, outer: Timing) -> Timing {
+        Timing {
+            delay_loop: self.delay_loop.or(outer.delay_loop),
+            connect_timeout: self.connect_timeout.or(outer.connect_timeout),
+            retry: self.retry.or(outer.retry),
+            delay_before_retry: self.delay_before_retry.or(outer.delay_before_retry),
+            warmup: self.warmup.or(outer.warmup),
+            alpha: self.alpha.or(outer.alpha),
+        }
+    }
 }
 
 /// A checker of one server.

@@ -1,5 +1,6 @@
 //! From keepalived's services to lbd's.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -37,13 +38,17 @@ pub fn settings(file: &File, options: &Options, report: &mut Report) -> Settings
         );
         report.add(Kind::Changed, &daemon.place, "lvs_sync_daemon", reason);
     }
+    let mut health = BTreeMap::new();
     let mut origins = Vec::new();
     for service in &file.virtual_servers {
         for id in ids(file, service, report) {
-            balancer.services.push(one(service, id, report));
+            let config = one(service, id, report);
+            if let Some(checked) = checks::health(service, &config, report) {
+                health.insert(id, checked);
+            }
+            balancer.services.push(config);
             origins.push(service);
         }
-        checks::unlike(service, report);
     }
     for error in lb::Engine::new(&balancer).err().unwrap_or_default() {
         let service = position(&error.path, "service[").and_then(|at| origins.get(at));
@@ -62,7 +67,7 @@ pub fn settings(file: &File, options: &Options, report: &mut Report) -> Settings
     }
     Settings {
         balancer,
-        health: Default::default(),
+        health,
         control: Control::default(),
         metrics: Metrics::default(),
     }

@@ -38,7 +38,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ),
     ("lb-document", &[]),
     ("lb-config", &["lb", "lb-checks", "lb-document"]),
-    ("lb-keepalived", &["lb", "lb-config"]),
+    ("lb-keepalived", &["lb", "lb-checks", "lb-config"]),
     ("lb-control", &[]),
     ("lb-manual", &[]),
     ("lb-checks", &["lb-model"]),
