@@ -3,6 +3,7 @@
 //! The scenarios are shared by all benches: a balancer between clients and servers, minimum-size frames, flows picked
 //! at random.
 
+mod case;
 pub mod figures;
 mod machine;
 mod memory;
@@ -12,6 +13,7 @@ mod scale;
 mod scenario;
 mod soak;
 
+pub use case::{Case, PACKETS};
 pub use machine::{built_program, machine};
 pub use memory::resident_bytes;
 pub use recycling_port::RecyclingPort;

@@ -3,19 +3,18 @@
 //! Runs itself under valgrind's callgrind, once for each case. What else the machine does changes nothing about the
 //! figures, and the same program gives the same ones again.
 
-mod case;
-
 use std::env;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use anyhow::{Context, bail, ensure};
-use case::{Case, Part};
 use clap::Parser;
+use lb::{Batch, Port, Time};
+use lb_benches::{Case, PACKETS, Scenario};
 
 /// The function that callgrind counts in, and what it calls.
-const COUNTED: &str = "*::case::counted*";
+const COUNTED: &str = "*instructions::counted*";
 
 /// Instructions per packet, by callgrind.
 #[derive(Parser)]
@@ -34,6 +33,15 @@ struct Arguments {
     port: bool,
 }
 
+/// What is counted.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Part {
+    /// A worker's whole turn.
+    Turn,
+    /// What the port, which is in memory, takes of that.
+    Port,
+}
+
 fn main() -> anyhow::Result<()> {
     let arguments = Arguments::parse();
     if let Some(name) = &arguments.run {
@@ -43,7 +51,8 @@ fn main() -> anyhow::Result<()> {
             Part::Turn
         };
         let case = Case::all().find(|case| case.to_string() == *name);
-        case.context("no such case")?.run(part);
+        let case = case.context("no such case")?;
+        run(&case, part, case.scenario());
         return Ok(());
     }
     let temporary = tempfile::tempdir()?;
@@ -91,6 +100,36 @@ fn per_packet(case: &str, part: Part, directory: &Path) -> anyhow::Result<u64> {
         .find_map(|line| line.strip_prefix("totals: "));
     match total.and_then(|total| total.trim().parse::<u64>().ok()) {
         None | Some(0) => bail!("{case}: callgrind did not meet {COUNTED}"),
-        Some(total) => Ok((total + case::PACKETS / 2) / case::PACKETS),
+        Some(total) => Ok((total + PACKETS / 2) / PACKETS),
     }
+}
+
+/// Counts nothing by itself: what is to be counted happens in [`counted`].
+fn run(case: &Case, part: Part, mut scenario: Scenario) {
+    let known = scenario.worker.conns().len();
+    match part {
+        Part::Turn => counted(|now| assert_eq!(scenario.worker.turn(now).received, 64)),
+        Part::Port => {
+            let (port, mut batch) = (scenario.worker.port_mut(), Batch::new());
+            counted(|_| {
+                port.receive(&mut batch);
+                for packet in batch.drain() {
+                    assert!(port.transmit(packet.ingress, packet.frame).is_ok());
+                }
+            });
+        }
+    }
+    let counters = scenario.worker.counters();
+    assert_eq!((counters.dropped(), counters.punted()), (0, 0));
+    let opened = match part {
+        Part::Turn if case.opens() => PACKETS as usize,
+        _ => 0,
+    };
+    assert_eq!(scenario.worker.conns().len(), known + opened);
+}
+
+/// What callgrind counts.
+#[inline(never)]
+fn counted(turn: impl FnMut(Time)) {
+    Case::times().for_each(turn);
 }

@@ -3,27 +3,21 @@
 use std::fmt;
 use std::time::Duration;
 
-use lb::{Addr, Batch, Endpoint, InterfaceId, Port, Protocol, Time};
-use lb_benches::{CLIENT_SIDE, SERVER_SIDE, Scenario, VIP, VIP6, client, client_v6, service};
+use lb::{Addr, Endpoint, InterfaceId, Protocol, Time};
 use lb_testkit::pkt;
 use lb_wire::{IpHeader, TcpFlags};
 
-/// Packets that are counted over.
-pub const PACKETS: u64 = BATCHES * 64;
-const BATCHES: u64 = 256;
+use crate::Scenario;
+use crate::scenario::{CLIENT_SIDE, SERVER_SIDE, VIP, VIP6, client, client_v6, service};
+
+/// Packets in a case.
+pub const PACKETS: u64 = TURNS as u64 * 64;
+/// Turns that they take.
+pub const TURNS: u32 = 256;
 /// Flows that are known beforehand.
 const FLOWS: u32 = 1_000;
 /// A turn begins so long after the one before.
 const TURN: Duration = Duration::from_micros(10);
-
-/// What is counted.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub enum Part {
-    /// A worker's whole turn.
-    Turn,
-    /// What the port, which is in memory, takes of that.
-    Port,
-}
 
 /// What the packets are.
 #[derive(Clone, Copy)]
@@ -69,8 +63,13 @@ impl Case {
         })
     }
 
-    /// Counts nothing by itself: what is to be counted happens in [`counted`].
-    pub fn run(&self, part: Part) {
+    /// Whether every packet is the first of its flow.
+    pub fn opens(&self) -> bool {
+        self.kind == Kind::New
+    }
+
+    /// A worker with known flows, and the case's packets about to arrive.
+    pub fn scenario(&self) -> Scenario {
         let service = service(self.mode, self.protocol, self.v6, self.v6);
         let mut scenario = Scenario::serving(service, FLOWS + PACKETS as u32);
         let known: Vec<(InterfaceId, Vec<u8>)> = (0..FLOWS)
@@ -84,26 +83,12 @@ impl Case {
             }
         };
         scenario.deliver((0..PACKETS as u32).map(packet));
-        match part {
-            Part::Turn => counted(|now| assert_eq!(scenario.worker.turn(now).received, 64)),
-            Part::Port => {
-                let (port, mut batch) = (scenario.worker.port_mut(), Batch::new());
-                counted(|_| {
-                    port.receive(&mut batch);
-                    for packet in batch.drain() {
-                        assert!(port.transmit(packet.ingress, packet.frame).is_ok());
-                    }
-                });
-            }
-        }
-        let counters = scenario.worker.counters();
-        assert_eq!((counters.dropped(), counters.punted()), (0, 0));
-        let opened = if self.kind == Kind::New && part == Part::Turn {
-            PACKETS as usize
-        } else {
-            0
-        };
-        assert_eq!(scenario.worker.conns().len(), FLOWS as usize + opened);
+        scenario
+    }
+
+    /// When these turns are.
+    pub fn times() -> impl Iterator<Item = Time> {
+        (1..=TURNS).map(|number| Time::ZERO + TURN * number)
     }
 
     /// Opens a conn, and lets it come so far that its next packets, of which the answer is one, are like most.
@@ -171,13 +156,5 @@ impl fmt::Display for Case {
             Kind::New => "new",
         };
         write!(f, "{}-{family}-{}-{kind}", self.mode, self.protocol)
-    }
-}
-
-/// What callgrind counts.
-#[inline(never)]
-fn counted(mut turn: impl FnMut(Time)) {
-    for number in 1..=BATCHES as u32 {
-        turn(Time::ZERO + TURN * number);
     }
 }
