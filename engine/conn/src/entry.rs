@@ -6,7 +6,7 @@ use lb_model::{ConnRecord, ConnState, NewConn, Time, WideEnds};
 use zerocopy::FromZeros;
 
 use crate::TemplateId;
-use crate::mem::{prefer_huge_pages, prefetch, zeroed};
+use crate::mem::{populate, prefer_huge_pages, prefetch, zeroed};
 use crate::wheel::{Link, Timers};
 
 /// What a table notes of a conn. Memory that was never used is zero, and that is a vacant entry.
@@ -133,6 +133,11 @@ impl Entries {
             lower: 0,
             upper: capacity,
         }
+    }
+
+    /// Takes the memory of all entries but for their wide ends, which may never be used.
+    pub fn populate(&mut self) {
+        populate(&mut self.entries);
     }
 
     /// The numbers of all entries that were ever used, from `start` on.

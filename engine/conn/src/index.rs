@@ -15,7 +15,7 @@
 
 use zerocopy::{FromZeros, Immutable, IntoBytes};
 
-use crate::mem::{equal_words, prefer_huge_pages, prefetch, zeroed};
+use crate::mem::{equal_words, populate, prefer_huge_pages, prefetch, zeroed};
 
 /// Slots in a bucket: as many as a cache line holds.
 const SLOTS: usize = 10;
@@ -57,6 +57,11 @@ impl Index {
         let mut buckets = zeroed(buckets as usize);
         prefer_huge_pages(&mut buckets);
         Index { buckets }
+    }
+
+    /// Takes all of its memory.
+    pub fn populate(&mut self) {
+        populate(&mut self.buckets);
     }
 
     /// What `hash` means here.

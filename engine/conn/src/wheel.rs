@@ -126,6 +126,11 @@ impl Wheel {
         }
     }
 
+    /// Whether the clock has not come to where it was to be moved, or something that is due was not taken.
+    pub fn is_behind(&self) -> bool {
+        self.levels_left > 0 || self.heads[DUE as usize] != NONE
+    }
+
     /// Takes one entry that is due and unsets its timer.
     pub fn take_due(&mut self, timers: &mut impl Timers) -> Option<u32> {
         let id = self.heads[DUE as usize];

@@ -124,7 +124,8 @@ impl Balancer {
         for (number, (port, place)) in ports.into_iter().zip(places).enumerate() {
             let resolver = resolver.clone();
             let ask = Box::new(move |interface, addr| resolver.request(interface, addr));
-            let worker = engine.worker_with(port, place, Arc::clone(&next_hops), ask);
+            let mut worker = engine.worker_with(port, place, Arc::clone(&next_hops), ask);
+            worker.populate();
             let thread = worker_thread::spawn(number, worker, Arc::clone(&balancer.stopping));
             balancer.workers.push(thread.map_err(LiveError::Thread)?);
         }

@@ -9,6 +9,7 @@ mod doctor;
 mod health;
 mod import;
 mod logging;
+mod memory;
 mod metrics;
 mod reloads;
 mod replay;

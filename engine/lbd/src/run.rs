@@ -15,6 +15,7 @@ use tokio::sync::mpsc;
 
 use crate::control::{self, ControlSocket, Office};
 use crate::health::{self, Health};
+use crate::memory;
 use crate::metrics::{self, Sources};
 use crate::{rights, service_manager};
 
@@ -103,6 +104,13 @@ impl Running {
         let balancer = Balancer::start(config)?;
         let interfaces = config.engine.interfaces.join(", ");
         tracing::info!("balancing {services} on {interfaces}");
+        match memory::in_huge_pages() {
+            Some(0) => tracing::warn!(
+                "no memory in huge pages, so among many conns each packet takes longer: see /sys/kernel/mm/transparent_hugepage/enabled"
+            ),
+            Some(kib) => tracing::info!("{} MiB of memory in huge pages", kib / 1024),
+            None => {}
+        }
         Ok(Running::Balancer(balancer))
     }
 

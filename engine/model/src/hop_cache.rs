@@ -39,11 +39,17 @@ impl HopCache {
         &self.next_hops
     }
 
+    /// The way to `addr`, if it was asked for not long ago.
+    #[inline(always)]
+    pub fn known(&self, addr: Addr) -> Option<&Hop> {
+        self.hops.get(addr)
+    }
+
     /// The way to `addr`, as [`NextHops::resolve`] has it.
     #[inline(always)]
     pub fn resolve(&mut self, addr: Addr) -> Resolution {
-        match self.hops.get(addr) {
-            Some(hop) => Resolution::Reachable(hop),
+        match self.known(addr) {
+            Some(hop) => Resolution::Reachable(*hop),
             None => self.look_up(addr),
         }
     }
@@ -61,7 +67,7 @@ impl HopCache {
     #[inline]
     pub fn source_for(&mut self, addr: Addr) -> Option<Addr> {
         if let Some(source) = self.sources.get(addr) {
-            return Some(source);
+            return Some(*source);
         }
         let source = self.next_hops.source_for(addr)?;
         self.sources.set(addr, source);
@@ -86,9 +92,9 @@ impl<V: Copy, const COUNT: usize> Slots<V, COUNT> {
     }
 
     #[inline(always)]
-    fn get(&self, addr: Addr) -> Option<V> {
+    fn get(&self, addr: Addr) -> Option<&V> {
         let (known, value) = self.slots[self.place(addr)].as_ref()?;
-        (*known == addr).then_some(*value)
+        (*known == addr).then_some(value)
     }
 
     fn set(&mut self, addr: Addr, value: V) {

@@ -138,9 +138,11 @@ impl<P: Port> Worker<P> {
         let received = self.batch.len();
         stages::parse::run(&mut self.batch);
         stages::gather::run(self, now);
-        stages::lookup::run(&mut self.batch, &self.conns, self.snapshot.settings());
-        stages::classify::run(&mut self.batch, &self.snapshot);
-        stages::schedule::run(self, now);
+        let misses = stages::lookup::run(&mut self.batch, &self.conns, self.snapshot.settings());
+        if misses > 0 {
+            stages::classify::run(&mut self.batch, &self.snapshot);
+            stages::schedule::run(self, now);
+        }
         self.show(now, |observer, seen| observer.received(seen));
         stages::rewrite::run(self, now);
         self.show(now, |observer, seen| observer.ended(seen));
@@ -222,6 +224,9 @@ impl<P: Port> Worker<P> {
 
     /// Sleeps until a packet came in, but no longer than until the worker's own clockwork needs a turn.
     pub fn wait(&mut self) {
+        if self.conns.is_behind() {
+            return;
+        }
         let clockwork = if self.held.len() > 0 {
             Duration::from_millis(1)
         } else {
@@ -254,6 +259,11 @@ impl<P: Port> Worker<P> {
     /// How many fragments wait for the others of their datagram.
     pub fn waiting_fragments(&self) -> u64 {
         self.fragments.kept()
+    }
+
+    /// Takes the memory of the connection table from the kernel now, rather than while packets wait for it.
+    pub fn populate(&mut self) {
+        self.conns.populate();
     }
 
     /// The worker's connection table.

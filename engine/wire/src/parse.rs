@@ -34,6 +34,7 @@ pub struct Parsed<'a> {
 const MAX_TAGS: usize = 2;
 
 /// What a frame carries behind any VLAN tags, and where that begins.
+#[cold]
 pub(crate) fn payload(frame: &[u8]) -> Result<(u16, usize), Refused> {
     let mut at = EthernetHeader::LEN;
     for _ in 0..=MAX_TAGS {
@@ -75,23 +76,15 @@ pub enum Refused {
 // All of it in the caller's body: the result of a call goes through memory, which doubles the cost of a parse.
 #[inline(always)]
 pub fn parse(frame: &[u8]) -> Result<Parsed<'_>, Refused> {
-    let (ethernet, packet) =
-        EthernetHeader::ref_from_prefix(frame).map_err(|_| Refused::Malformed)?;
-    match ethernet.ethertype.get() {
-        ETHERTYPE_IPV4 => parse_v4(packet, EthernetHeader::LEN),
-        ETHERTYPE_IPV6 => parse_v6(packet, EthernetHeader::LEN),
-        _ => parse_tagged(frame),
-    }
-}
-
-/// Parses a frame with VLAN tags. Apart, so that it costs the others nothing.
-#[cold]
-#[inline(never)]
-fn parse_tagged(frame: &[u8]) -> Result<Parsed<'_>, Refused> {
-    let (ethertype, l3) = payload(frame)?;
+    let (ethernet, _) = EthernetHeader::ref_from_prefix(frame).map_err(|_| Refused::Malformed)?;
+    let (ethertype, l3) = match ethernet.ethertype.get() {
+        ethertype @ (ETHERTYPE_IPV4 | ETHERTYPE_IPV6) => (ethertype, EthernetHeader::LEN),
+        _ => payload(frame)?,
+    };
+    let packet = frame.get(l3..).ok_or(Refused::Malformed)?;
     match ethertype {
-        ETHERTYPE_IPV4 => parse_v4(&frame[l3..], l3),
-        ETHERTYPE_IPV6 => parse_v6(&frame[l3..], l3),
+        ETHERTYPE_IPV4 => parse_v4(packet, l3),
+        ETHERTYPE_IPV6 => parse_v6(packet, l3),
         _ => Err(Refused::Other),
     }
 }

@@ -1,4 +1,4 @@
-//! Stage 4: of a packet without a conn, which virtual service it is addressed to.
+//! Stage 4: of a packet without a conn, which virtual service it is addressed to. Most batches have none such.
 //!
 //! Ends: [`PuntReason::NotOurs`], for what is neither to a service nor of a conn; [`DropReason::UnknownReply`],
 //! [`DropReason::BadOption`], [`DropReason::SourceRoute`].
@@ -11,12 +11,10 @@ use super::rewrite::take_hop;
 use crate::snapshot::Snapshot;
 
 pub fn run(batch: &mut Batch, snapshot: &Snapshot) {
-    for packet in batch.open_mut() {
-        if packet.hit.is_none() {
-            packet.service = snapshot.service_for(&packet.flow);
-            if packet.service.is_none() {
-                packet.verdict = Some(stranger(packet, snapshot));
-            }
+    for packet in batch.open_mut().filter(|packet| packet.hit.is_none()) {
+        packet.service = snapshot.service_for(&packet.flow);
+        if packet.service.is_none() {
+            packet.verdict = Some(stranger(packet, snapshot));
         }
         if options::has(packet) && packet.is_open() {
             packet.verdict = options::refuse(packet);

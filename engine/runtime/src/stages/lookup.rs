@@ -12,8 +12,9 @@ use lb_wire::TcpFlags;
 use super::parse;
 
 /// In three rounds, so that the waits for memory overlap: what all flows hash to, the conns that are probably meant, and
-/// whether they are.
-pub fn run(batch: &mut Batch, conns: &ConnTable, settings: &IpvsSettings) {
+/// whether they are. How many packets are left that have no conn and have not ended.
+pub fn run(batch: &mut Batch, conns: &ConnTable, settings: &IpvsSettings) -> usize {
+    let mut misses = 0;
     let mut places = [(Hash::default(), Guess::NONE); BATCH];
     for (packet, (hash, _)) in batch.packets().iter().zip(&mut places) {
         *hash = conns.hash(&packet.flow);
@@ -37,7 +38,9 @@ pub fn run(batch: &mut Batch, conns: &ConnTable, settings: &IpvsSettings) {
             }
             _ => {}
         }
+        misses += usize::from(packet.hit.is_none() && packet.is_open());
     }
+    misses
 }
 
 /// Which other worker has the packet's conn, unless it was one that took this one for that.
@@ -50,16 +53,17 @@ fn elsewhere(packet: &Packet, conns: &ConnTable) -> Option<u16> {
 
 #[inline(always)]
 fn inbound(packet: &mut Packet, hit: Hit, conns: &ConnTable, settings: &IpvsSettings) {
-    let dest = conns.conn(hit.conn).dest();
+    let dest = conns.dest(hit.conn);
+    let is_available = dest.is_available();
     let syn = packet.flow.protocol == Protocol::Tcp
         && TcpFlags(packet.headers.tcp_flags).has(TcpFlags::SYN);
     let begins_anew = syn
         && ((settings.expire_nodest_conn && dest.weight() == 0)
             || conns.expects_new(hit.conn, settings.conn_reuse_mode));
-    if begins_anew || (!dest.is_available() && settings.expire_nodest_conn) {
+    if begins_anew || (!is_available && settings.expire_nodest_conn) {
         packet.superseded = Some(hit.conn);
         packet.hit = None;
-    } else if !dest.is_available() {
+    } else if !is_available {
         packet.verdict = Some(Verdict::Drop(DropReason::DestGone));
     }
 }

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use arrayvec::ArrayVec;
 use lb_conn::ConnTable;
 use lb_model::{
-    BATCH, Batch, Conn, Direction, DropReason, Hit, HopCache, Mode, Packet, Port, PuntReason,
+    BATCH, Batch, Dest, Direction, DropReason, Hit, Hop, HopCache, Mode, Packet, Port, PuntReason,
     Related, Replies, Resolution, Time, Verdict, Work,
 };
 use lb_wire::{EthernetHeader, Ipv4Header, Ipv6Header, TcpFlags, checksum};
@@ -33,6 +33,11 @@ pub fn run<P: Port>(worker: &mut Worker<P>, now: Time) {
     for packet in worker.batch.open_mut() {
         if packet.without_client_address {
             worker.counters.count(Counter::NoRoomForClientAddress, 1);
+        }
+        if let Some(hop) = worker.hops.known(packet.route_to)
+            && leaves_at_once(packet, hop)
+        {
+            continue;
         }
         let way = worker.hops.resolve(packet.route_to);
         if way == Resolution::Unreachable && is_for_own_server(packet, &worker.conns, &worker.hops)
@@ -62,28 +67,29 @@ fn follow<P: Port>(worker: &mut Worker<P>, now: Time) -> u64 {
     let mut modes = 0;
     for packet in batch.open_mut() {
         let Some(hit) = packet.hit else { continue };
+        let has_options = options::has(packet);
+        if has_options && let Some(refused) = options::refuse(packet) {
+            packet.verdict = Some(refused);
+            continue;
+        }
         let bytes = packet.headers.end - packet.headers.l3;
         if let Some(related) = packet.related {
             modes |= 1 << worker.conns.conn(hit.conn).mode();
             packet.verdict = follow_error(worker, packet, related, hit, now);
             let dropped = matches!(packet.verdict, Some(Verdict::Drop(_)));
             if !dropped && related.tunnel.is_none() {
-                count(
-                    &worker.book,
-                    worker.conns.conn(hit.conn),
-                    hit.direction,
-                    bytes,
-                );
+                let dest = worker.conns.dest(hit.conn);
+                count(&worker.book, dest, hit.direction, bytes);
             }
             continue;
         }
         let flags = TcpFlags(packet.headers.tcp_flags);
-        let conn = worker.conns.packet(hit, flags, now);
-        modes |= 1 << conn.mode();
+        let (mode, dest) = worker.conns.packet(hit, flags, now);
+        modes |= 1 << mode;
         let has_hop = take_hop(packet).is_some();
         // The kernel looks at the TTL of a server's packet before IPVS sees it, and at a client's after.
         if has_hop || hit.direction == Direction::Inbound {
-            count(&worker.book, conn, hit.direction, bytes);
+            count(&worker.book, dest, hit.direction, bytes);
         }
         if !has_hop {
             packet.verdict = Some(Verdict::Drop(DropReason::TtlExceeded));
@@ -95,9 +101,7 @@ fn follow<P: Port>(worker: &mut Worker<P>, now: Time) -> u64 {
         }
         trim(packet);
         complete_checksum(packet);
-        if options::has(packet)
-            && let Some(vip) = worker.conns.conn(hit.conn).vip().addr.as_v4()
-        {
+        if has_options && let Some(vip) = worker.conns.conn(hit.conn).vip().addr.as_v4() {
             options::record(packet, vip, now);
         }
     }
@@ -107,8 +111,7 @@ fn follow<P: Port>(worker: &mut Worker<P>, now: Time) -> u64 {
 
 /// Counts a packet for its conn's server, unless that was removed (kernel `ip_vs_in_stats`, `ip_vs_out_stats`).
 #[inline(always)]
-fn count(book: &TrafficBook, conn: Conn<'_>, direction: Direction, bytes: u16) {
-    let dest = conn.dest();
+fn count(book: &TrafficBook, dest: &Dest, direction: Direction, bytes: u16) {
     if dest.is_available() {
         match direction {
             Direction::Inbound => book.inbound(dest.slot(), bytes.into()),
@@ -286,8 +289,24 @@ fn rewrite(batch: &mut Batch, conns: &ConnTable, id: u8, mode: &dyn Mode, hops: 
     mode.rewrite(&mut group, hops);
 }
 
+/// What [`route`] does, for a packet that leaves as it is; false, and nothing done, if it is not one.
+#[inline(always)]
+fn leaves_at_once(packet: &mut Packet, hop: &Hop) -> bool {
+    let len = u32::from(packet.headers.end - packet.headers.l3);
+    let in_one = len <= hop.mtu.min(packet.path_mtu) && packet.reassembled.is_none();
+    match EthernetHeader::of_mut(packet.frame.bytes_mut()) {
+        Some(ethernet) if in_one => {
+            ethernet.destination = hop.destination.0;
+            ethernet.source = hop.source.0;
+            packet.verdict = Some(Verdict::Tx(hop.egress));
+            true
+        }
+        _ => false,
+    }
+}
+
 /// Gives the packet its Ethernet header and its verdict; also for a packet that has waited for its next hop.
-#[inline]
+#[cold]
 pub fn route(packet: &mut Packet, way: Resolution) {
     let len = u32::from(packet.headers.end - packet.headers.l3);
     packet.verdict = Some(match way {
