@@ -121,7 +121,10 @@ impl Table for ConnTable {
         });
         let guesses = hashes.map(|hash| self.guess(hash));
         let is_there = |((hash, guess), flow): &((Hash, Guess), &FlowKey)| {
-            self.find_guessed(*guess, *hash, flow).is_some()
+            let confirmed = self.confirm(*guess, flow);
+            confirmed
+                .or_else(|| self.find_hashed(*hash, flow))
+                .is_some()
         };
         let asked = hashes.into_iter().zip(guesses).zip(flows);
         asked.filter(is_there).count()

@@ -269,7 +269,7 @@ impl ConnTable {
     /// What [`find_hashed`](ConnTable::find_hashed) wants to know of a flow.
     ///
     /// A batch is looked up in three rounds, so that its waits for memory overlap: hash all and
-    /// [`prefetch`](ConnTable::prefetch), [`guess`](ConnTable::guess) for all, then find.
+    /// [`prefetch`](ConnTable::prefetch), [`guess`](ConnTable::guess) for all, then [`confirm`](ConnTable::confirm) or find.
     #[inline(always)]
     pub fn hash(&self, flow: &FlowKey) -> Hash {
         self.index.hash(self.hasher.hash(flow))
@@ -291,14 +291,10 @@ impl ConnTable {
         Guess(guess.unwrap_or(NONE))
     }
 
-    /// The conn that a packet of this flow belongs to; `hash` is the [flow's](ConnTable::hash), and `guess` what was
-    /// [guessed](ConnTable::guess) by that.
+    /// The conn that was [guessed](ConnTable::guess), if a packet of this flow belongs to it.
     #[inline(always)]
-    pub fn find_guessed(&self, guess: Guess, hash: Hash, flow: &FlowKey) -> Option<Hit> {
-        if guess.0 != NONE && self.is_of(guess.0, flow) {
-            return Some(Key(guess.0).hit());
-        }
-        self.find_hashed(hash, flow)
+    pub fn confirm(&self, guess: Guess, flow: &FlowKey) -> Option<Hit> {
+        (guess.0 != NONE && self.is_of(guess.0, flow)).then(|| Key(guess.0).hit())
     }
 
     /// Whether this place in the index is that of the flow.

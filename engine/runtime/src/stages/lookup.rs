@@ -5,7 +5,7 @@
 
 use lb_conn::{ConnTable, Guess, Hash};
 use lb_model::{
-    BATCH, Batch, Direction, DropReason, Hit, IpvsSettings, Packet, Protocol, PuntReason, Verdict,
+    BATCH, Batch, Direction, DropReason, Hit, IpvsSettings, Packet, PuntReason, Verdict,
 };
 use lb_wire::TcpFlags;
 
@@ -14,7 +14,6 @@ use super::parse;
 /// In three rounds, so that the waits for memory overlap: what all flows hash to, the conns that are probably meant, and
 /// whether they are. How many packets are left that have no conn and have not ended.
 pub fn run(batch: &mut Batch, conns: &ConnTable, settings: &IpvsSettings) -> usize {
-    let mut misses = 0;
     let mut places = [(Hash::default(), Guess::NONE); BATCH];
     for (packet, (hash, _)) in batch.packets().iter().zip(&mut places) {
         *hash = conns.hash(&packet.flow);
@@ -23,24 +22,47 @@ pub fn run(batch: &mut Batch, conns: &ConnTable, settings: &IpvsSettings) -> usi
     for (hash, guess) in &mut places[..batch.len()] {
         *guess = conns.guess(*hash);
     }
-    for (packet, (hash, guess)) in batch.packets_mut().iter_mut().zip(places) {
+    let mut misses = 0;
+    for (packet, (hash, guess)) in batch.packets_mut().iter_mut().zip(&places) {
         if !packet.is_open() {
             continue;
         }
-        packet.hit = conns.find_guessed(guess, hash, &packet.flow);
-        match packet.hit {
-            None if let Some(owner) = elsewhere(packet, conns) => {
-                packet.verdict = Some(Verdict::Hand(owner));
-            }
-            _ if packet.related.is_some() => related(packet, conns),
-            Some(hit) if hit.direction == Direction::Inbound => {
-                inbound(packet, hit, conns, settings);
-            }
-            _ => {}
+        packet.hit = conns.confirm(*guess, &packet.flow);
+        if !is_plain(packet, conns) {
+            look_closer(packet, *hash, conns, settings);
+            misses += usize::from(packet.hit.is_none() && packet.is_open());
         }
-        misses += usize::from(packet.hit.is_none() && packet.is_open());
     }
     misses
+}
+
+/// Whether there is nothing more to say of the packet but that it is its conn's.
+#[inline(always)]
+fn is_plain(packet: &Packet, conns: &ConnTable) -> bool {
+    let Some(hit) = packet.hit else {
+        return false;
+    };
+    let begins = TcpFlags(packet.headers.tcp_flags).has(TcpFlags::SYN);
+    let rare = begins || packet.related.is_some();
+    !rare && (hit.direction == Direction::Outbound || conns.dest(hit.conn).is_available())
+}
+
+#[cold]
+#[inline(never)]
+fn look_closer(packet: &mut Packet, hash: Hash, conns: &ConnTable, settings: &IpvsSettings) {
+    if packet.hit.is_none() {
+        packet.hit = conns.find_hashed(hash, &packet.flow);
+    }
+    match packet.hit {
+        None if let Some(owner) = elsewhere(packet, conns) => {
+            packet.verdict = Some(Verdict::Hand(owner));
+        }
+        _ if packet.related.is_some() => related(packet, conns),
+        Some(hit) if hit.direction == Direction::Inbound => {
+            inbound(packet, hit, conns, settings);
+        }
+        _ => {}
+    }
 }
 
 /// Which other worker has the packet's conn, unless it was one that took this one for that.
@@ -51,12 +73,11 @@ fn elsewhere(packet: &Packet, conns: &ConnTable) -> Option<u16> {
     conns.owner(&packet.flow)
 }
 
-#[inline(always)]
 fn inbound(packet: &mut Packet, hit: Hit, conns: &ConnTable, settings: &IpvsSettings) {
     let dest = conns.dest(hit.conn);
     let is_available = dest.is_available();
-    let syn = packet.flow.protocol == Protocol::Tcp
-        && TcpFlags(packet.headers.tcp_flags).has(TcpFlags::SYN);
+    // Datagrams have no flags.
+    let syn = TcpFlags(packet.headers.tcp_flags).has(TcpFlags::SYN);
     let begins_anew = syn
         && ((settings.expire_nodest_conn && dest.weight() == 0)
             || conns.expects_new(hit.conn, settings.conn_reuse_mode));
@@ -69,7 +90,6 @@ fn inbound(packet: &mut Packet, hit: Hit, conns: &ConnTable, settings: &IpvsSett
 }
 
 /// An ICMP error never opens a conn. One about a UDP packet of none may be about what that carried.
-#[cold]
 fn related(packet: &mut Packet, conns: &ConnTable) {
     if packet.hit.is_none() && parse::look_into_gue(packet) {
         packet.hit = conns.find(&packet.flow);
