@@ -237,6 +237,8 @@ fn tls_server(namespace: &Namespace, scratch: &Scratch) -> Process {
         "/CN=web.example",
         "-addext",
         "subjectAltName=DNS:web.example",
+        "-addext",
+        "basicConstraints=critical,CA:FALSE",
     ]);
     make.arg("-keyout").arg(&key).arg("-out").arg(&certificate);
     namespace.check_output(make).expect("openssl");

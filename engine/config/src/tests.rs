@@ -97,7 +97,7 @@ error: engine.interface: unknown key
  --> lbd.toml:3:1
   |
 3 | colour = 2
-  | ^^^^^^ allowed here: interfaces, workers, capacity, local_ports"#
+  | ^^^^^^ allowed here: interfaces, workers, capacity, local_ports, peers"#
     );
 }
 
