@@ -65,9 +65,12 @@ fn rules() -> String {
         .map(|(number, server)| format!("{number} : {server}"))
         .collect();
     format!(
-        "table ip balancer {{ chain prerouting {{ type nat hook prerouting priority dstnat; \
-         ip daddr {} meta l4proto {{ tcp, udp }} th dport {PORT} \
-         dnat to numgen inc mod {} map {{ {} }}; }} }}\n",
+        "table ip balancer {{
+           chain prerouting {{
+             type nat hook prerouting priority dstnat;
+             ip daddr {} meta l4proto {{ tcp, udp }} th dport {PORT} dnat to numgen inc mod {} map {{ {} }}
+           }}
+         }}\n",
         Family::V4.vip(),
         servers.len(),
         map.join(", "),
@@ -82,6 +85,6 @@ mod tests {
     fn all_servers_have_their_turn() {
         let rules = rules();
         assert!(rules.contains("numgen inc mod 16 map { 0 : 10.1.0.11, 1 : 10.1.0.12,"));
-        assert!(rules.contains("15 : 10.1.0.26 };"), "{rules}");
+        assert!(rules.contains("15 : 10.1.0.26 }\n"), "{rules}");
     }
 }

@@ -61,7 +61,7 @@ pub fn render(rows: &[Row]) -> String {
         "",
         "packets/s",
         "(min..max)",
-        "to bare",
+        "to first",
         "(min..max)",
         "ns/packet",
         "CPU ns/packet",
@@ -170,9 +170,9 @@ mod tests {
             },
         ];
         let expected = "
-                   packets/s              (min..max)  to bare    (min..max)  ns/packet  CPU ns/packet  offered/s
-bare               1 500 000  (1 000 000..2 000 000)     1.00  (1.00..1.00)        667            667  5 000 000
-kernel forwarding  1 000 000  (1 000 000..1 200 000)     0.80  (0.50..1.00)       1000              -  5 000 000
+                   packets/s              (min..max)  to first    (min..max)  ns/packet  CPU ns/packet  offered/s
+bare               1 500 000  (1 000 000..2 000 000)      1.00  (1.00..1.00)        667            667  5 000 000
+kernel forwarding  1 000 000  (1 000 000..1 200 000)      0.80  (0.50..1.00)       1000              -  5 000 000
 
 bare: 3 % of the time in its own code, 97 % in the kernel on its behalf, 1 % waiting for its CPU
 kernel forwarding: no process; in softirqs on the generator's CPU, which makes no more packets than are forwarded
