@@ -160,7 +160,7 @@ impl SlabTable {
     /// A table with room for so many conns.
     pub fn new(capacity: u32) -> SlabTable {
         SlabTable {
-            index: HashTable::with_capacity(capacity as usize),
+            index: HashTable::with_capacity(2 * capacity as usize),
             hasher: RandomState::new(),
             slab: Vec::with_capacity(capacity as usize),
             free: Vec::new(),
@@ -196,7 +196,8 @@ impl SlabTable {
             ..
         } = self;
         index.insert_unique(hasher.hash_one(flow), key, |key| {
-            hasher.hash_one(flow_of(slab, *key))
+            let flow = flow_of(slab, *key).expect("what is in the index is in the slab");
+            hasher.hash_one(flow)
         });
     }
 
@@ -268,13 +269,13 @@ mod tests {
     fn a_conn_is_found_until_its_end_in_either_table() {
         let dest = Arc::new(Dest::new("10.1.0.11:80".parse().expect("valid"), 1));
         let (mut map, mut slab) = (MapTable::new(4), SlabTable::new(4));
-        let stays = conn(0, &dest);
+        let stays: Vec<NewConn> = (1000..2000).map(|port| conn(port, &dest)).collect();
         for seconds in [3600, 1] {
             map.set_timeout(Duration::from_secs(seconds));
             slab.set_timeout(Duration::from_secs(seconds));
-            if seconds > 1 {
-                map.open(stays.clone(), Time::ZERO);
-                slab.open(stays.clone(), Time::ZERO);
+            for conn in stays.iter().filter(|_| seconds > 1) {
+                map.open(conn.clone(), Time::ZERO);
+                slab.open(conn.clone(), Time::ZERO);
             }
         }
         for port in 1..=20 {
@@ -291,7 +292,10 @@ mod tests {
             assert!(map.find(&flow).is_none() && slab.find(&flow).is_none());
             assert!(slab.find(&reply).is_none() && !map.replies.contains_key(&reply));
         }
-        assert!(map.find(&stays.flow).is_some() && slab.find(&stays.flow).is_some());
-        assert_eq!((slab.slab.len(), slab.index.len(), dest.total()), (2, 2, 2));
+        for conn in &stays {
+            assert!(map.find(&conn.flow).is_some() && slab.find(&conn.flow).is_some());
+        }
+        let sizes = (slab.slab.len(), slab.index.len(), dest.total());
+        assert_eq!(sizes, (1001, 2000, 2000));
     }
 }

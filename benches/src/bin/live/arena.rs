@@ -167,6 +167,11 @@ impl Arena {
         let (client, servers) = (&self.generator, &self.sink);
         client.ip(&format!("address add {CLIENT}/24 dev {GENERATOR}"))?;
         client.ip("route add default via 10.0.0.254")?;
+        // No contestant answers for the VIP.
+        client.ip(&format!(
+            "neighbour replace {} lladdr {FRONT_MAC} dev {GENERATOR} nud permanent",
+            Family::V4.vip()
+        ))?;
         for server in Family::V4.servers() {
             servers.ip(&format!("address add {server}/24 dev {SINK}"))?;
         }
