@@ -1,0 +1,198 @@
+//! A packet's way to its conn.
+
+use std::sync::Arc;
+
+use lb_model::{Conn, ConnId, ConnState, Dest, FlowKey, Hit};
+
+use super::key::{Guess, Key};
+use super::{ConnTable, NONE};
+use crate::index::Hash;
+
+impl ConnTable {
+    /// The conn that a packet of this flow belongs to.
+    #[inline]
+    pub fn find(&self, flow: &FlowKey) -> Option<Hit> {
+        self.find_hashed(self.hash(flow), flow)
+    }
+
+    /// What [`find_hashed`](ConnTable::find_hashed) wants to know of a flow.
+    ///
+    /// A batch is looked up in three rounds, so that its waits for memory overlap: hash all and
+    /// [`prefetch`](ConnTable::prefetch), [`guess`](ConnTable::guess) for all, then [`confirm`](ConnTable::confirm) or find.
+    #[inline(always)]
+    pub fn hash(&self, flow: &FlowKey) -> Hash {
+        self.index.hash(self.hasher.hash(flow))
+    }
+
+    /// Asks for the memory in which a flow of this hash will be looked up.
+    #[inline(always)]
+    pub fn prefetch(&self, hash: Hash) {
+        self.index.prefetch(hash);
+    }
+
+    /// The conn that will most likely be found under this hash, and whose memory is asked for.
+    #[inline(always)]
+    pub fn guess(&self, hash: Hash) -> Guess {
+        let guess = self.index.guess(hash);
+        if let Some(key) = guess {
+            self.entries.prefetch(Key(key).hit().conn.0);
+        }
+        Guess(guess.unwrap_or(NONE))
+    }
+
+    /// The conn that was [guessed](ConnTable::guess), if a packet of this flow belongs to it.
+    #[inline(always)]
+    pub fn confirm(&self, guess: Guess, flow: &FlowKey) -> Option<Hit> {
+        (guess.0 != NONE && self.is_of(guess.0, flow)).then(|| Key(guess.0).hit())
+    }
+
+    /// Whether this place in the index is that of the flow.
+    #[inline(always)]
+    fn is_of(&self, key: u32, flow: &FlowKey) -> bool {
+        let Hit { conn, direction } = Key(key).hit();
+        let record = &self.entries.get(conn.0).record;
+        record.is(direction, flow, self.entries.wide(conn.0))
+    }
+
+    /// The conn that a packet of this flow belongs to; `hash` is the [flow's](ConnTable::hash).
+    pub fn find_hashed(&self, hash: Hash, flow: &FlowKey) -> Option<Hit> {
+        let found = self.index.find(hash, |key| self.is_of(key, flow));
+        found.map(|key| Key(key).hit())
+    }
+
+    /// The conn at `id`, which is valid until the next [`expire`](ConnTable::expire).
+    #[inline(always)]
+    pub fn conn(&self, id: ConnId) -> Conn<'_> {
+        let record = &self.entries.get(id.0).record;
+        Conn::new(
+            record,
+            self.entries.wide(id.0),
+            self.dests.get(record.dest()),
+        )
+    }
+
+    /// The server of the conn at `id`.
+    #[inline(always)]
+    pub fn dest(&self, id: ConnId) -> &Arc<Dest> {
+        self.dests.get(self.entries.get(id.0).record.dest())
+    }
+
+    /// The state of the conn at `id`.
+    pub fn state(&self, id: ConnId) -> ConnState {
+        self.entries.get(id.0).state
+    }
+
+    /// Whether a SYN on the conn at `id` is taken for a new connection rather than for one of its own packets (kernel
+    /// `is_new_conn_expected`); `reuse_mode` is `net.ipv4.vs.conn_reuse_mode`.
+    pub fn expects_new(&self, id: ConnId, reuse_mode: u8) -> bool {
+        let entry = self.entries.get(id.0);
+        if entry.template().is_some() || reuse_mode == 0 {
+            return false;
+        }
+        let one_way = !entry.record.replies().pass_through_us();
+        match entry.state {
+            ConnState::TimeWait | ConnState::Close => true,
+            ConnState::FinWait => one_way && reuse_mode & 2 != 0,
+            _ => false,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::testing::{ACK, SYN, at, conn, dest, table};
+    use lb_model::{Direction, Hit, Protocol};
+    use lb_wire::TcpFlags;
+
+    #[test]
+    fn a_conn_is_found_from_both_directions_until_it_ends() {
+        let mut table = table(4);
+        let dest = dest();
+        let conn = conn(4000, Protocol::Udp, &dest, true);
+        let (flow, reply) = (conn.flow, conn.reply().expect("two-way"));
+        let id = table
+            .open(conn, None, TcpFlags::default(), at(0))
+            .expect("room");
+        assert_eq!(
+            table.find(&flow),
+            Some(Hit {
+                conn: id,
+                direction: Direction::Inbound
+            })
+        );
+        assert_eq!(
+            table.find(&reply),
+            Some(Hit {
+                conn: id,
+                direction: Direction::Outbound
+            })
+        );
+        assert_eq!(table.find(&flow.reversed()), None);
+        assert_eq!(
+            (dest.active(), dest.inactive()),
+            (0, 1),
+            "UDP conns are inactive"
+        );
+        assert_eq!(table.expire(at(300), usize::MAX), 0);
+        assert_eq!(table.expire(at(301), usize::MAX), 1);
+        assert_eq!(
+            (table.find(&flow), table.find(&reply), table.len()),
+            (None, None, 0)
+        );
+        assert_eq!((dest.active(), dest.inactive()), (0, 0));
+    }
+
+    #[test]
+    fn a_syn_is_expected_as_the_kernel_expects_it() {
+        let (mut table, dest) = (table(2), dest());
+        let fin = TcpFlags::FIN;
+        for (two_way, expected) in [
+            (true, [false, true, true, true]),
+            (false, [false, false, true, true]),
+        ] {
+            let mut seen = Vec::new();
+            let conn = conn(1, Protocol::Tcp, &dest, two_way);
+            let id = table.open(conn, None, SYN, at(0)).expect("room");
+            seen.push(table.expects_new(id, 1));
+            table.packet(
+                Hit {
+                    conn: id,
+                    direction: Direction::Inbound,
+                },
+                ACK,
+                at(0),
+            );
+            table.packet(
+                Hit {
+                    conn: id,
+                    direction: Direction::Inbound,
+                },
+                fin,
+                at(0),
+            );
+            if two_way {
+                table.packet(
+                    Hit {
+                        conn: id,
+                        direction: Direction::Outbound,
+                    },
+                    fin,
+                    at(0),
+                );
+            }
+            seen.extend([table.expects_new(id, 1), table.expects_new(id, 3)]);
+            assert!(!table.expects_new(id, 0));
+            table.packet(
+                Hit {
+                    conn: id,
+                    direction: Direction::Inbound,
+                },
+                TcpFlags::RST,
+                at(0),
+            );
+            seen.push(table.expects_new(id, 1));
+            assert_eq!(seen, expected, "two-way: {two_way}");
+            table.retire(id);
+        }
+    }
+}

@@ -1,0 +1,240 @@
+//! A conn's beginning: an entry, its keys in the index, its count at its server.
+
+use lb_model::{ConnId, ConnState, Direction, Endpoint, NewConn, Protocol, Time};
+use lb_wire::TcpFlags;
+
+use super::ConnTable;
+use super::key::Key;
+use crate::TemplateId;
+
+/// Why a conn was not opened.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Refused {
+    /// As many conns as the table was made for.
+    Full,
+    /// Another conn's outbound packets look the same.
+    ReplyTaken,
+}
+
+impl ConnTable {
+    /// Opens a conn for its first packet, which carries `flags` and comes in at `now`; `template` is the one that
+    /// made it. A full table ends the half-open conn that has been quiet for longest to make room, but never another.
+    ///
+    /// Its flow must not be in the table. The local port that it has leased is its own until it ends, also if that is now.
+    pub fn open(
+        &mut self,
+        conn: NewConn,
+        template: Option<TemplateId>,
+        flags: TcpFlags,
+        now: Time,
+    ) -> Result<ConnId, Refused> {
+        let reply = conn.reply().map(|reply| (self.hasher.hash(&reply), reply));
+        let is_there = |(hash, reply)| self.find_hashed(self.index.hash(hash), &reply).is_some();
+        if reply.is_some_and(is_there) {
+            self.return_port(conn.local, conn.rip, conn.flow.protocol, now);
+            return Err(Refused::ReplyTaken);
+        }
+        let keys = [
+            Some((self.hasher.hash(&conn.flow), Direction::Inbound)),
+            reply.map(|(hash, _)| (hash, Direction::Outbound)),
+        ];
+        let id = self.insert(conn, template, now)?;
+        for (hash, direction) in keys.into_iter().flatten() {
+            let key = Key::new(id, direction).0;
+            if !self.index.insert(self.index.hash(hash), key) {
+                self.retire(id);
+                return Err(Refused::Full);
+            }
+            if let Some(claims) = &self.claims
+                && !claims.claim(hash)
+            {
+                self.unclaimed += 1;
+            }
+        }
+        self.note::<true>(id, Direction::Inbound, flags, now);
+        Ok(id)
+    }
+
+    /// Opens a conn for one packet only (one-packet scheduling): it is never found, and counted just for a moment.
+    pub fn open_for_one_packet(
+        &mut self,
+        conn: NewConn,
+        template: Option<TemplateId>,
+        now: Time,
+    ) -> Result<ConnId, Refused> {
+        let id = self.insert(conn, template, now)?;
+        self.note::<true>(id, Direction::Inbound, TcpFlags::default(), now);
+        self.retire(id);
+        Ok(id)
+    }
+
+    fn insert(
+        &mut self,
+        conn: NewConn,
+        template: Option<TemplateId>,
+        now: Time,
+    ) -> Result<ConnId, Refused> {
+        if self.found == self.capacity
+            && let Some(oldest) = self.half_open.first()
+        {
+            self.retire(ConnId(oldest));
+            self.evicted += 1;
+        }
+        let state = match conn.flow.protocol {
+            Protocol::Tcp | Protocol::Sctp => ConnState::None,
+            Protocol::Udp => ConnState::Udp,
+        };
+        let dest = self.dests.hold(&conn.dest);
+        let id = (self.found < self.capacity)
+            .then(|| self.entries.insert(&conn, dest, state, template))
+            .flatten();
+        let Some(id) = id else {
+            self.dests.let_go(dest);
+            self.return_port(conn.local, conn.rip, conn.flow.protocol, now);
+            return Err(Refused::Full);
+        };
+        self.found += 1;
+        // As the kernel's ip_vs_bind_dest: a conn is born inactive, and its first packet may make it active.
+        conn.dest.conn_opened(false);
+        if conn.local.is_some() {
+            conn.dest.port_leased();
+        }
+        if let Some(template) = template {
+            self.templates.hold(template, now);
+        }
+        Ok(ConnId(id))
+    }
+
+    pub(super) fn return_port(
+        &mut self,
+        local: Option<Endpoint>,
+        rip: Endpoint,
+        protocol: Protocol,
+        now: Time,
+    ) {
+        if let Some(local) = local {
+            self.ports.give_back(local, rip, protocol, now);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::testing::{ACK, SYN, at, conn, dest, inbound, table};
+    use super::*;
+    use lb_model::{Addr, Replies};
+
+    #[test]
+    fn a_full_table_refuses_and_a_place_is_used_again() {
+        let mut table = table(2);
+        let dest = dest();
+        for cport in [1, 2] {
+            table
+                .open(conn(cport, Protocol::Udp, &dest, true), None, SYN, at(0))
+                .expect("room");
+        }
+        assert_eq!(
+            table.open(conn(3, Protocol::Udp, &dest, true), None, SYN, at(0)),
+            Err(Refused::Full)
+        );
+        assert_eq!(table.expire(at(400), 1), 1, "the limit holds");
+        table
+            .open(conn(3, Protocol::Udp, &dest, true), None, SYN, at(400))
+            .expect("room again");
+        assert_eq!(table.len(), 2);
+    }
+
+    #[test]
+    fn two_conns_cannot_share_a_reply_tuple() {
+        let mut table = table(4);
+        let dest = dest();
+        table
+            .open(conn(1, Protocol::Tcp, &dest, true), None, SYN, at(0))
+            .expect("room");
+        let mut other = conn(1, Protocol::Tcp, &dest, true);
+        other.flow.destination.port = 81;
+        assert_eq!(
+            table.open(other, None, SYN, at(0)),
+            Err(Refused::ReplyTaken)
+        );
+        assert_eq!((table.len(), dest.active()), (1, 1), "nothing half opened");
+    }
+
+    #[test]
+    fn a_full_table_ends_the_half_open_conn_that_is_quiet_for_longest_and_no_other() {
+        let (mut table, dest) = (table(3), dest());
+        let open = |table: &mut ConnTable, cport, second| {
+            let conn = conn(cport, Protocol::Tcp, &dest, true);
+            let flow = conn.flow;
+            let opened = table.open(conn, None, SYN, at(second));
+            table.expire(at(second), 9);
+            opened.map(|id| (flow, inbound(id)))
+        };
+        let (flows, hits): (Vec<_>, Vec<_>) = (1..=3)
+            .map(|cport| open(&mut table, cport, 0).expect("room"))
+            .unzip();
+        // The first is established, the second has sent its SYN again.
+        table.packet(hits[0], ACK, at(1));
+        table.packet(hits[1], SYN, at(1));
+        let found = |table: &ConnTable| {
+            flows
+                .iter()
+                .map(|flow| table.find(flow).is_some())
+                .collect::<Vec<_>>()
+        };
+        let (_, fourth) = open(&mut table, 4, 2).expect("in place of the third");
+        assert_eq!(found(&table), [true, true, false]);
+        let (_, fifth) = open(&mut table, 5, 3).expect("in place of the second");
+        assert_eq!(found(&table), [true, false, false]);
+        assert_eq!((table.take_evicted(), table.take_evicted()), (2, 0));
+        for hit in [fourth, fifth] {
+            table.packet(hit, ACK, at(4));
+        }
+        assert!(matches!(open(&mut table, 6, 5), Err(Refused::Full)));
+        assert_eq!(
+            (table.len(), dest.active(), table.take_evicted()),
+            (3, 3, 0)
+        );
+    }
+
+    #[test]
+    fn a_conn_for_one_packet_is_never_found_and_counted_by_nobody_after_it() {
+        let (mut table, dest) = (table(1), dest());
+        let conn = conn(1, Protocol::Udp, &dest, false);
+        let flow = conn.flow;
+        let id = table.open_for_one_packet(conn, None, at(0)).expect("room");
+        assert_eq!(table.conn(id).flow(), flow);
+        assert_eq!((table.find(&flow), dest.total()), (None, 0));
+        table.expire(at(0), 9);
+        assert!(table.is_empty());
+    }
+
+    #[test]
+    fn a_local_port_is_leased_until_its_conn_has_ended_or_was_refused() {
+        let (mut table, dest) = (table(1), dest());
+        let lip = Addr::v4([10, 1, 0, 2]);
+        let open = |table: &mut ConnTable, cport| {
+            let lease = table.ports_mut();
+            let local = lease.lease(&[lip], 0, dest.rip(), Protocol::Tcp, at(0));
+            let mut conn = conn(cport, Protocol::Tcp, &dest, true);
+            conn.local = Some(local.expect("a free port"));
+            conn.replies = Replies::ToLocalAddress;
+            table.open(conn, None, SYN, at(0))
+        };
+        let id = open(&mut table, 1).expect("room");
+        let reply = table.conn(id).reply().expect("two-way");
+        assert_eq!(reply.destination, Endpoint::new(lip, 1024));
+        assert_eq!(dest.leased(), 1);
+        table.packet(inbound(id), ACK, at(0));
+        // Each takes the one port that is left, and gives it back.
+        for cport in [2, 3] {
+            assert_eq!(open(&mut table, cport), Err(Refused::Full));
+        }
+        table.retire(id);
+        assert_eq!((table.find(&reply), dest.leased()), (None, 1));
+        table.expire(at(0), 9);
+        assert_eq!(dest.leased(), 0);
+        let id = open(&mut table, 4).expect("room");
+        assert_eq!(table.conn(id).local(), Some(Endpoint::new(lip, 1025)));
+    }
+}

@@ -1,0 +1,159 @@
+//! What a packet changes of its conn: state, time-out, timer.
+
+use std::sync::Arc;
+
+use lb_model::{ConnId, ConnState, Dest, Direction, Hit, Time};
+use lb_wire::TcpFlags;
+
+use super::ConnTable;
+use crate::entry::Life;
+use crate::next_state;
+
+impl ConnTable {
+    /// Notes a packet of a conn: its state moves as the flags say and its time-out starts anew. The answer is the conn's
+    /// mode and its server.
+    #[inline(always)]
+    pub fn packet(&mut self, hit: Hit, flags: TcpFlags, now: Time) -> (u8, &Arc<Dest>) {
+        let record = &self.entries.get(hit.conn.0).record;
+        let (mode, dest) = (record.mode(), record.dest());
+        self.note::<false>(hit.conn, hit.direction, flags, now);
+        (mode, self.dests.get(dest))
+    }
+
+    /// `FIRST`: the packet opens the conn, of which no list knows yet.
+    #[inline(always)]
+    pub(super) fn note<const FIRST: bool>(
+        &mut self,
+        id: ConnId,
+        direction: Direction,
+        flags: TcpFlags,
+        now: Time,
+    ) {
+        let entry = self.entries.get_mut(id.0);
+        if entry.life != Life::Found {
+            return;
+        }
+        let before = entry.state;
+        let two_way = entry.record.replies().pass_through_us();
+        let state = next_state(before, direction, flags, two_way, self.secure_tcp);
+        if state != before && state.is_active() != before.is_active() {
+            let dest = self.dests.get(entry.record.dest());
+            dest.conn_became(state.is_active());
+        }
+        let answered = match state {
+            ConnState::Established => true,
+            ConnState::Udp => direction == Direction::Outbound,
+            _ => false,
+        };
+        if let Some(template) = entry.template()
+            && answered
+        {
+            self.templates.assure(template);
+        }
+        entry.state = state;
+        // A timer that stands too early is set anew when it fires; one that stands too late must move now.
+        let ends_earlier = entry.touch(now, self.timeouts_ms[state as usize]);
+        let queued = ConnState::SynRecv;
+        if FIRST || ends_earlier || before == queued || state == queued {
+            if !FIRST {
+                self.unset_timer(id, before, now);
+            }
+            let mut timed = self.entries.timed(now);
+            if state == queued {
+                self.half_open.push(&mut timed, id.0);
+            } else {
+                self.wheel.set(&mut timed, id.0);
+            }
+        }
+    }
+
+    pub(super) fn unset_timer(&mut self, id: ConnId, state: ConnState, now: Time) {
+        let mut timed = self.entries.timed(now);
+        if state == ConnState::SynRecv {
+            self.half_open.remove(&mut timed, id.0);
+        } else {
+            self.wheel.clear(&mut timed, id.0);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::testing::{ACK, SYN, at, conn, dest, table};
+    use super::*;
+    use crate::Timeouts;
+    use lb_model::Protocol;
+    use std::time::Duration;
+
+    #[test]
+    fn packets_keep_a_conn_alive_and_a_close_shortens_its_life() {
+        let mut table = table(4);
+        let dest = dest();
+        let id = table
+            .open(conn(4000, Protocol::Tcp, &dest, true), None, SYN, at(0))
+            .expect("room");
+        let inbound = Hit {
+            conn: id,
+            direction: Direction::Inbound,
+        };
+        assert_eq!((table.state(id), dest.active()), (ConnState::SynRecv, 1));
+        table.packet(inbound, ACK, at(1));
+        assert_eq!(table.expire(at(62), 9), 0, "established lives 900 s");
+        table.packet(inbound, ACK, at(800));
+        assert_eq!(table.expire(at(1000), 9), 0);
+        table.packet(inbound, TcpFlags::RST, at(1000));
+        assert_eq!(
+            (table.state(id), dest.active(), dest.inactive()),
+            (ConnState::Close, 0, 1)
+        );
+        assert_eq!(table.expire(at(1009), 9), 0);
+        assert_eq!(table.expire(at(1011), 9), 1);
+    }
+
+    #[test]
+    fn a_template_is_assured_by_an_answer() {
+        let (mut table, dest) = (table(2), dest());
+        let conn = conn(1, Protocol::Udp, &dest, true);
+        let key = crate::TemplateKey {
+            client: conn.flow.source.addr,
+            asked: crate::Asked::Mark(1),
+        };
+        let minute = Duration::from_secs(60);
+        let template = table
+            .templates_mut()
+            .open(key, &dest, |_| true, minute, at(0));
+        let template = template.expect("room");
+        let id = table.open(conn, Some(template), SYN, at(0)).expect("room");
+        for (direction, assured) in [(Direction::Inbound, false), (Direction::Outbound, true)] {
+            let hit = Hit {
+                conn: id,
+                direction,
+            };
+            table.packet(hit, ACK, at(1));
+            assert_eq!(table.templates().get(template).assured, assured);
+        }
+    }
+
+    #[test]
+    fn other_time_outs_count_from_the_next_packet_on() {
+        let (mut table, dest) = (table(2), dest());
+        let mut ids = [1, 2].map(|cport| {
+            table
+                .open(conn(cport, Protocol::Udp, &dest, true), None, SYN, at(0))
+                .expect("room")
+        });
+        table.set_timeouts(Timeouts::default().with(ConnState::Udp, Duration::from_secs(5)));
+        ids.reverse();
+        table.packet(
+            Hit {
+                conn: ids[0],
+                direction: Direction::Inbound,
+            },
+            TcpFlags::default(),
+            at(1),
+        );
+        assert_eq!(table.expire(at(7), 9), 1);
+        assert_eq!(table.expire(at(299), 9), 0);
+        assert_eq!(table.expire(at(301), 9), 1);
+    }
+}
