@@ -292,8 +292,9 @@ impl Engine {
     /// How many local ports each server's conns of a service have leased, and how many there are for them.
     pub fn local_ports_of(&self, id: ServiceId) -> Vec<LocalPortsOf> {
         let table = self.table.lock();
-        let services = table.services().iter().filter(|service| service.id() == id);
-        services
+        let service = table.service(id);
+        service
+            .iter()
             .flat_map(|service| self.ports_of(service))
             .collect()
     }

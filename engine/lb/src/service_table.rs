@@ -15,7 +15,7 @@ use lb_model::{
     Addr, ClientAddress, Dest, Dests, Endpoint, IpvsSettings, MarkRule, Persistence,
     SchedulerFlags, ServiceId, ServiceSettings, Thresholds, Tunnel, VirtualService,
 };
-use lb_runtime::Snapshot;
+use lb_runtime::{Services, Snapshot};
 use lb_schedulers::SchedulerOptions;
 
 use crate::Registry;
@@ -116,11 +116,11 @@ impl std::error::Error for Refusal {}
 /// All virtual services with their servers, as they can be edited.
 pub struct ServiceTable {
     registry: Registry,
-    services: Vec<VirtualService>,
+    services: Services,
     /// Servers that were removed: one that is added again takes up the conns that it still has, and its place in what
     /// schedulers remember of it (kernel `dest_trash`). The oldest come first.
     trash: Vec<(ServiceId, Arc<Dest>)>,
-    marks: Vec<MarkRule>,
+    marks: Arc<[MarkRule]>,
     settings: IpvsSettings,
     timeouts: Timeouts,
     holds: Holds,
@@ -132,10 +132,10 @@ impl ServiceTable {
     /// An empty table, whose services can name what is in `registry`.
     pub fn new(registry: Registry) -> ServiceTable {
         ServiceTable {
+            services: Services::new(registry.modes()),
             registry,
-            services: Vec::new(),
             trash: Vec::new(),
-            marks: Vec::new(),
+            marks: Arc::default(),
             settings: IpvsSettings::default(),
             timeouts: Timeouts::default(),
             holds: Holds::default(),
@@ -145,8 +145,13 @@ impl ServiceTable {
     }
 
     /// The services, in the order in which they were added.
-    pub fn services(&self) -> &[VirtualService] {
+    pub fn services(&self) -> &Services {
         &self.services
+    }
+
+    /// The service of this name.
+    pub fn service(&self, id: ServiceId) -> Result<&VirtualService, Refusal> {
+        self.services.named(&id).ok_or(Refusal::NoSuchService)
     }
 
     /// The name of the mode that a server's new conns get.
@@ -171,29 +176,32 @@ impl ServiceTable {
 
     /// Adds a service without servers (ipvsadm `-A`).
     pub fn add_service(&mut self, spec: &ServiceSpec) -> Result<(), Refusal> {
-        if self.position(spec.id).is_ok() {
+        if self.service(spec.id).is_ok() {
             return Err(Refusal::ServiceExists);
         }
         let settings = self.settings_of(spec, None)?;
         let dests = Dests::new(Vec::new(), &*settings.scheduler);
         let service = VirtualService::new(spec.id, settings, Arc::new(dests));
-        self.services.push(service);
+        self.services.put(service);
         self.accounts.service_added(spec.id);
         Ok(())
     }
 
     /// Replaces a service's settings (ipvsadm `-E`). A scheduler that stays keeps its state.
     pub fn edit_service(&mut self, spec: &ServiceSpec) -> Result<(), Refusal> {
-        let at = self.position(spec.id)?;
-        let before = &self.services[at];
+        let before = self.service(spec.id)?;
         let settings = self.settings_of(spec, Some(before.settings()))?;
-        self.services[at] = with_settings(before, settings);
+        if !are_same(before.settings(), &settings) {
+            let edited = with_settings(before, settings);
+            self.services.put(edited);
+        }
         Ok(())
     }
 
     /// Removes a service (ipvsadm `-D`); conns of its servers remain, as after the removal of each.
     pub fn delete_service(&mut self, id: ServiceId) -> Result<(), Refusal> {
-        let service = self.services.remove(self.position(id)?);
+        let service = self.service(id)?.clone();
+        self.services.remove(&id);
         self.holds.forget_service(id);
         self.discard_service(&service);
         Ok(())
@@ -202,8 +210,9 @@ impl ServiceTable {
     /// Removes all services (ipvsadm `-C`).
     pub fn clear(&mut self) {
         self.holds = Holds::default();
-        for service in std::mem::take(&mut self.services) {
-            self.discard_service(&service);
+        let none = Services::new(self.registry.modes());
+        for service in std::mem::replace(&mut self.services, none).iter() {
+            self.discard_service(service);
         }
     }
 
@@ -218,26 +227,22 @@ impl ServiceTable {
 
     /// Whether the service can have this server and does not have it.
     fn may_join(&self, id: ServiceId, spec: &ServerSpec) -> Result<(), Refusal> {
-        let at = self.position(id)?;
+        let service = self.service(id)?;
         let mode = self.mode_of(spec)?;
         if id.is_v4() != spec.rip.addr.is_v4()
             && !self.registry.modes()[usize::from(mode)].crosses_families()
         {
             return Err(Refusal::OtherFamily);
         }
-        if self.services[at]
-            .dests()
-            .iter()
-            .any(|dest| dest.rip() == spec.rip)
-        {
-            return Err(Refusal::ServerExists);
+        match service.dests().iter().any(|dest| dest.rip() == spec.rip) {
+            true => Err(Refusal::ServerExists),
+            false => Ok(()),
         }
-        Ok(())
     }
 
     /// Puts a server at the head of its service's list.
     fn put_server(&mut self, id: ServiceId, spec: &ServerSpec) -> Result<(), Refusal> {
-        let at = self.position(id)?;
+        let list = self.service(id)?.dests().to_vec();
         let mode = self.mode_of(spec)?;
         let weight = self.holds.weight(id, spec.rip, spec.weight);
         let discarded = self
@@ -260,41 +265,31 @@ impl ServiceTable {
         dest.set_mode(mode);
         dest.set_tunnel(spec.tunnel);
         dest.added_again(weight, spec.thresholds);
-        let list = [dest]
-            .into_iter()
-            .chain(self.services[at].dests().iter().map(Arc::clone));
-        let list = list.collect();
-        self.renew_dests(at, list);
-        Ok(())
+        let list = [dest].into_iter().chain(list).collect();
+        self.renew_dests(id, list)
     }
 
     /// Replaces a server's settings (ipvsadm `-e`). Who gives a weight ends a [drain](ServiceTable::drain).
     pub fn edit_server(&mut self, id: ServiceId, spec: &ServerSpec) -> Result<(), Refusal> {
-        let at = self.position(id)?;
+        self.service(id)?;
         let mode = self.mode_of(spec)?;
         if let Some(out) = self.holds.out_mut(id, spec.rip) {
             *out = spec.clone();
             self.holds.give(id, spec.rip, spec.weight);
             return Ok(());
         }
-        let dests = self.services[at].dests();
-        let dest = dests
-            .iter()
-            .find(|dest| dest.rip() == spec.rip)
-            .ok_or(Refusal::NoSuchServer)?;
+        let dest = Arc::clone(self.server(id, spec.rip).ok_or(Refusal::NoSuchServer)?);
         dest.set_mode(mode);
         dest.set_tunnel(spec.tunnel);
         dest.set_weight(self.holds.give(id, spec.rip, spec.weight));
         dest.set_thresholds(spec.thresholds);
-        let list = dests.to_vec();
-        self.renew_dests(at, list);
-        Ok(())
+        self.server_edited(id)
     }
 
     /// Removes a server from a service (ipvsadm `-d`). Its conns remain until they time out, but their packets are
     /// dropped; with `expire_nodest_conn` they end at once.
     pub fn delete_server(&mut self, id: ServiceId, rip: Endpoint) -> Result<(), Refusal> {
-        self.position(id)?;
+        self.service(id)?;
         match self.holds.forget(id, rip) {
             true => Ok(()),
             false => self.take_server(id, rip),
@@ -303,22 +298,19 @@ impl ServiceTable {
 
     /// Takes a server from its service's list.
     fn take_server(&mut self, id: ServiceId, rip: Endpoint) -> Result<(), Refusal> {
-        let at = self.position(id)?;
-        let mut list = self.services[at].dests().to_vec();
+        let mut list = self.service(id)?.dests().to_vec();
         let place = list
             .iter()
             .position(|dest| dest.rip() == rip)
             .ok_or(Refusal::NoSuchServer)?;
         let dest = list.remove(place);
         self.discard(id, &dest);
-        self.renew_dests(at, list);
-        Ok(())
+        self.renew_dests(id, list)
     }
 
     /// Lets a service use a local address (`ipvsadm -P`, as DPVS has it).
     pub fn add_local_address(&mut self, id: ServiceId, lip: Addr) -> Result<(), Refusal> {
-        let at = self.position(id)?;
-        let mut list = self.services[at].settings().local_addresses.to_vec();
+        let mut list = self.service(id)?.settings().local_addresses.to_vec();
         if id.is_v4() != lip.is_v4() {
             return Err(Refusal::OtherFamily);
         }
@@ -326,24 +318,21 @@ impl ServiceTable {
             return Err(Refusal::LocalAddressExists);
         }
         list.push(lip);
-        self.renew_local_addresses(at, list);
-        Ok(())
+        self.renew_local_addresses(id, list)
     }
 
     /// Takes a local address from a service (`ipvsadm -Q`). Conns that use it live on.
     pub fn delete_local_address(&mut self, id: ServiceId, lip: Addr) -> Result<(), Refusal> {
-        let at = self.position(id)?;
-        let mut list = self.services[at].settings().local_addresses.to_vec();
+        let mut list = self.service(id)?.settings().local_addresses.to_vec();
         let place = list.iter().position(|other| *other == lip);
         list.remove(place.ok_or(Refusal::NoSuchLocalAddress)?);
-        self.renew_local_addresses(at, list);
         self.places.forget(id, lip);
-        Ok(())
+        self.renew_local_addresses(id, list)
     }
 
     /// The server of this address in the service of this name.
     pub(crate) fn server(&self, id: ServiceId, rip: Endpoint) -> Option<&Arc<Dest>> {
-        let service = &self.services[self.position(id).ok()?];
+        let service = self.services.named(&id)?;
         service.dests().iter().find(|dest| dest.rip() == rip)
     }
 
@@ -368,38 +357,30 @@ impl ServiceTable {
             (lblc_expiration, lblcr_expiration)
         };
         let before = expirations(self);
-        (self.settings, self.marks) = (settings, marks);
+        (self.settings, self.marks) = (settings, marks.into());
         if expirations(self) != before {
-            for at in 0..self.services.len() {
-                self.inform_scheduler(at);
+            let services = self.services.iter();
+            let informed = services.filter_map(|service| self.informed(service));
+            let informed: Vec<VirtualService> = informed.collect();
+            for service in informed {
+                self.services.put(service);
             }
         }
     }
 
-    /// Tells a service's scheduler what the switches say now; it keeps its state.
-    fn inform_scheduler(&mut self, at: usize) {
-        let service = &self.services[at];
+    /// The service, whose scheduler is told what the switches say now; it keeps its state.
+    fn informed(&self, service: &VirtualService) -> Option<VirtualService> {
         let mut settings = service.settings().clone();
         let options = self.options(settings.scheduler_flags);
-        let informed = self.registry.scheduler(&settings.scheduler_name, &options);
-        if let Some(scheduler) = informed {
-            settings.scheduler = scheduler;
-            self.services[at] = with_settings(service, settings);
-        }
+        settings.scheduler = (self.registry).scheduler(&settings.scheduler_name, &options)?;
+        Some(with_settings(service, settings))
     }
 
     /// The table as workers see it.
     pub(crate) fn snapshot(&self) -> Snapshot {
-        Snapshot::new(self.services.clone(), self.registry.modes().to_vec())
-            .with_marks(self.marks.clone())
+        Snapshot::new(self.services.clone())
+            .with_marks(Arc::clone(&self.marks))
             .with_settings(self.settings, self.timeouts.clone())
-    }
-
-    fn position(&self, id: ServiceId) -> Result<usize, Refusal> {
-        self.services
-            .iter()
-            .position(|service| service.id() == id)
-            .ok_or(Refusal::NoSuchService)
     }
 
     /// What a server is, with the weight that it has now.
@@ -463,19 +444,27 @@ impl ServiceTable {
         })
     }
 
-    fn renew_local_addresses(&mut self, at: usize, list: Vec<Addr>) {
-        let service = &self.services[at];
+    fn renew_local_addresses(&mut self, id: ServiceId, list: Vec<Addr>) -> Result<(), Refusal> {
+        let service = self.service(id)?;
         let mut settings = service.settings().clone();
         settings.local_addresses = list.into();
         let dests = Arc::clone(service.dests());
-        self.services[at] = VirtualService::new(service.id(), settings, dests);
+        self.services.put(VirtualService::new(id, settings, dests));
+        Ok(())
     }
 
-    fn renew_dests(&mut self, at: usize, list: Vec<Arc<Dest>>) {
-        let service = &self.services[at];
-        let dests = Dests::new(list, &*service.settings().scheduler);
-        self.services[at] =
-            VirtualService::new(service.id(), service.settings().clone(), Arc::new(dests));
+    /// One of the service's servers is not what it was.
+    fn server_edited(&mut self, id: ServiceId) -> Result<(), Refusal> {
+        let list = self.service(id)?.dests().to_vec();
+        self.renew_dests(id, list)
+    }
+
+    fn renew_dests(&mut self, id: ServiceId, list: Vec<Arc<Dest>>) -> Result<(), Refusal> {
+        let settings = self.service(id)?.settings().clone();
+        let dests = Dests::new(list, &*settings.scheduler);
+        self.services
+            .put(VirtualService::new(id, settings, Arc::new(dests)));
+        Ok(())
     }
 
     fn discard_service(&mut self, service: &VirtualService) {
@@ -510,4 +499,27 @@ fn with_settings(service: &VirtualService, settings: ServiceSettings) -> Virtual
         false => Arc::new(service.dests().prepared_by(&*settings.scheduler)),
     };
     VirtualService::new(service.id(), settings, dests)
+}
+
+fn are_same(one: &ServiceSettings, other: &ServiceSettings) -> bool {
+    let ServiceSettings {
+        scheduler_name,
+        scheduler,
+        scheduler_life,
+        scheduler_flags,
+        persistence,
+        persistence_engine,
+        one_packet,
+        local_addresses,
+        client_address,
+    } = one;
+    *scheduler_name == other.scheduler_name
+        && Arc::ptr_eq(scheduler, &other.scheduler)
+        && Arc::ptr_eq(scheduler_life, &other.scheduler_life)
+        && *scheduler_flags == other.scheduler_flags
+        && *persistence == other.persistence
+        && *persistence_engine == other.persistence_engine
+        && *one_packet == other.one_packet
+        && *local_addresses == other.local_addresses
+        && *client_address == other.client_address
 }

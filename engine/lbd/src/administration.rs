@@ -129,11 +129,8 @@ impl Administration<'_> {
     /// The name of a service that exists: that is asked before anything about its servers.
     fn known(&self, id: &ServiceId) -> Result<lb::ServiceId, Refusal> {
         let id = service_id(id);
-        let known = self.engine.look(|table| {
-            let mut services = table.services().iter();
-            services.any(|service| service.id() == id)
-        });
-        known.then_some(id).ok_or(Refusal::NoSuchService)
+        let known = self.engine.look(|table| table.service(id).map(|_| id));
+        known.map_err(refused)
     }
 
     fn edit(
@@ -248,10 +245,11 @@ impl Ipvs for Administration<'_> {
     }
 
     fn service(&mut self, id: &ServiceId) -> Result<ServiceRow, Refusal> {
-        let rows = self.services()?;
-        rows.into_iter()
-            .find(|row| row.id == *id)
-            .ok_or(Refusal::NoSuchService)
+        let id = service_id(id);
+        self.engine.look(|table| {
+            let service = table.service(id).map_err(refused)?;
+            Ok(service_row(self.engine, table, service))
+        })
     }
 
     fn conns(&mut self, each: &mut dyn FnMut(&ConnRow<'_>) -> Next) -> Result<(), Refusal> {

@@ -7,10 +7,11 @@ use std::sync::mpsc::{self, Receiver, Sender, SyncSender, sync_channel};
 use std::time::Duration;
 
 use lb_conn::ConnTable;
-use lb_model::{NextHops, Scheduler, Time, Waker};
+use lb_model::{NextHops, Time, Waker};
 
 use crate::decisions::Decisions;
 use crate::observer::Observer;
+use crate::schedulers::Schedulers;
 use crate::snapshot::Snapshot;
 
 /// What a worker lets be seen between two turns.
@@ -21,8 +22,8 @@ pub struct Inside<'a> {
     pub conns: &'a mut ConnTable,
     /// The configuration that it follows.
     pub snapshot: &'a Snapshot,
-    /// One for each of the snapshot's services.
-    pub schedulers: &'a [Box<dyn Scheduler>],
+    /// Of the snapshot's services.
+    pub schedulers: &'a Schedulers,
     /// The next hops that it follows.
     pub next_hops: &'a NextHops,
     /// Its last new conns.

@@ -1,65 +1,36 @@
 //! The configuration as workers see it: never changed, only replaced.
 
+mod services;
+mod shared_map;
+
 use std::sync::Arc;
 
-use ahash::RandomState;
-use hashbrown::{HashMap, HashSet};
 use lb_conn::Timeouts;
-use lb_model::{
-    Endpoint, FlowKey, IpvsSettings, Mark, MarkRule, Mode, Protocol, ServiceId, ServiceKey,
-    VirtualService,
-};
+use lb_model::{FlowKey, IpvsSettings, Mark, MarkRule, Mode, ServiceId, ServiceKey};
 
-/// Where replies come from.
-type ReplySource = (Endpoint, Protocol);
+pub use services::Services;
 
-/// All virtual services, and the modes that conns refer to by number.
+/// All virtual services, and the modes that conns refer to by number. A copy costs nothing worth mentioning.
 #[derive(Clone, Default)]
 pub struct Snapshot {
-    services: Vec<VirtualService>,
-    by_id: HashMap<ServiceId, u32, RandomState>,
-    /// Whether a service takes packets to ports that have no service of their own.
-    any_port: bool,
-    modes: Vec<Arc<dyn Mode>>,
-    /// The servers whose replies come through us.
-    replying: HashSet<ReplySource, RandomState>,
-    marks: Vec<MarkRule>,
+    services: Services,
+    marks: Arc<[MarkRule]>,
     settings: IpvsSettings,
     timeouts: Timeouts,
 }
 
 impl Snapshot {
-    /// A snapshot; of two services with one name, the first counts.
-    pub fn new(services: Vec<VirtualService>, modes: Vec<Arc<dyn Mode>>) -> Snapshot {
-        let mut by_id = HashMap::with_capacity_and_hasher(services.len(), RandomState::new());
-        for (position, service) in (0..).zip(&services) {
-            by_id.entry(service.id()).or_insert(position);
-        }
-        let any_port =
-            |service: &VirtualService| service.key().is_some_and(|key| key.vip.port == 0);
-        let replying = |service: &VirtualService| {
-            let dests = service.dests().iter();
-            let protocol = service.key().map(|key| key.protocol);
-            let dests = dests.filter(|dest| {
-                let mode = modes.get(usize::from(dest.mode()));
-                mode.is_some_and(|mode| mode.replies().pass_through_us())
-            });
-            let sources = dests.filter_map(|dest| Some((dest.rip(), protocol?)));
-            sources.collect::<Vec<_>>()
-        };
+    /// A snapshot of these services.
+    pub fn new(services: Services) -> Snapshot {
         Snapshot {
-            replying: services.iter().flat_map(replying).collect(),
-            any_port: services.iter().any(any_port),
             services,
-            by_id,
-            modes,
             ..Snapshot::default()
         }
     }
 
     /// The snapshot with rules that give packets their marks; the first that matches counts.
     #[must_use]
-    pub fn with_marks(mut self, marks: Vec<MarkRule>) -> Snapshot {
+    pub fn with_marks(mut self, marks: Arc<[MarkRule]>) -> Snapshot {
         self.marks = marks;
         self
     }
@@ -71,17 +42,8 @@ impl Snapshot {
         self
     }
 
-    /// The highest of its servers' slots.
-    pub(crate) fn highest_slot(&self) -> u32 {
-        let dests = self
-            .services
-            .iter()
-            .flat_map(|service| service.dests().iter());
-        dests.map(|dest| dest.slot()).max().unwrap_or(0)
-    }
-
     /// The services, in the order in which they were added.
-    pub fn services(&self) -> &[VirtualService] {
+    pub fn services(&self) -> &Services {
         &self.services
     }
 
@@ -96,7 +58,7 @@ impl Snapshot {
 
     /// The modes, by their numbers.
     pub fn modes(&self) -> &[Arc<dyn Mode>] {
-        &self.modes
+        self.services.modes()
     }
 
     /// The switches.
@@ -109,17 +71,18 @@ impl Snapshot {
         &self.timeouts
     }
 
-    /// The position of the service of this name.
+    /// The number of the service of this name.
+    #[inline]
     pub fn find(&self, id: &ServiceId) -> Option<u32> {
-        self.by_id.get(id).copied()
+        self.services.find(id)
     }
 
     /// Whether packets of `flow` come from a server whose replies come through us (kernel `ip_vs_has_real_service`).
     pub fn is_replying(&self, flow: &FlowKey) -> bool {
-        self.replying.contains(&(flow.source, flow.protocol))
+        self.services.is_replying(&(flow.source, flow.protocol))
     }
 
-    /// The position of the service for packets of `flow` (kernel `ip_vs_service_find`): by mark, else by address and
+    /// The number of the service for packets of `flow` (kernel `ip_vs_service_find`): by mark, else by address and
     /// port, else by address alone.
     #[inline]
     pub fn service_for(&self, flow: &FlowKey) -> Option<u32> {
@@ -139,7 +102,7 @@ impl Snapshot {
 
     fn by_any_port(&self, mut key: ServiceKey) -> Option<u32> {
         key.vip.port = 0;
-        if self.any_port {
+        if self.services.take_any_port() {
             self.find(&key.into())
         } else {
             None

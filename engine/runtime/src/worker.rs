@@ -6,10 +6,7 @@ use std::time::Duration;
 use ahash::RandomState;
 use arc_swap::{ArcSwap, Cache};
 use lb_conn::ConnTable;
-use lb_model::{
-    Addr, Batch, Frame, HopCache, InterfaceId, NextHops, Port, Scheduler, Time, Verdict,
-    VirtualService,
-};
+use lb_model::{Addr, Batch, Frame, HopCache, InterfaceId, NextHops, Port, Time, Verdict};
 
 use crate::answer::Limiter;
 use crate::counters::{Counter, Counters, SharedCounters};
@@ -21,6 +18,7 @@ use crate::held::Held;
 use crate::observer::{Observed, Observer};
 use crate::paths::Paths;
 use crate::questions::{Asker, Inside, Questions};
+use crate::schedulers::Schedulers;
 use crate::snapshot::Snapshot;
 use crate::stages::{self, pieces::MOST_PIECES};
 use crate::traffic_book::TrafficBook;
@@ -48,8 +46,8 @@ pub struct Worker<P> {
     pub(crate) counters: Counters,
     pub(crate) held: Held,
     pub(crate) snapshot: Arc<Snapshot>,
-    /// One for each of the snapshot's services.
-    pub(crate) schedulers: Vec<Box<dyn Scheduler>>,
+    /// Of the snapshot's services.
+    pub(crate) schedulers: Schedulers,
     pub(crate) hops: HopCache,
     /// Of all interfaces.
     pub(crate) smallest_mtu: u32,
@@ -102,7 +100,7 @@ impl<P: Port> Worker<P> {
             counters: Counters::default(),
             held: Held::new(),
             // The first turn takes over what is published.
-            schedulers: Vec::new(),
+            schedulers: Schedulers::default(),
             snapshot: Arc::default(),
             hops: HopCache::new(next_hops.load_full()),
             smallest_mtu: smallest_mtu(&next_hops.load()),
@@ -293,14 +291,10 @@ impl<P: Port> Worker<P> {
     fn renew(&mut self, now: Time) {
         let snapshot = self.latest_snapshot.load();
         if !Arc::ptr_eq(snapshot, &self.snapshot) {
-            self.schedulers = schedulers(
-                &self.snapshot,
-                std::mem::take(&mut self.schedulers),
-                snapshot,
-                now,
-            );
+            let (old, new) = (self.snapshot.services(), snapshot.services());
+            self.schedulers.follow(old, new, now);
             self.snapshot = Arc::clone(snapshot);
-            self.book.reserve(self.snapshot.highest_slot());
+            self.book.reserve(self.snapshot.services().highest_slot());
             self.conns.set_timeouts(self.snapshot.timeouts().clone());
             let settings = self.snapshot.settings();
             self.conns.set_secure_tcp(settings.secure_tcp);
@@ -319,34 +313,4 @@ impl<P: Port> Worker<P> {
 fn smallest_mtu(next_hops: &NextHops) -> u32 {
     let mtus = next_hops.interfaces().iter().map(|interface| interface.mtu);
     mtus.min().unwrap_or(u32::MAX)
-}
-
-/// The schedulers for `new`: a service that keeps its scheduler keeps its scheduler's state, whatever that is told
-/// (kernel `ip_vs_edit_service`), and one that keeps its dests does not even tell it.
-fn schedulers(
-    old: &Snapshot,
-    states: Vec<Box<dyn Scheduler>>,
-    new: &Snapshot,
-    now: Time,
-) -> Vec<Box<dyn Scheduler>> {
-    let mut states: Vec<Option<Box<dyn Scheduler>>> = states.into_iter().map(Some).collect();
-    let mut kept = |service: &VirtualService| {
-        let position = old.find(&service.id())? as usize;
-        let before = &old.services()[position];
-        let lives = &before.settings().scheduler_life;
-        let scheduler =
-            states[position].take_if(|_| Arc::ptr_eq(lives, &service.settings().scheduler_life))?;
-        Some((scheduler, before.dests().are_those_of(service.dests())))
-    };
-    new.services()
-        .iter()
-        .map(|service| {
-            let (mut scheduler, knows_dests) =
-                kept(service).unwrap_or_else(|| (service.settings().scheduler.worker(), false));
-            if !knows_dests {
-                scheduler.dests_changed(service.dests(), now);
-            }
-            scheduler
-        })
-        .collect()
 }

@@ -153,12 +153,11 @@ impl ServiceTable {
     }
 
     pub(super) fn set_weight(&mut self, id: ServiceId, rip: Endpoint, weight: u32) {
-        let (Some(dest), Ok(at)) = (self.server(id, rip), self.position(id)) else {
-            return;
-        };
-        dest.set_weight(weight);
-        let list = self.services[at].dests().to_vec();
-        self.renew_dests(at, list);
+        if let Some(dest) = self.server(id, rip) {
+            dest.set_weight(weight);
+            // The service is there, for its server is.
+            let _ = self.server_edited(id);
+        }
     }
 }
 

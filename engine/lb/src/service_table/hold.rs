@@ -249,7 +249,7 @@ impl ServiceTable {
 
     /// The servers of a service, those included that are [out](Limit::Out), those not that stand in for others.
     pub fn members(&self, id: ServiceId) -> Result<Vec<Member>, Refusal> {
-        let service = &self.services[self.position(id)?];
+        let service = self.service(id)?;
         let present = service
             .dests()
             .iter()

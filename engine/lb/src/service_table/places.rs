@@ -53,7 +53,7 @@ impl ServiceTable {
 
     /// The interface on which all local addresses of the service were put by hand, if that is one.
     pub(crate) fn place_of_all(&self, id: ServiceId) -> Option<&str> {
-        let service = self.services.iter().find(|service| service.id() == id)?;
+        let service = self.services.named(&id)?;
         let by_hand = |lip: &Addr| self.places.by_hand.get(&(id, *lip));
         let lips = &service.settings().local_addresses;
         let first = by_hand(lips.first()?)?;
@@ -66,7 +66,7 @@ impl ServiceTable {
     pub(crate) fn placed(&mut self) -> Vec<(String, Addr)> {
         let services = &self.services;
         self.places.by_hand.retain(|(id, lip), _| {
-            let service = services.iter().find(|service| service.id() == *id);
+            let service = services.named(id);
             service.is_some_and(|service| service.settings().local_addresses.contains(lip))
         });
         let places = self.places.by_hand.iter();

@@ -232,7 +232,7 @@ impl Accounts {
 impl ServiceTable {
     /// What was counted of a service.
     pub fn traffic_of_service(&self, id: ServiceId) -> Option<Counted> {
-        let service = &self.services[self.position(id).ok()?];
+        let service = self.services.named(&id)?;
         let account = self.accounts.services.get(&id)?.account;
         let lifetime = self.accounts.lifetime_of_service(id, service.dests());
         Some(account.counted(lifetime))
@@ -257,11 +257,12 @@ impl ServiceTable {
 
     /// Lets the totals and rates of a service and its servers, or of all, begin at 0 (ipvsadm `-Z`).
     pub fn zero(&mut self, id: Option<ServiceId>) -> Result<(), Refusal> {
-        let services = match id {
-            Some(id) => std::slice::from_ref(&self.services[self.position(id)?]),
-            None => &self.services[..],
-        };
-        for service in services {
+        if let Some(id) = id {
+            let service = self.services.named(&id).ok_or(Refusal::NoSuchService)?;
+            self.accounts.zero(id, service.dests());
+            return Ok(());
+        }
+        for service in self.services.iter() {
             self.accounts.zero(service.id(), service.dests());
         }
         Ok(())
@@ -277,7 +278,7 @@ impl ServiceTable {
         let behind = u64::try_from(behind).unwrap_or(u64::MAX);
         // What was counted since the last estimate belongs to the first interval after it.
         for _ in 0..=behind.min(FORGETFUL) {
-            for service in &self.services {
+            for service in self.services.iter() {
                 self.accounts.estimate(service.id(), service.dests());
             }
         }

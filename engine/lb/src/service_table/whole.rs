@@ -1,5 +1,7 @@
 //! The table as a whole: from and to what a configuration says.
 
+use std::collections::{HashMap, HashSet};
+
 use lb_model::{Dest, ServiceId, VirtualService};
 
 use super::{Refusal, ServerSpec, ServiceSpec, ServiceTable};
@@ -9,18 +11,14 @@ impl ServiceTable {
     /// Makes these the services and servers, each with its servers in the order of adding: what is there already and
     /// stays as it is is not touched. A server that is being drained stays so, and has its new weight afterwards.
     pub fn replace(&mut self, wanted: &[(ServiceSpec, Vec<ServerSpec>)]) -> Result<(), Refusal> {
-        let unwanted = |id| !wanted.iter().any(|(spec, _)| spec.id == id);
-        let gone: Vec<ServiceId> = self
-            .services
-            .iter()
-            .map(VirtualService::id)
-            .filter(|id| unwanted(*id))
-            .collect();
+        let named: HashSet<ServiceId> = wanted.iter().map(|(spec, _)| spec.id).collect();
+        let present = self.services.iter().map(VirtualService::id);
+        let gone: Vec<ServiceId> = present.filter(|id| !named.contains(id)).collect();
         for id in gone {
             self.delete_service(id)?;
         }
         for (service, servers) in wanted {
-            match self.position(service.id) {
+            match self.service(service.id) {
                 Ok(_) => self.edit_service(service)?,
                 Err(_) => self.add_service(service)?,
             }
@@ -30,7 +28,7 @@ impl ServiceTable {
     }
 
     fn replace_servers(&mut self, id: ServiceId, wanted: &[ServerSpec]) -> Result<(), Refusal> {
-        let running = self.services[self.position(id)?].dests().to_vec();
+        let running = self.service(id)?.dests().to_vec();
         let running = running
             .iter()
             .filter(|dest| !self.holds.is_stand_in(id, dest.rip()));
@@ -75,12 +73,11 @@ impl ServiceTable {
     /// The services as a configuration says them, in the order of adding, as their servers. `applied` tells what is
     /// not kept here.
     pub(crate) fn configs(&self, applied: &[ServiceConfig]) -> Vec<ServiceConfig> {
+        let applied: HashMap<ServiceId, &ServiceConfig> =
+            applied.iter().map(|config| (config.id, config)).collect();
         let services = self.services.iter();
         services
-            .map(|service| {
-                let applied = applied.iter().find(|config| config.id == service.id());
-                self.config_of(service, applied)
-            })
+            .map(|service| self.config_of(service, applied.get(&service.id()).copied()))
             .collect()
     }
 

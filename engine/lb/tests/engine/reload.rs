@@ -220,3 +220,41 @@ fn what_was_edited_can_be_had_again() {
     let another = Engine::new(&saved).expect("valid");
     assert_eq!(another.config(), saved);
 }
+
+/// What its servers send that is no reply of a conn is answered (`nat_icmp_send`), and what others send is the kernel's.
+#[test]
+fn a_server_of_two_services_is_known_until_neither_has_it() {
+    let services = [80, 443].map(|port| {
+        let mut service = web(1);
+        service.id = ServiceKey {
+            vip: Endpoint::new(VIP.into(), port),
+            protocol: Protocol::Tcp,
+        }
+        .into();
+        service
+    });
+    let ids = services.clone().map(|service| service.id);
+    let mut lab = Lab::new(services.to_vec());
+    lab.config.ipvs.nat_icmp_send = true;
+    lab.engine.apply(&lab.config).expect("valid");
+    let from_server = pkt().ethernet(rip_mac(0), ETH1_MAC).ipv4(rip(0), CIP);
+    let from_server = from_server.tcp(8080, 4000);
+    let known = ["drop.unknown_reply", "icmp.sent", "tx"];
+    lab.outbound(&from_server);
+    lab.expect_counters(&known);
+    let delete = |id| lab.engine.edit(|table| table.delete_service(id));
+    delete(ids[0]).expect("there");
+    lab.outbound(&from_server);
+    lab.expect_counters(&known);
+    let to_dr = ServerSpec {
+        rip: rip_of(0),
+        mode: "dr".into(),
+        weight: 1,
+        thresholds: Thresholds::default(),
+        tunnel: lb::Tunnel::default(),
+    };
+    let edit = |table: &mut lb::ServiceTable| table.edit_server(ids[1], &to_dr);
+    lab.engine.edit(edit).expect("there");
+    lab.outbound(&from_server);
+    lab.expect_counters(&["punt.not_ours"]);
+}
