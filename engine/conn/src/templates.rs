@@ -10,7 +10,9 @@ use std::time::Duration;
 
 use ahash::RandomState;
 use hashbrown::HashMap;
-use lb_model::{Addr, Dest, Time};
+use lb_model::{
+    Addr, Dest, Endpoint, FlowKey, Persistence, ServiceId, ServiceKey, Time, VirtualService,
+};
 
 use crate::AgreedServers;
 use crate::wheel::{Link, Timers, Wheel};
@@ -24,11 +26,27 @@ pub struct TemplateKey {
     pub asked: Asked,
 }
 
+impl TemplateKey {
+    /// That of a client's packets to a service that keeps clients.
+    pub fn of(service: &VirtualService, kept: &Persistence, flow: &FlowKey) -> TemplateKey {
+        TemplateKey {
+            client: kept.network_of(flow.source.addr),
+            asked: match service.id() {
+                ServiceId::Mark(mark) => Asked::Mark(mark.mark),
+                ServiceId::Address(ServiceKey { vip, protocol }) => Asked::Service(ServiceKey {
+                    vip: Endpoint::new(flow.destination.addr, vip.port),
+                    protocol,
+                }),
+            },
+        }
+    }
+}
+
 /// What clients with one template asked for.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub enum Asked {
     /// A virtual service's address; port 0 stands for every port of a service with port 0.
-    Service(lb_model::ServiceKey),
+    Service(ServiceKey),
     /// A service by its mark.
     Mark(u32),
 }

@@ -2,10 +2,9 @@
 
 use std::sync::Arc;
 
-use lb_conn::{Asked, TemplateKey};
+use lb_conn::TemplateKey;
 use lb_model::{
-    Dest, Direction, DropReason, Endpoint, FlowKey, Request, Resolution, ServiceId, ServiceKey,
-    VirtualService,
+    Dest, Direction, DropReason, Endpoint, FlowKey, Request, Resolution, VirtualService,
 };
 use lb_runtime::{Decision, Inside};
 
@@ -99,12 +98,9 @@ fn why(inside: &mut Inside<'_>, flow: &FlowKey, worker: usize) -> Why {
         }
         (None, Some(dest)) => {
             let mode = &inside.snapshot.modes()[usize::from(dest.mode())];
-            let to = if mode.maps_ports() {
-                dest.rip()
-            } else {
-                flow.destination
-            };
-            Some((flow.source, to))
+            let mapped = service.filter(|_| mode.maps_ports());
+            let to = mapped.map(|service| service.server_end(dest.rip(), flow.destination.port));
+            Some((flow.source, to.unwrap_or(flow.destination)))
         }
         (None, None) => None,
     };
@@ -130,23 +126,14 @@ fn why(inside: &mut Inside<'_>, flow: &FlowKey, worker: usize) -> Why {
 }
 
 fn template(inside: &Inside<'_>, service: &VirtualService, flow: &FlowKey) -> Option<Arc<Dest>> {
-    let persistence = service.settings().persistence?;
-    let key = TemplateKey {
-        client: persistence.network_of(flow.source.addr),
-        asked: match service.id() {
-            ServiceId::Mark(mark) => Asked::Mark(mark.mark),
-            ServiceId::Address(ServiceKey { vip, protocol }) => Asked::Service(ServiceKey {
-                vip: Endpoint::new(flow.destination.addr, vip.port),
-                protocol,
-            }),
-        },
-    };
+    let key = TemplateKey::of(service, service.settings().persistence.as_ref()?, flow);
+    let passes_over_quiesced = inside.snapshot.settings().expire_quiescent_template;
+    let is_usable =
+        |dest: &Dest| dest.is_available() && !(passes_over_quiesced && dest.weight() == 0);
     let templates = inside.conns.templates();
-    let dest = match templates.find(&key) {
-        Some(own) => Some(Arc::clone(&templates.get(own).dest)),
-        None => templates.agreed(&key, |_| true),
-    };
-    dest.filter(|dest| dest.is_available())
+    let own = templates.find(&key).map(|own| &templates.get(own).dest);
+    let own = own.filter(|dest| is_usable(dest)).map(Arc::clone);
+    own.or_else(|| templates.agreed(&key, is_usable))
 }
 
 fn choose(
@@ -155,6 +142,9 @@ fn choose(
     position: usize,
     flow: &FlowKey,
 ) -> Choice {
+    if !service.takes_port(flow.destination.port) {
+        return Choice::Refused(DropReason::NoDest);
+    }
     let request = Request {
         flow,
         now: inside.now,

@@ -165,6 +165,23 @@ impl VirtualService {
         self.id.port()
     }
 
+    /// Whether packets to this port are for it. A service of every port takes only clients that stay with their server
+    /// (kernel `ip_vs_schedule`).
+    pub fn takes_port(&self, asked: u16) -> bool {
+        let is_named = self.key().is_none_or(|key| key.vip.port == asked);
+        is_named || self.settings.persistence.is_some()
+    }
+
+    /// Where `server` gets packets that were sent to port `asked`: at its own port if it has one, but at `asked` if its
+    /// client stays with it for other ports than the service's too (kernel `ip_vs_schedule`, `ip_vs_sched_persist`).
+    pub fn server_end(&self, server: Endpoint, asked: u16) -> Endpoint {
+        let is_mapped = self.settings.persistence.is_none() || asked == self.port();
+        match server.port {
+            port if port != 0 && is_mapped => server,
+            _ => Endpoint::new(server.addr, asked),
+        }
+    }
+
     /// Its settings.
     pub fn settings(&self) -> &ServiceSettings {
         &self.settings

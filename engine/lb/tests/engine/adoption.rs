@@ -41,7 +41,7 @@ fn told(vip: &str, rip: &str, state: ConnState) -> Foreign {
 }
 
 /// Lets a worker of `engine` go on while `ask` asks.
-fn beside_a_worker<T>(engine: &Engine, ask: impl FnOnce() -> T) -> T {
+pub fn beside_a_worker<T>(engine: &Engine, ask: impl FnOnce() -> T) -> T {
     let mut worker = engine.worker(MemoryPort::new(64));
     let stop = AtomicBool::new(false);
     thread::scope(|scope| {

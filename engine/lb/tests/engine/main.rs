@@ -17,3 +17,4 @@ mod rewrites;
 mod schedulers;
 mod traffic;
 mod tunnel;
+mod why;

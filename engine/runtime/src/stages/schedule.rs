@@ -6,10 +6,10 @@
 
 use std::sync::Arc;
 
-use lb_conn::{Asked, Refused, TemplateId, TemplateKey};
+use lb_conn::{Refused, TemplateId, TemplateKey};
 use lb_model::{
     Dest, Direction, DropReason, Endpoint, Hit, NewConn, Packet, Persistence, Port, Protocol,
-    PuntReason, Replies, Request, ServiceId, ServiceKey, Time, Verdict, VirtualService,
+    PuntReason, Replies, Request, Time, Verdict, VirtualService,
 };
 use lb_wire::TcpFlags;
 
@@ -76,8 +76,8 @@ fn note<P>(
 /// Where a new conn goes.
 struct Choice {
     dest: Arc<Dest>,
-    /// The server's port, or the one the client asked for.
-    port: u16,
+    /// The server's end of the conn.
+    rip: Endpoint,
     template: Option<TemplateId>,
     /// Whether it is for this packet only.
     one_packet: bool,
@@ -96,12 +96,11 @@ fn open<P>(
     }
     let Choice {
         dest,
-        port,
+        rip,
         template,
         one_packet,
     } = choice?;
     let mode = dest.mode();
-    let rip = Endpoint::new(dest.rip().addr, port);
     let service = packet.service.map(|at| &snapshot.services()[at as usize]);
     let settings = service.map(VirtualService::settings);
     let binding = &snapshot.modes()[usize::from(mode)];
@@ -169,18 +168,13 @@ fn choose<P>(
         return choose_persistently(worker, packet, service, persistence, now);
     }
     let asked_for = packet.flow.destination.port;
-    if service.key().is_some_and(|key| key.vip.port != asked_for) {
-        // Every port makes sense only for clients that stay with their server.
+    if !service.takes_port(asked_for) {
         return Err(Verdict::Drop(DropReason::NoDest));
     }
     let dest = pick(worker, packet, service, now)?;
-    let port = match dest.rip().port {
-        0 => asked_for,
-        port => port,
-    };
     Ok(Choice {
+        rip: service.server_end(dest.rip(), asked_for),
         dest,
-        port,
         template: None,
         one_packet: is_one_packet(packet, service),
     })
@@ -194,17 +188,7 @@ fn choose_persistently<P>(
     persistence: &Persistence,
     now: Time,
 ) -> Result<Choice, Verdict> {
-    let asked_for = packet.flow.destination;
-    let key = TemplateKey {
-        client: persistence.network_of(packet.flow.source.addr),
-        asked: match service.id() {
-            ServiceId::Mark(mark) => Asked::Mark(mark.mark),
-            ServiceId::Address(ServiceKey { vip, protocol }) => Asked::Service(ServiceKey {
-                vip: Endpoint::new(asked_for.addr, vip.port),
-                protocol,
-            }),
-        },
-    };
+    let key = TemplateKey::of(service, persistence, &packet.flow);
     let found = worker.conns.templates().find(&key);
     let passes_over_quiesced = worker.snapshot.settings().expire_quiescent_template;
     let is_usable =
@@ -226,13 +210,9 @@ fn choose_persistently<P>(
         }
     };
     let dest = Arc::clone(&worker.conns.templates().get(template).dest);
-    let port = match dest.rip().port {
-        port if port != 0 && asked_for.port == service.port() => port,
-        _ => asked_for.port,
-    };
     Ok(Choice {
+        rip: service.server_end(dest.rip(), packet.flow.destination.port),
         dest,
-        port,
         template: Some(template),
         one_packet: is_one_packet(packet, service),
     })
