@@ -10,20 +10,23 @@
 //! return dest
 //! ```
 //!
-//! A remembered server is used even over its upper threshold. How long a server is remembered stands in `locality.rs`.
+//! A remembered server is used even over its upper threshold. What is remembered is so for all workers, as it is for all
+//! CPUs of the kernel; how long stands in `locality.rs`.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use lb_model::{Dest, Dests, Prepared, Request, Scheduler, SchedulerKind, Time};
+use parking_lot::Mutex;
 
 use crate::SchedulerOptions;
 use crate::least::least_loaded;
-use crate::locality::{Locality, Member, should_share};
+use crate::locality::{Member, Shared, should_share};
 
 /// The `lblc` scheduler.
 pub struct Lblc {
     expiration: Duration,
+    servers: Shared<Member>,
 }
 
 impl Lblc {
@@ -31,13 +34,16 @@ impl Lblc {
     pub fn new(options: &SchedulerOptions) -> Lblc {
         Lblc {
             expiration: options.lblc_expiration,
+            servers: Shared::default(),
         }
     }
 }
 
 impl SchedulerKind for Lblc {
     fn worker(&self) -> Box<dyn Scheduler> {
-        Box::new(Worker::default())
+        Box::new(Worker {
+            servers: Arc::clone(&self.servers),
+        })
     }
 
     fn prepare(&self, _dests: &[Arc<Dest>]) -> Option<Prepared> {
@@ -45,18 +51,18 @@ impl SchedulerKind for Lblc {
     }
 }
 
-#[derive(Default)]
 struct Worker {
-    servers: Locality<Member>,
+    servers: Shared<Member>,
 }
 
 impl Scheduler for Worker {
     fn schedule(&mut self, request: &Request<'_>, dests: &Dests) -> Option<usize> {
         let now = request.now;
-        self.servers.expire(now, *dests.prepared::<Duration>()?);
+        let mut servers = self.servers.lock();
+        servers.expire(now, *dests.prepared::<Duration>()?);
 
         let destination = request.flow.destination.addr;
-        let remembered = self.servers.find(&destination, now);
+        let remembered = servers.find(&destination, now);
         let position = remembered.and_then(|member| member.position(dests));
         let usable = |at: &usize| dests[*at].weight() > 0 && !should_share(&dests[*at], dests);
         if let Some(at) = position.filter(usable) {
@@ -64,18 +70,18 @@ impl Scheduler for Worker {
         }
         let at = least_loaded(dests.iter().enumerate(), Dest::overhead)?;
         if position != Some(at) {
-            self.servers
-                .remember(destination, Member::new(at, dests), now);
+            servers.remember(destination, Member::new(at, dests), now);
         }
         Some(at)
     }
 
     fn dests_changed(&mut self, _dests: &Dests, now: Time) {
-        self.servers.start(now);
+        self.servers.lock().start(now);
     }
 
     fn copy_for(&self, request: &Request<'_>) -> Option<Box<dyn Scheduler>> {
-        let servers = self.servers.only(&request.flow.destination.addr);
+        let known = self.servers.lock().only(&request.flow.destination.addr);
+        let servers = Arc::new(Mutex::new(known));
         Some(Box::new(Worker { servers }))
     }
 }

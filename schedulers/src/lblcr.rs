@@ -13,20 +13,22 @@
 //! return dest
 //! ```
 //!
-//! How long a set is remembered stands in `locality.rs`.
+//! Sets are those of all workers. How long one is remembered stands in `locality.rs`.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use lb_model::{Dest, Dests, Prepared, Request, Scheduler, SchedulerKind, Time};
+use parking_lot::Mutex;
 
 use crate::SchedulerOptions;
 use crate::least::least_loaded;
-use crate::locality::{Locality, Member, should_share};
+use crate::locality::{Member, Shared, should_share};
 
 /// The `lblcr` scheduler.
 pub struct Lblcr {
     expiration: Duration,
+    sets: Shared<ServerSet>,
 }
 
 impl Lblcr {
@@ -34,13 +36,16 @@ impl Lblcr {
     pub fn new(options: &SchedulerOptions) -> Lblcr {
         Lblcr {
             expiration: options.lblcr_expiration,
+            sets: Shared::default(),
         }
     }
 }
 
 impl SchedulerKind for Lblcr {
     fn worker(&self) -> Box<dyn Scheduler> {
-        Box::new(Worker::default())
+        Box::new(Worker {
+            sets: Arc::clone(&self.sets),
+        })
     }
 
     fn prepare(&self, _dests: &[Arc<Dest>]) -> Option<Prepared> {
@@ -48,23 +53,23 @@ impl SchedulerKind for Lblcr {
     }
 }
 
-#[derive(Default)]
 struct Worker {
-    sets: Locality<ServerSet>,
+    sets: Shared<ServerSet>,
 }
 
 impl Scheduler for Worker {
     fn schedule(&mut self, request: &Request<'_>, dests: &Dests) -> Option<usize> {
         let now = request.now;
         let expiration = *dests.prepared::<Duration>()?;
-        self.sets.expire(now, expiration);
+        let mut sets = self.sets.lock();
+        sets.expire(now, expiration);
 
         let destination = request.flow.destination.addr;
         let all = || least_loaded(dests.iter().enumerate(), Dest::overhead);
-        let Some(set) = self.sets.find(&destination, now) else {
+        let Some(set) = sets.find(&destination, now) else {
             let at = all()?;
             let set = ServerSet::of(Member::new(at, dests), now);
-            self.sets.remember(destination, set, now);
+            sets.remember(destination, set, now);
             return Some(at);
         };
         let least = set.least(dests);
@@ -80,11 +85,12 @@ impl Scheduler for Worker {
     }
 
     fn dests_changed(&mut self, _dests: &Dests, now: Time) {
-        self.sets.start(now);
+        self.sets.lock().start(now);
     }
 
     fn copy_for(&self, request: &Request<'_>) -> Option<Box<dyn Scheduler>> {
-        let sets = self.sets.only(&request.flow.destination.addr);
+        let known = self.sets.lock().only(&request.flow.destination.addr);
+        let sets = Arc::new(Mutex::new(known));
         Some(Box::new(Worker { sets }))
     }
 }

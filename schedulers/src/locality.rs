@@ -16,6 +16,7 @@ use std::time::Duration;
 use ahash::RandomState;
 use hashbrown::HashMap;
 use lb_model::{Addr, Dest, Dests, Time};
+use parking_lot::Mutex;
 
 use crate::hash::{fold, hash_32};
 
@@ -28,6 +29,10 @@ const UNUSED: Duration = Duration::from_secs(6 * 60);
 /// The kernel asks for 60 s, and its timer wheel makes this of it.
 const CHECK: Duration = Duration::from_millis(61_440);
 const FULL_CHECK: u32 = 30;
+
+/// What the schedulers of all workers remember for one service: a cache is to see the same destinations, whichever queues
+/// they come in on. The lock is taken for a new conn's choice, never for a packet of a known conn.
+pub type Shared<V> = Arc<Mutex<Locality<V>>>;
 
 /// What is remembered of each destination address.
 pub struct Locality<V> {

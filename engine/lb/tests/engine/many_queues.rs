@@ -305,6 +305,24 @@ fn a_client_stays_with_its_server_on_every_queue() {
     assert_eq!(persistent(&queues), 0);
 }
 
+/// Caches are to see the same destinations, whichever queues they come in on: of least conns alone, each worker's first conn
+/// would go to another server.
+#[test]
+fn what_is_remembered_of_a_destination_is_so_on_every_queue() {
+    for scheduler in ["lblc", "lblcr"] {
+        let mut service = service(V4, "nat", Protocol::Udp);
+        service.scheduler = scheduler.to_owned();
+        let mut queues = Queues::new(3, vec![service]);
+        let servers: BTreeSet<Vec<u8>> = (0..12_u16)
+            .map(|n| {
+                let request = request(V4, Protocol::Udp, 4000 + n);
+                queues.inbound(usize::from(n % 3), &request)[0].bytes[30..34].to_vec()
+            })
+            .collect();
+        assert_eq!(servers.len(), 1, "{scheduler}");
+    }
+}
+
 /// Every worker follows another configuration from its next turn on, and the last one that does ends the old one.
 #[test]
 fn a_configuration_reaches_each_worker_in_one_turn_and_the_old_one_goes_with_the_last() {
