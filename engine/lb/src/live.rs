@@ -13,6 +13,7 @@ mod addresses;
 mod clock;
 mod follower;
 mod inspect;
+mod queue_choice;
 mod scarcity;
 mod sockets;
 mod worker_thread;
@@ -22,14 +23,15 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
 
 use lb_conn::MAX_WORKERS;
-use lb_model::{FrameCensus, Rss};
+use lb_model::FrameCensus;
 use lb_netlink::{Kernel, NetlinkError};
 use lb_runtime::{Counters, Worker};
-use lb_xsk::{Xsk, XskError, XskPort, queue_count, rss};
+use lb_xsk::{Xsk, XskError, XskPort, queue_count};
 
 use crate::{Config, ConfigError, Engine, Workers};
 use addresses::Addresses;
 use follower::Follower;
+use queue_choice::QueueChoice;
 
 pub use inspect::next_hops_of;
 pub use lb_netlink::{Link, links};
@@ -115,10 +117,10 @@ impl Balancer {
         };
         // A worker has a queue at least, and no device has so many.
         let count = u16::try_from(ports.len()).unwrap_or(u16::MAX);
-        if count > 1
-            && let Some(rss) = common_rss(&config.engine.interfaces)
-        {
-            engine.set_rss(rss);
+        let several = (count > 1).then_some(&config.engine.interfaces);
+        let queue_choice = several.and_then(|interfaces| QueueChoice::common(interfaces));
+        if let Some(choice) = &queue_choice {
+            engine.set_rss(choice.told().clone());
         }
         let places = engine.places(count);
         for (number, (port, place)) in ports.into_iter().zip(places).enumerate() {
@@ -129,7 +131,8 @@ impl Balancer {
             let thread = worker_thread::spawn(number, worker, Arc::clone(&balancer.stopping));
             balancer.workers.push(thread.map_err(LiveError::Thread)?);
         }
-        balancer.follower = Some(Follower::start(kernel, control, Arc::clone(&engine))?);
+        let follower = Follower::start(kernel, control, Arc::clone(&engine), queue_choice)?;
+        balancer.follower = Some(follower);
         let addresses = Arc::clone(&balancer.addresses);
         engine
             .accompany(addresses)
@@ -177,31 +180,6 @@ impl Drop for Balancer {
     fn drop(&mut self) {
         self.end();
     }
-}
-
-/// How the interfaces choose the queues of replies to local addresses. Workers must agree on one way, so where interfaces
-/// differ it is that of the last, which by custom is the servers' side.
-fn common_rss(interfaces: &[String]) -> Option<Rss> {
-    let mut common = None;
-    for interface in interfaces {
-        match rss(interface) {
-            Ok(rss) => {
-                if common.as_ref().is_some_and(|other| *other != rss) {
-                    tracing::info!(
-                        "{interface} chooses queues in another way than those before it"
-                    );
-                }
-                tracing::info!(
-                    "local ports are chosen so that {interface} puts replies on their conn's queue"
-                );
-                common = Some(rss);
-            }
-            Err(error) => {
-                tracing::info!("{interface} does not tell how it chooses queues: {error}")
-            }
-        }
-    }
-    common
 }
 
 /// How many workers share the queues; `None`: one for each.

@@ -16,6 +16,7 @@ use lb_xsk::{Control, Rules, marked};
 
 use super::LiveError;
 use super::clock::Clock;
+use super::queue_choice::QueueChoice;
 use super::scarcity::Scarcity;
 use crate::Engine;
 
@@ -34,6 +35,7 @@ impl Follower {
         kernel: Kernel,
         mut control: Control,
         engine: Arc<Engine>,
+        mut queue_choice: Option<QueueChoice>,
     ) -> Result<Follower, LiveError> {
         let ports = engine.local_ports().clone();
         let mut seen = kernel.next_hops().load_full();
@@ -56,6 +58,9 @@ impl Follower {
                 let now = kernel.changed(&seen, PATIENCE);
                 engine.estimate(clock.now());
                 scarcity.look(&engine, clock.now());
+                if let Some(choice) = &mut queue_choice {
+                    choice.look(clock.now());
+                }
                 let snapshot = engine.snapshot();
                 if !Arc::ptr_eq(&snapshot, &followed) {
                     kernel.watch(&servers(&snapshot));
