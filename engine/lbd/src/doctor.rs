@@ -1,13 +1,14 @@
 //! `lbd doctor`: looks whether this machine can balance, and says for each finding which command mends it.
 //!
 //! It changes nothing, and sees what the user who calls it may see; the rest it calls unseen. [`examine`] collects facts,
-//! [`machine`], [`interface`] and [`servers`] judge them, so that judgements can be tried on any machine's facts.
+//! [`machine`], [`memory`], [`interface`] and [`servers`] judge them, so that judgements can be tried on any machine's facts.
 
 mod examine;
 mod facts;
 mod finding;
 mod interface;
 mod machine;
+mod memory;
 mod servers;
 
 use std::path::Path;
@@ -28,6 +29,7 @@ pub fn run(patient: &Patient<'_>, json: bool) -> anyhow::Result<bool> {
     let (settings, mut findings) = configuration(patient);
     let facts = examine::examine(&settings.balancer);
     findings.extend(machine::findings(&facts));
+    findings.extend(memory::findings(&facts));
     for interface in &facts.interfaces {
         findings.extend(interface::findings(interface, &facts));
     }

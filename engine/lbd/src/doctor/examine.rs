@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
+use std::str::FromStr;
 
 use lb::live::{DeviceState, XskConfig, next_hops_of};
 use lb::{Addr, Config, Resolution};
@@ -12,7 +13,14 @@ use rustix::process::{Resource, getrlimit};
 use rustix::system::uname;
 use rustix::thread::{CpuSet, capabilities, sched_getaffinity};
 
-use super::facts::{Facts, InterfaceFacts, Interrupt, LockedMemory, Machine, Wanted};
+use super::facts::{
+    Facts, HugePages, InterfaceFacts, Interrupt, LockedMemory, Machine, Pool, Wanted, WayBack,
+};
+
+const HUGETLB: &str = "/sys/kernel/mm/hugepages";
+
+/// A folder for each device of the network namespace, and one for all of them.
+const DEVICES: &str = "/proc/sys/net/ipv4/conf";
 
 /// What is to be known for balancing by `config`.
 pub fn examine(config: &Config) -> Facts {
@@ -41,14 +49,19 @@ fn machine() -> Machine {
         compiles_bpf: switch("/proc/sys/net/core/bpf_jit_enable"),
         bpf_file_system: mounted("/sys/fs/bpf", "bpf"),
         has_tun: Path::new("/dev/net/tun").exists(),
-        free_huge_pages: number("/sys/kernel/mm/hugepages/hugepages-2048kB/free_hugepages"),
-        transparent_huge_pages: transparent_huge_pages(),
+        huge_pages: HugePages {
+            given: bracketed("/sys/kernel/mm/transparent_hugepage/enabled"),
+            made_free: bracketed("/sys/kernel/mm/transparent_hugepage/defrag"),
+        },
+        hugetlb: hugetlb(),
         available_memory: available_memory(),
         cpus: cpus.unwrap_or(1),
         forwards: (
             switch("/proc/sys/net/ipv4/ip_forward"),
             switch("/proc/sys/net/ipv6/conf/all/forwarding"),
         ),
+        reverse_path: number(Path::new(DEVICES).join("all/rp_filter")),
+        ways_back: ways_back(),
     }
 }
 
@@ -66,12 +79,21 @@ fn read(path: impl AsRef<Path>) -> Option<String> {
     Some(text.trim().to_owned())
 }
 
-fn number(path: &str) -> Option<u64> {
+fn number<T: FromStr>(path: impl AsRef<Path>) -> Option<T> {
     read(path)?.parse().ok()
 }
 
 fn switch(path: &str) -> Option<bool> {
-    Some(number(path)? != 0)
+    Some(number::<u64>(path)? != 0)
+}
+
+/// The names of what is in a folder, in their order; none if it cannot be read.
+fn names(folder: &str) -> Vec<String> {
+    let entries = fs::read_dir(folder).into_iter().flatten();
+    let names = entries.filter_map(|entry| entry.ok()?.file_name().into_string().ok());
+    let mut names: Vec<String> = names.collect();
+    names.sort();
+    names
 }
 
 fn mounted(place: &str, kind: &str) -> bool {
@@ -82,10 +104,38 @@ fn mounted(place: &str, kind: &str) -> bool {
     })
 }
 
-fn transparent_huge_pages() -> Option<String> {
-    let text = read("/sys/kernel/mm/transparent_hugepage/enabled")?;
+/// The one of several words that holds.
+fn bracketed(path: &str) -> Option<String> {
+    let text = read(path)?;
     let (_, rest) = text.split_once('[')?;
     Some(rest.split_once(']')?.0.to_owned())
+}
+
+fn hugetlb() -> Vec<Pool> {
+    let pool = |name: &String| {
+        let kibibytes = name.strip_prefix("hugepages-")?.strip_suffix("kB")?;
+        let folder = Path::new(HUGETLB).join(name);
+        let free: u64 = number(folder.join("free_hugepages"))?;
+        let promised = number(folder.join("resv_hugepages"))?;
+        Some(Pool {
+            kibibytes: kibibytes.parse().ok()?,
+            idle: free.saturating_sub(promised),
+        })
+    };
+    names(HUGETLB).iter().filter_map(pool).collect()
+}
+
+/// As lbd names them.
+fn ways_back() -> Vec<WayBack> {
+    let way = |name: String| {
+        let number_of = name.strip_prefix("lbd")?;
+        number_of.parse::<u32>().ok()?;
+        Some(WayBack {
+            reverse_path: number(Path::new(DEVICES).join(&name).join("rp_filter"))?,
+            name,
+        })
+    };
+    names(DEVICES).into_iter().filter_map(way).collect()
 }
 
 fn available_memory() -> Option<u64> {

@@ -29,16 +29,45 @@ pub struct Machine {
     pub bpf_file_system: bool,
     /// Whether there is `/dev/net/tun`.
     pub has_tun: bool,
-    /// Reserved pages of 2 MiB that nobody uses.
-    pub free_huge_pages: Option<u64>,
-    /// The word in brackets of `/sys/kernel/mm/transparent_hugepage/enabled`.
-    pub transparent_huge_pages: Option<String>,
+    pub huge_pages: HugePages,
+    /// Huge pages that are set aside, by their size.
+    pub hugetlb: Vec<Pool>,
     /// Bytes that programs can still have.
     pub available_memory: Option<u64>,
     /// CPUs that this process may use.
     pub cpus: usize,
     /// `net.ipv4.ip_forward`, and the same of IPv6.
     pub forwards: (Option<bool>, Option<bool>),
+    /// `net.ipv4.conf.all.rp_filter`.
+    pub reverse_path: Option<u8>,
+    /// The tap devices of balancers at work.
+    pub ways_back: Vec<WayBack>,
+}
+
+/// Transparent huge pages: the words in brackets below `/sys/kernel/mm/transparent_hugepage`.
+#[derive(Clone, Debug, Default)]
+pub struct HugePages {
+    /// `enabled`: to whom they are given.
+    pub given: Option<String>,
+    /// `defrag`: for whom memory is moved to make some free.
+    pub made_free: Option<String>,
+}
+
+/// Huge pages of one size that are set aside (hugetlb).
+#[derive(Clone, Copy, Debug)]
+pub struct Pool {
+    /// Of each.
+    pub kibibytes: u64,
+    /// Pages that nobody uses or was promised.
+    pub idle: u64,
+}
+
+/// A tap device by which packets go back to the kernel.
+#[derive(Clone, Debug)]
+pub struct WayBack {
+    pub name: String,
+    /// Its own `rp_filter`.
+    pub reverse_path: u8,
 }
 
 /// RLIMIT_MEMLOCK.
@@ -114,6 +143,24 @@ impl Machine {
 #[cfg(test)]
 pub mod tests {
     use super::*;
+    use crate::doctor::finding::{Finding, Verdict};
+
+    /// A check, how bad it is, and the command that mends it.
+    pub type Fault = (&'static str, Verdict, Option<String>);
+
+    /// What is found where one thing is not as it should be.
+    pub fn faults(
+        change: impl FnOnce(&mut Facts),
+        findings: impl Fn(&Facts) -> Vec<Finding>,
+    ) -> Vec<Fault> {
+        let mut facts = healthy();
+        change(&mut facts);
+        let findings = findings(&facts).into_iter();
+        findings
+            .filter(|finding| finding.verdict != Verdict::Ok)
+            .map(|finding| (finding.check, finding.verdict, finding.fix))
+            .collect()
+    }
 
     /// A machine on which there is nothing to find, for two interfaces of two queues.
     pub fn healthy() -> Facts {
@@ -150,11 +197,21 @@ pub mod tests {
                 compiles_bpf: Some(true),
                 bpf_file_system: true,
                 has_tun: true,
-                free_huge_pages: Some(512),
-                transparent_huge_pages: Some("always".to_owned()),
+                huge_pages: HugePages {
+                    given: Some("always".to_owned()),
+                    made_free: Some("madvise".to_owned()),
+                },
+                hugetlb: [2 << 10, 1 << 20]
+                    .map(|kibibytes| Pool { kibibytes, idle: 0 })
+                    .to_vec(),
                 available_memory: Some(8 << 30),
                 cpus: 2,
                 forwards: (Some(true), Some(true)),
+                reverse_path: Some(1),
+                ways_back: vec![WayBack {
+                    name: "lbd0".to_owned(),
+                    reverse_path: 2,
+                }],
             },
             interfaces: vec![interface("eth0"), interface("eth1")],
             wanted: Wanted {

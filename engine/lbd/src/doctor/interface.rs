@@ -223,17 +223,11 @@ mod tests {
     use lb::live::{AttachedProgram, Offload};
 
     use super::*;
-    use crate::doctor::facts::tests::healthy;
+    use crate::doctor::facts::tests::{Fault, faults};
     use crate::doctor::finding::Verdict;
 
-    fn found(change: impl FnOnce(&mut Facts)) -> Vec<(&'static str, Verdict, Option<String>)> {
-        let mut facts = healthy();
-        change(&mut facts);
-        let findings = findings(&facts.interfaces[0], &facts).into_iter();
-        findings
-            .filter(|finding| finding.verdict != Verdict::Ok)
-            .map(|finding| (finding.check, finding.verdict, finding.fix))
-            .collect()
+    fn found(change: impl FnOnce(&mut Facts)) -> Vec<Fault> {
+        faults(change, |facts| findings(&facts.interfaces[0], facts))
     }
 
     #[track_caller]

@@ -1,8 +1,6 @@
 //! Whether the machine can balance at all, and how well.
 
-use rustix::thread::CapabilitySet;
-
-use super::facts::{Facts, LockedMemory, Machine};
+use super::facts::{Facts, Machine};
 use super::finding::Finding;
 use crate::rights;
 
@@ -11,9 +9,6 @@ const ABOUT: &str = "machine";
 /// AF_XDP sockets of several queues and devices share packet memory since this version.
 const OLDEST_KERNEL: (u32, u32) = (5, 10);
 
-/// Bytes of a conn with its place in the index.
-const CONN: u64 = 80;
-
 /// All that is to be said of the machine.
 pub fn findings(facts: &Facts) -> Vec<Finding> {
     let machine = &facts.machine;
@@ -21,11 +16,9 @@ pub fn findings(facts: &Facts) -> Vec<Finding> {
         kernel(machine),
         af_xdp(machine),
         privileges(machine),
-        locked_memory(facts),
         compiler(machine),
         tun(machine),
-        memory(facts),
-        huge_pages(machine),
+        reverse_path(machine),
         cpus(facts),
         bpf_file_system(machine),
     ];
@@ -79,33 +72,6 @@ fn privileges(machine: &Machine) -> Finding {
     Finding::problem(ABOUT, check, text).mend("sudo lbd run, or: systemctl start lbd")
 }
 
-fn locked_memory(facts: &Facts) -> Finding {
-    let check = "locked_memory";
-    let held = facts.machine.capabilities.unwrap_or(CapabilitySet::empty());
-    let wanted = facts.wanted.sockets.packet_memory(facts.queues());
-    match facts.machine.locked_memory {
-        LockedMemory::Unlimited => Finding::ok(ABOUT, check, "locked memory is not limited"),
-        LockedMemory::Bytes(_) if held.contains(CapabilitySet::IPC_LOCK) => Finding::ok(
-            ABOUT,
-            check,
-            "the limit on locked memory does not count with CAP_IPC_LOCK",
-        ),
-        LockedMemory::Bytes(limit) if limit >= wanted => {
-            let text = format!("{} of locked memory are allowed", mebibytes(limit));
-            Finding::ok(ABOUT, check, text)
-        }
-        LockedMemory::Bytes(limit) => {
-            let text = format!(
-                "{} of locked memory are allowed, packets take {}",
-                mebibytes(limit),
-                mebibytes(wanted)
-            );
-            Finding::problem(ABOUT, check, text)
-                .mend("ulimit -l unlimited, or LimitMEMLOCK=infinity in the unit")
-        }
-    }
-}
-
 fn compiler(machine: &Machine) -> Finding {
     let check = "bpf_jit";
     match machine.compiles_bpf {
@@ -133,42 +99,28 @@ fn tun(machine: &Machine) -> Finding {
     }
 }
 
-fn memory(facts: &Facts) -> Finding {
-    let check = "memory";
-    let conns = u64::from(facts.workers()) * u64::from(facts.wanted.capacity) * CONN;
-    let wanted = conns + facts.wanted.sockets.packet_memory(facts.queues());
-    match facts.machine.available_memory {
-        None => Finding::unseen(ABOUT, check, "how much memory there is"),
-        Some(available) => {
+/// What lbd hands back came in elsewhere than out of its tap device, which a strict check of sources does not believe.
+fn reverse_path(machine: &Machine) -> Finding {
+    let check = "reverse_path";
+    let is_strict = |own: u8| machine.reverse_path.map(|all| all.max(own) == 1);
+    let strict = machine.ways_back.iter();
+    let strict = strict.filter(|way| is_strict(way.reverse_path) == Some(true));
+    match (strict.map(|way| &way.name).next(), is_strict(0)) {
+        (Some(name), _) => {
             let text = format!(
-                "lbd takes {}, {} are there",
-                mebibytes(wanted),
-                mebibytes(available)
+                "{name} checks sources strictly: what lbd hands back to the kernel is dropped there"
             );
-            match wanted <= available {
-                true => Finding::ok(ABOUT, check, text),
-                false => Finding::problem(ABOUT, check, text)
-                    .mend("lower engine.capacity in the configuration"),
-            }
+            Finding::problem(ABOUT, check, text)
+                .mend(format!("sysctl -w net.ipv4.conf.{name}.rp_filter=2"))
         }
-    }
-}
-
-fn huge_pages(machine: &Machine) -> Finding {
-    let check = "huge_pages";
-    let transparent = machine.transparent_huge_pages.as_deref();
-    match (transparent, machine.free_huge_pages) {
-        (Some("always" | "madvise"), _) => {
-            let text = "the conn table may have huge pages";
+        (None, Some(true)) => {
+            let text = "the kernel checks sources strictly; lbd excepts what it hands back";
             Finding::ok(ABOUT, check, text)
         }
-        (None, None) => Finding::unseen(ABOUT, check, "whether there are huge pages"),
-        _ => Finding::advice(
-            ABOUT,
-            check,
-            "transparent huge pages are off: with many conns most look-ups wait for the page table as well",
-        )
-        .mend("echo madvise > /sys/kernel/mm/transparent_hugepage/enabled"),
+        (None, Some(false)) => {
+            Finding::ok(ABOUT, check, "no strict check of sources is in the way")
+        }
+        (None, None) => Finding::unseen(ABOUT, check, "net.ipv4.conf.all.rp_filter"),
     }
 }
 
@@ -226,25 +178,17 @@ fn forwarding(facts: &Facts) -> Vec<Finding> {
     .collect()
 }
 
-fn mebibytes(bytes: u64) -> String {
-    format!("{} MiB", bytes.div_ceil(1 << 20))
-}
-
 #[cfg(test)]
 mod tests {
+    use rustix::thread::CapabilitySet;
+
     use super::*;
-    use crate::doctor::facts::tests::healthy;
+    use crate::doctor::facts::WayBack;
+    use crate::doctor::facts::tests::{Fault, faults, healthy};
     use crate::doctor::finding::Verdict;
 
-    /// What is found where one thing is not as it should be: the check, how bad it is, and the command.
-    fn found(change: impl FnOnce(&mut Facts)) -> Vec<(&'static str, Verdict, Option<String>)> {
-        let mut facts = healthy();
-        change(&mut facts);
-        let findings = findings(&facts).into_iter();
-        findings
-            .filter(|finding| finding.verdict != Verdict::Ok)
-            .map(|finding| (finding.check, finding.verdict, finding.fix))
-            .collect()
+    fn found(change: impl FnOnce(&mut Facts)) -> Vec<Fault> {
+        faults(change, findings)
     }
 
     #[track_caller]
@@ -273,18 +217,6 @@ mod tests {
         });
         finds(("af_xdp", Unseen, ""), |f| f.machine.af_xdp = None);
         finds(
-            (
-                "locked_memory",
-                Problem,
-                "ulimit -l unlimited, or LimitMEMLOCK=infinity in the unit",
-            ),
-            |f| {
-                let held = f.machine.capabilities.expect("healthy");
-                f.machine.capabilities = Some(held - CapabilitySet::IPC_LOCK);
-                f.machine.locked_memory = LockedMemory::Bytes(8 << 20);
-            },
-        );
-        finds(
             ("bpf_jit", Advice, "sysctl -w net.core.bpf_jit_enable=1"),
             |f| {
                 f.machine.compiles_bpf = Some(false);
@@ -293,24 +225,9 @@ mod tests {
         finds(("tap", Problem, "modprobe tun"), |f| {
             f.machine.has_tun = false
         });
-        finds(
-            (
-                "memory",
-                Problem,
-                "lower engine.capacity in the configuration",
-            ),
-            |f| {
-                f.wanted.capacity = 500_000_000;
-            },
-        );
-        finds(
-            (
-                "huge_pages",
-                Advice,
-                "echo madvise > /sys/kernel/mm/transparent_hugepage/enabled",
-            ),
-            |f| f.machine.transparent_huge_pages = Some("never".to_owned()),
-        );
+        finds(("reverse_path", Unseen, ""), |f| {
+            f.machine.reverse_path = None;
+        });
         finds(
             ("cpus", Advice, "engine.workers = 1 in the configuration"),
             |f| f.machine.cpus = 1,
@@ -334,6 +251,24 @@ mod tests {
                 f.machine.forwards.1 = Some(false);
             },
         );
+    }
+
+    #[test]
+    fn a_strict_check_of_sources_matters_on_the_way_back() {
+        let way = |reverse_path| WayBack {
+            name: "lbd0".to_owned(),
+            reverse_path,
+        };
+        for (all, own, is_fault) in [(1, 2, false), (2, 1, false), (1, 0, true), (0, 1, true)] {
+            let found = found(|facts| {
+                facts.machine.reverse_path = Some(all);
+                facts.machine.ways_back = vec![way(own)];
+            });
+            let fix = "sysctl -w net.ipv4.conf.lbd0.rp_filter=2".to_owned();
+            let fault = ("reverse_path", Verdict::Problem, Some(fix));
+            let expected: Vec<Fault> = is_fault.then_some(fault).into_iter().collect();
+            assert_eq!(found, expected, "all {all}, its own {own}");
+        }
     }
 
     #[test]

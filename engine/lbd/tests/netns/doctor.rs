@@ -35,6 +35,9 @@ fn what_a_machine_lacks_is_found_and_nothing_is_changed() {
     let ends = ["eth0", "peer"].map(|name| End::new(&namespace, name));
     veth(ends[0], ends[1], 1).expect("a veth pair");
     namespace.sysctl("net/ipv4/ip_forward", "0").expect("a key");
+    namespace
+        .sysctl("net/ipv4/conf/all/rp_filter", "1")
+        .expect("a key");
     let links = || namespace.ip("-details link show").expect("links");
     let before = links();
 
@@ -43,6 +46,7 @@ fn what_a_machine_lacks_is_found_and_nothing_is_changed() {
     for (about, check) in [
         ("machine", "kernel"),
         ("machine", "privileges"),
+        ("machine", "reverse_path"),
         ("eth0", "device"),
         ("eth0", "mtu"),
         ("eth0", "xdp"),
@@ -68,5 +72,11 @@ fn what_a_machine_lacks_is_found_and_nothing_is_changed() {
     let (_, findings) = doctor(&namespace, &["--config", file, "eth0"]);
     assert_eq!(verdict(&findings, "server 203.0.113.9", "route"), "problem");
     namespace.ip("link set eth0 mtu 1500").expect("an MTU");
+    namespace.ip("tuntap add lbd0 mode tap").expect("a tap");
+    let own = "net/ipv4/conf/lbd0/rp_filter";
+    namespace.sysctl(own, "0").expect("a key");
+    let (_, findings) = doctor(&namespace, &["eth0"]);
+    assert_eq!(verdict(&findings, "machine", "reverse_path"), "problem");
+    namespace.ip("link delete lbd0").expect("a tap");
     assert_eq!(links(), before);
 }
