@@ -251,7 +251,69 @@ fn all_slices<T>(slice: impl Fn(u32) -> Option<Vec<T>>, each: &mut dyn FnMut(T) 
 
 #[cfg(test)]
 mod tests {
+    use std::sync::atomic::{AtomicBool, Ordering};
+    use std::thread;
+
+    use lb_testkit::MemoryPort;
+
     use super::*;
+    use crate::{Config, ServiceConfig};
+
+    /// However many there are, packets wait for a slice of them at most.
+    #[test]
+    fn a_worker_looks_at_so_many_conns_between_two_turns_and_no_more() {
+        const CONNS: u16 = 5000;
+        let end = |text: &str| text.parse().expect("an endpoint");
+        let service = ServiceConfig::new(end("10.0.0.100:80"), Protocol::Udp, "rr", "dr");
+        let mut config =
+            Config::default().with_service(service.with_server(end("10.1.0.11:80"), 1));
+        config.engine.capacity = 20_000;
+        let engine = Engine::new(&config).expect("valid");
+        let mut worker = engine.worker(MemoryPort::new(64));
+        let stop = AtomicBool::new(false);
+        let foreign = |cport| Foreign {
+            flow: FlowKey {
+                source: Endpoint::new(Addr::v4([192, 0, 2, 1]), cport),
+                destination: end("10.0.0.100:80"),
+                protocol: Protocol::Udp,
+            },
+            rip: end("10.1.0.11:80"),
+            state: ConnState::Udp,
+        };
+        let (looked_at, listed) = thread::scope(|scope| {
+            scope.spawn(|| {
+                while !stop.load(Ordering::Relaxed) {
+                    worker.turn(Time::ZERO);
+                    thread::yield_now();
+                }
+            });
+            engine.adopt(&(0..CONNS).map(foreign).collect::<Vec<_>>());
+            let asker = &engine.askers()[0];
+            let count = |from| slice(asker, from, |views| vec![views.count()]);
+            let mut looked_at = Vec::new();
+            all_slices(count, &mut |count| {
+                looked_at.push(count);
+                true
+            });
+            let mut listed = 0;
+            engine.conns(ConnFilter::default(), &mut |_| {
+                listed += 1;
+                true
+            });
+            stop.store(true, Ordering::Relaxed);
+            (looked_at, listed)
+        });
+        assert!(
+            looked_at.iter().all(|count| *count <= SLICE as usize),
+            "{looked_at:?}"
+        );
+        assert!(
+            looked_at.iter().filter(|count| **count > 0).count() >= 5,
+            "{looked_at:?}"
+        );
+        assert_eq!(looked_at.iter().sum::<usize>(), usize::from(CONNS));
+        assert_eq!(listed, CONNS);
+    }
 
     #[test]
     fn ends_are_named_in_part_or_whole() {

@@ -10,7 +10,7 @@ use lb_control::{Conn, ConnCount, ConnQuery};
 
 use super::office::Office;
 use super::refusal::{Query, Refused, wait_for};
-use super::stream::{self, LINES};
+use super::stream::{self, LINES, Lines};
 
 /// Conns, one JSON object a line, in no particular order
 #[utoipa::path(
@@ -24,17 +24,19 @@ pub async fn conns(
     Query(query): Query<ConnQuery>,
 ) -> Result<Response, Refused> {
     let filter = filter(&query)?;
-    Ok(stream::answer(LINES, move |lines| {
+    Ok(stream::answer(LINES, move |pieces| {
         let modes = office.modes();
+        let mut lines = Lines::to(pieces);
         let mut left = query.limit.unwrap_or(u64::MAX);
         office.engine.conns(filter, &mut |record| {
             let Some(rest) = left.checked_sub(1) else {
                 return false;
             };
             left = rest;
-            // It fails when the client has gone away or is stuck.
-            lines.line(&conn(&record, &modes)).is_ok()
+            lines.put(&conn(&record, &modes)).is_ok()
         });
+        // It fails when the client has gone away or is stuck.
+        let _ = lines.send();
     }))
 }
 

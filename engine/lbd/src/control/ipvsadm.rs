@@ -12,11 +12,8 @@ use lb_ipvsadm::Streams;
 
 use super::office::{Office, Peer};
 use super::refusal::Body;
-use super::stream::{self, LINES, Pieces};
+use super::stream::{self, LINES, PIECE, Pieces};
 use crate::administration::Administration;
-
-/// So much output makes a line of the answer.
-const PIECE: usize = 32 << 10;
 
 /// A command line of ipvsadm 1.31
 ///

@@ -22,6 +22,9 @@ const PATIENCE: Duration = Duration::from_secs(30);
 /// Pieces of an answer that may wait for the client.
 const WAITING: usize = 4;
 
+/// So many bytes of lines go in one piece.
+pub const PIECE: usize = 32 << 10;
+
 /// The writing end of an answer; for a thread that may block.
 pub struct Pieces(mpsc::Sender<Vec<u8>>);
 
@@ -46,6 +49,36 @@ impl Pieces {
     /// Whether the client has gone away.
     pub fn is_abandoned(&self) -> bool {
         self.0.is_closed()
+    }
+}
+
+/// Many lines, which go in larger pieces: a million of them would cost more to hand over than to write.
+pub struct Lines<'a> {
+    pieces: &'a Pieces,
+    pending: Vec<u8>,
+}
+
+impl Lines<'_> {
+    pub fn to(pieces: &Pieces) -> Lines<'_> {
+        Lines {
+            pieces,
+            pending: Vec::new(),
+        }
+    }
+
+    /// One line more; an error if the client has gone away or is stuck.
+    pub fn put(&mut self, line: &impl Serialize) -> io::Result<()> {
+        serde_json::to_writer(&mut self.pending, line)?;
+        self.pending.push(b'\n');
+        match self.pending.len() {
+            PIECE.. => self.send(),
+            _ => Ok(()),
+        }
+    }
+
+    /// Sends what was not sent yet.
+    pub fn send(&mut self) -> io::Result<()> {
+        self.pieces.send(std::mem::take(&mut self.pending))
     }
 }
 
