@@ -99,12 +99,12 @@ pub fn sync(data: &[u8]) {
         return;
     };
     let mut packer = lb_sync::Packer::new(message.sync_id, usize::from(u16::MAX));
-    for conn in &message.conns {
-        assert_eq!(packer.add(conn), None, "they came in one message");
+    for told in &message.told {
+        assert_eq!(packer.add(told), None, "they came in one message");
     }
     if let Some(written) = packer.take() {
-        let read = lb_sync::Message::read(&written).map(|message| message.conns);
-        assert_eq!(read, Ok(message.conns));
+        let read = lb_sync::Message::read(&written).map(|message| message.told);
+        assert_eq!(read, Ok(message.told));
     }
 }
 

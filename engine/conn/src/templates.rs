@@ -73,6 +73,16 @@ pub struct Template {
 }
 
 impl Template {
+    /// How long it lives after its last conn was opened.
+    pub fn timeout(&self) -> Duration {
+        self.timeout
+    }
+
+    /// When its last conn was opened.
+    pub fn since(&self) -> Time {
+        self.since
+    }
+
     /// How long it lives from `now` on, if nothing happens.
     pub fn expires_in(&self, now: Time) -> Duration {
         self.timeout.saturating_sub(now.since(self.since))
@@ -230,6 +240,15 @@ impl Templates {
         template.since = now;
     }
 
+    /// Another balancer has used its template like this one: the time-out is this from now on, and begins anew.
+    pub fn renew(&mut self, id: TemplateId, timeout: Duration, now: Time) {
+        let template = self.slots.template(id.0);
+        (template.timeout, template.since) = (timeout, now);
+        // It may be over sooner than before.
+        self.wheel.clear(&mut self.slots, id.0);
+        self.wheel.set(&mut self.slots, id.0);
+    }
+
     /// A conn that held the template ended.
     pub fn let_go(&mut self, id: TemplateId) {
         self.slots.template(id.0).conns -= 1;
@@ -324,6 +343,22 @@ mod tests {
         templates.expire(at(501), 9);
         assert_eq!(templates.find(&key()), None);
         assert_eq!(dest.persistent(), 0);
+    }
+
+    #[test]
+    fn a_template_that_another_balancer_has_used_lives_as_long_as_that_ones() {
+        let (mut templates, dest) = (Templates::new(4), dest());
+        let id = templates
+            .open(key(), &dest, |_| true, FIVE_MINUTES, at(0))
+            .expect("room");
+        templates.renew(id, Duration::from_secs(60), at(10));
+        templates.expire(at(69), 9);
+        assert_eq!(templates.find(&key()), Some(id));
+        templates.renew(id, FIVE_MINUTES, at(69));
+        templates.expire(at(368), 9);
+        assert_eq!(templates.find(&key()), Some(id));
+        templates.expire(at(370), 9);
+        assert_eq!(templates.find(&key()), None);
     }
 
     #[test]

@@ -11,6 +11,7 @@ use lb_checks::{
 };
 
 use crate::checker::{Checker, Kind as CheckerKind, Timing, Url};
+use crate::notify::notify;
 use crate::real_server::RealServer;
 use crate::report::{Kind, Report};
 use crate::virtual_server::VirtualServer;
@@ -92,6 +93,8 @@ fn unchecked(service: &VirtualServer, report: &mut Report) {
         ("quorum", service.quorum.is_some()),
         ("hysteresis", service.hysteresis.is_some()),
         ("sorry_server", service.sorry_server.is_some()),
+        ("quorum_up", service.quorum_up.is_some()),
+        ("quorum_down", service.quorum_down.is_some()),
     ];
     for (key, _) in keys.into_iter().filter(|(_, is_there)| *is_there) {
         let reason = "no server of this service is checked";
@@ -101,18 +104,6 @@ fn unchecked(service: &VirtualServer, report: &mut Report) {
 
 fn policy(service: &VirtualServer, config: &ServiceConfig, report: &mut Report) -> Policy {
     let servers = service.servers.iter();
-    let commands = [&service.quorum_up, &service.quorum_down].into_iter();
-    let commands = commands.chain(servers.clone().flat_map(|s| [&s.notify_up, &s.notify_down]));
-    if commands.flatten().next().is_some() {
-        let reason = "lbd runs one command for every change of a service, which is told what has changed: notify, see \
-                      docs/health-checks.md";
-        report.add(
-            Kind::Changed,
-            &service.place,
-            "notify_up, notify_down, quorum_up, quorum_down",
-            reason,
-        );
-    }
     let inhibits = |server: &RealServer| server.inhibit.or(service.inhibit).unwrap_or(false);
     let quiesces = servers.clone().any(inhibits);
     if quiesces && !servers.clone().all(inhibits) {
@@ -153,6 +144,7 @@ fn policy(service: &VirtualServer, config: &ServiceConfig, report: &mut Report) 
         quorum: service.quorum.unwrap_or(1),
         hysteresis: service.hysteresis.unwrap_or(0),
         sorry_server,
+        notify: notify(service, config, report),
         ..Policy::default()
     }
 }

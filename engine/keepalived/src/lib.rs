@@ -6,6 +6,7 @@
 //! noted in the [`Report`] with its file and line.
 
 mod block;
+mod braces;
 mod checker;
 mod checks;
 mod convert;
@@ -13,6 +14,7 @@ mod files;
 mod global;
 mod group;
 mod lines;
+mod notify;
 mod parameters;
 mod real_server;
 mod report;

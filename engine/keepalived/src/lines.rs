@@ -4,13 +4,15 @@
 //! parameters, again and again until nothing is left to replace.
 
 use std::fmt;
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use serde::Serialize;
 
+use crate::braces;
 use crate::files::Files;
-use crate::parameters::{Parameters, Step};
+use crate::parameters::{self, Parameters, Step};
 use crate::report::{Kind, Report};
 
 /// Files that include files that include files.
@@ -153,36 +155,41 @@ impl<F: Files> Reader<'_, F> {
 
     fn include(&mut self, place: &Place, pattern: &str, is_strict: bool) {
         let pattern = pattern.trim_matches(['"', '\'']);
-        if pattern.contains('{') {
-            let reason = "braces are not expanded here: write a line for each";
-            return self.error(place, "include", reason);
-        }
         let base = self
             .open
             .last()
             .map(|path| folder(path))
             .unwrap_or_default();
-        let full = base.join(pattern);
-        match self.files.matching(&full) {
-            Err(why) => self.error(place, "include", format!("{pattern}: {why}")),
-            Ok(paths) if paths.is_empty() && is_strict => {
-                self.error(
+        let names = match braces::expand(pattern) {
+            Ok(names) => names,
+            Err(reason) => return self.error(place, "include", reason),
+        };
+        let found: io::Result<Vec<Vec<PathBuf>>> = names
+            .iter()
+            .map(|name| self.files.matching(&base.join(name)))
+            .collect();
+        let paths: Vec<PathBuf> = match found {
+            Err(why) => return self.error(place, "include", format!("{pattern}: {why}")),
+            Ok(found) => found.into_iter().flatten().collect(),
+        };
+        if paths.is_empty() {
+            let full = base.join(pattern);
+            match is_strict {
+                true => self.error(
                     place,
                     "include",
                     format!("{}: no such file", full.display()),
-                );
+                ),
+                false => self.report.add(
+                    Kind::Unused,
+                    place,
+                    format!("include {pattern}"),
+                    "there is no such file",
+                ),
             }
-            Ok(paths) if paths.is_empty() => self.report.add(
-                Kind::Unused,
-                place,
-                format!("include {pattern}"),
-                "there is no such file",
-            ),
-            Ok(paths) => {
-                for path in paths {
-                    self.file(&path, place);
-                }
-            }
+        }
+        for path in paths {
+            self.file(&path, place);
         }
     }
 
@@ -212,6 +219,17 @@ impl<F: Files> Reader<'_, F> {
                 self.logical(place, rest, depth + 1);
             }
             return;
+        }
+        match parameters::random(text) {
+            None => {}
+            Some(Err(reason)) => return self.error(place, "_RANDOM", reason),
+            Some(Ok((replaced, number))) => {
+                let reason = format!(
+                    "keepalived takes another number each time it starts, lbd always the one in the middle: {number}"
+                );
+                self.report.add(Kind::Changed, place, "_RANDOM", reason);
+                return self.logical(place, &replaced, depth + 1);
+            }
         }
         match self.parameters.step(text) {
             Err(reason) => self.error(place, text.split('(').next().unwrap_or(text), reason),
@@ -278,7 +296,6 @@ fn without_comment(line: &str) -> &str {
 mod tests {
     use super::*;
     use std::collections::BTreeMap;
-    use std::io;
 
     struct Memory(BTreeMap<&'static str, &'static str>);
 
@@ -399,6 +416,45 @@ mod tests {
                 "/k/main:3: error: include: /k/must: no such file"
             ]
         );
+    }
+
+    #[test]
+    fn braces_name_several_files() {
+        let (lines, notes) = lines(&[
+            ("/k/main", "include {b,a,c}\nincludea {d,e}"),
+            ("/k/a", "in a"),
+            ("/k/b", "in b"),
+        ]);
+        assert_eq!(lines, ["1 in b", "1 in a"]);
+        assert_eq!(notes, ["/k/main:2: error: include: /k/{d,e}: no such file"]);
+    }
+
+    #[test]
+    fn a_random_number_is_the_one_in_the_middle() {
+        for (text, expected) in [
+            ("a ${_RANDOM}", "1 a 16383"),
+            ("a ${_RANDOM 10}x", "1 a 16388x"),
+            (
+                "a ${_RANDOM 10 20} ${_RANDOM 3 3} ${_RANDOMX}",
+                "1 a 15 3 ${_RANDOMX}",
+            ),
+        ] {
+            let (lines, notes) = lines(&[("/k/main", text)]);
+            assert_eq!(lines, [expected]);
+            assert!(
+                notes[0].starts_with("/k/main:1: changed: _RANDOM: "),
+                "{notes:?}"
+            );
+        }
+        for text in [
+            "a ${_RANDOM 2 1}",
+            "${_RANDOM x}",
+            "${_RANDOM 1 2 3}",
+            "${_RANDOM 1",
+        ] {
+            let (_, notes) = lines(&[("/k/main", text)]);
+            assert!(notes[0].contains("error"), "{text}: {notes:?}");
+        }
     }
 
     #[test]

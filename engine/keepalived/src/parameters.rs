@@ -98,6 +98,37 @@ impl Parameters {
     }
 }
 
+/// `text` with its first `${_RANDOM [MIN [MAX]]}` replaced by the number in the middle, and that number; `None`: it has none.
+/// What was translated once is the same each time it is read.
+pub fn random(text: &str) -> Option<Result<(String, u32), &'static str>> {
+    /// keepalived's `RAND_MAX` for this.
+    const MOST: u32 = 32767;
+    const WORD: &str = "${_RANDOM";
+    const ALLOWED: &str = "allowed: ${_RANDOM [MIN [MAX]]}, MIN not above MAX";
+    let ends = |rest: &str| rest.starts_with(|c: char| c == '}' || c.is_whitespace());
+    let mut found = text.match_indices(WORD);
+    let (start, _) = found.find(|(at, _)| ends(&text[at + WORD.len()..]))?;
+    let rest = &text[start + WORD.len()..];
+    let limits = rest.split_once('}').and_then(|(limits, rest)| {
+        let numbers: Option<Vec<u32>> = limits
+            .split_whitespace()
+            .map(|number| number.parse().ok())
+            .collect();
+        Some((numbers?, rest))
+    });
+    let (min, max, rest) = match limits {
+        Some((numbers, rest)) => match numbers[..] {
+            [] => (0, MOST, rest),
+            [min] => (min, MOST.max(min), rest),
+            [min, max] if min <= max => (min, max, rest),
+            _ => return Some(Err(ALLOWED)),
+        },
+        None => return Some(Err(ALLOWED)),
+    };
+    let number = min + (max - min) / 2;
+    Some(Ok((format!("{}{number}{rest}", &text[..start]), number)))
+}
+
 fn repeat(values: Vec<Vec<(String, String)>>, rest: &str) -> Step {
     Step::Repeat {
         values,

@@ -6,7 +6,7 @@ use std::str::FromStr;
 
 use lb_conn::{ConnView, Template};
 use lb_model::{Addr, ConnState, Endpoint, FlowKey, Prefix, Protocol, Time};
-use lb_runtime::{Adoption, Asker, Foreign};
+use lb_runtime::{Adoption, Asker, Foreign, ForeignTemplate};
 
 use crate::Engine;
 
@@ -174,6 +174,28 @@ impl Engine {
                     adopted.collect::<Vec<_>>()
                 });
                 outcomes.extend(adopted.unwrap_or_default());
+            }
+        }
+        outcomes
+    }
+
+    /// Makes persistence templates that another balancer has, or begins the time of ours anew; what became of each, in no
+    /// order.
+    pub fn adopt_templates(&self, templates: &[ForeignTemplate]) -> Vec<Adoption> {
+        let askers = self.askers();
+        let mut outcomes = Vec::new();
+        for some in templates.chunks(ADOPTED_AT_ONCE) {
+            // Every worker's templates are to lead there; the first one's are enough to know a client by.
+            for (number, asker) in askers.iter().enumerate() {
+                let some = some.to_vec();
+                let opens = number == 0;
+                let adopted = asker.ask(move |inside| {
+                    let adopted = some
+                        .iter()
+                        .map(|foreign| inside.adopt_template(foreign, opens));
+                    adopted.collect::<Vec<_>>()
+                });
+                outcomes.extend(adopted.filter(|_| opens).unwrap_or_default());
             }
         }
         outcomes

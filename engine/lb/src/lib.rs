@@ -30,18 +30,20 @@ pub use service_table::{
     ServerSpec, ServiceSpec, ServiceTable,
 };
 
-pub use lb_conn::{Asked, ConnTable, ConnView, LocalPorts, LocalUse, Template, Timeouts};
+pub use lb_conn::{
+    Asked, ConnTable, ConnView, LocalPorts, LocalUse, Template, TemplateKey, Timeouts,
+};
 pub use lb_model::{
     Addr, Batch, ClientAddress, Conn, ConnState, Dest, Dests, Direction, DropReason, Endpoint,
     FlowKey, Frame, FrameCensus, HashedFields, Hop, HopCache, Interface, InterfaceId, Introduction,
     IpvsSettings, Mac, Mark, MarkRule, Mode, NextHops, Packet, Persistence, Port, Prefix, Prepared,
     Protocol, PuntReason, Replies, Request, Resolution, Rss, Scheduler, SchedulerFlags,
-    SchedulerKind, ServiceId, ServiceKey, ServiceSettings, Thresholds, Time, Traffic, Tunnel,
-    TunnelChecksum, Verdict, VirtualService, Work,
+    SchedulerKind, ServiceId, ServiceKey, ServiceSettings, Stage, Thresholds, Time, Traffic,
+    Tunnel, TunnelChecksum, Verdict, VirtualService, Work,
 };
 pub use lb_runtime::{
-    Adoption, Asker, Counter, Counters, Decision, Decisions, Effort, Foreign, HandOvers, Inside,
-    Observed, Observer, Place, Resolver, Turn, Worker,
+    Adoption, Asker, Counter, Counters, Decision, Decisions, Effort, Foreign, ForeignTemplate,
+    HandOvers, Inside, Observed, Observer, Place, Resolver, Turn, Worker,
 };
 pub use lb_schedulers::SchedulerOptions;
 pub use why::{Choice, NextHop, Why};

@@ -1,12 +1,16 @@
 //! The synchronisation daemons as ipvsadm starts, stops and lists them (kernel `ip_vs_sync.c`, `start_sync_thread`).
 //!
-//! A master tells of the conns of all workers every second, a backup gives what it hears to all of them. Both are threads
-//! beside the workers, which they ask as anybody does: a packet costs nothing more.
+//! A master tells of the conns of all workers every second ([`teller`]), a backup gives what it hears to all of them
+//! ([`listener`]). Both are threads beside the workers, which they ask as anybody does: a packet costs nothing more.
 
-mod adopted;
 mod backup;
+#[cfg(test)]
+mod bad_network;
+mod heard;
+mod listener;
 mod master;
 mod multicast;
+mod teller;
 mod thread;
 
 use std::fs;
@@ -20,7 +24,7 @@ use parking_lot::Mutex;
 use rustix::net::netdevice::name_to_index;
 use rustix::net::{AddressFamily, SocketType, socket};
 
-use adopted::Adopted;
+use heard::Heard;
 use thread::Thread;
 
 const GROUP: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(224, 0, 0, 81));
@@ -40,7 +44,7 @@ pub struct SyncDaemons {
     /// Whose conns they tell of, and take in; none where only what is typed and listed matters.
     engine: Option<Arc<Engine>>,
     running: Mutex<Vec<Running>>,
-    adopted: Adopted,
+    heard: Heard,
 }
 
 /// One at work; dropped, it ends.
@@ -67,7 +71,7 @@ impl SyncDaemons {
         let daemon = completed(daemon, mtu);
         let thread = match &self.engine {
             Some(engine) => {
-                let started = Thread::start(&daemon, Arc::clone(engine), self.adopted.clone());
+                let started = Thread::start(&daemon, Arc::clone(engine), self.heard.clone());
                 let refused = |error: std::io::Error| Refusal::Other(error.to_string());
                 Some(started.map_err(refused)?)
             }
@@ -91,7 +95,7 @@ impl SyncDaemons {
         let name = role.name();
         drop(ended);
         if role == Role::Backup {
-            self.adopted.forget();
+            self.heard.forget();
         }
         tracing::info!("{name} sync daemon ended");
         Ok(())

@@ -58,10 +58,22 @@ impl ConnState {
 
     /// Whether the conn is still to be established: it has shown no more than that somebody sends SYNs.
     pub const fn is_half_open(self) -> bool {
-        matches!(
-            self,
-            ConnState::None | ConnState::SynSent | ConnState::SynRecv | ConnState::SynAck
-        )
+        matches!(self.stage(), Stage::Opening)
+    }
+
+    /// How far the conn has come.
+    pub const fn stage(self) -> Stage {
+        match self {
+            ConnState::None | ConnState::SynSent | ConnState::SynRecv | ConnState::SynAck => {
+                Stage::Opening
+            }
+            ConnState::Established | ConnState::Listen | ConnState::Udp => Stage::Open,
+            ConnState::FinWait
+            | ConnState::TimeWait
+            | ConnState::CloseWait
+            | ConnState::LastAck => Stage::Ending,
+            ConnState::Close => Stage::Closed,
+        }
     }
 
     /// Whether the conn counts as active; UDP conns never do.
@@ -88,6 +100,19 @@ impl ConnState {
             ConnState::Udp => 300,
         })
     }
+}
+
+/// How far a conn has come; no packet of it brings it back.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub enum Stage {
+    /// It is being established.
+    Opening,
+    /// It is established, or has no such thing.
+    Open,
+    /// One side at least has nothing more to say.
+    Ending,
+    /// It was reset, or refused.
+    Closed,
 }
 
 impl fmt::Display for ConnState {

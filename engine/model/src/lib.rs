@@ -37,7 +37,7 @@ mod tunnel;
 mod verdict;
 
 pub use addr::{Addr, Endpoint, ParseEndpointError};
-pub use conn::{ConnId, ConnState, Hit};
+pub use conn::{ConnId, ConnState, Hit, Stage};
 pub use dest::{Dest, Dests, Prepared, Thresholds};
 pub use flow::{Direction, FlowKey, Protocol};
 pub use frame::Frame;

@@ -24,7 +24,7 @@ mod traffic_book;
 
 mod worker;
 
-pub use adopt::{Adoption, Foreign};
+pub use adopt::{Adoption, Foreign, ForeignTemplate};
 pub use counters::{Counter, Counters, SharedCounters};
 pub use crew::{HandOvers, Place};
 pub use decisions::{Decision, Decisions};

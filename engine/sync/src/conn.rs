@@ -1,6 +1,6 @@
-//! A conn, in the kernel's words.
+//! A conn and a persistence template, in the kernel's words.
 
-use lb_model::{ConnState, Endpoint, Protocol};
+use lb_model::{Addr, ConnState, Endpoint, FlowKey, Protocol};
 
 /// Bits of [`SyncConn::flags`] (kernel `uapi/linux/ip_vs.h`, `IP_VS_CONN_F_*`).
 pub mod flags {
@@ -126,8 +126,50 @@ impl SyncConn {
         Method::from_flags(self.flags)
     }
 
-    /// Whether it is a persistence template.
-    pub fn is_template(&self) -> bool {
-        self.flags & flags::TEMPLATE != 0
+    /// The flow of its client's packets.
+    pub fn flow(&self) -> FlowKey {
+        FlowKey {
+            source: self.client,
+            destination: self.vip,
+            protocol: self.protocol,
+        }
     }
+}
+
+/// What the clients of a template ask for.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum AskedFor {
+    /// A service's address; port 0 stands for every port of a service with port 0.
+    Service {
+        /// Of its packets.
+        protocol: Protocol,
+        /// VIP:vport.
+        vip: Endpoint,
+    },
+    /// What has this mark.
+    Mark(u32),
+}
+
+/// What a template is found by: the client's address under the service's netmask, and what it asks for.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub struct SyncTemplateKey {
+    /// The client, or the first address of its network.
+    pub client: Addr,
+    /// What it asks for.
+    pub asked_for: AskedFor,
+}
+
+/// A persistence template as it is told of: no conn, but what a client's conns are made by.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct SyncTemplate {
+    /// What it is found by.
+    pub key: SyncTemplateKey,
+    /// Where it leads. Without a port: to the one that the client asks for.
+    pub server: Endpoint,
+    /// [`flags`].
+    pub flags: u32,
+    /// Whether a conn of it was ever established (kernel `IP_VS_CTPL_S_ASSURED`).
+    pub is_assured: bool,
+    /// Seconds that it lives without a conn; 0: as its service says.
+    pub timeout_s: u32,
 }

@@ -1,13 +1,18 @@
 //! IPVS's connection synchronisation protocol, version 1 (kernel `net/netfilter/ipvs/ip_vs_sync.c`): balancers tell each
 //! other of their conns, so that one can go on where another ended.
 //!
-//! [`message`] is what goes over the wire, [`conn`] what a conn is called there, and [`Telling`] decides which conns are told
-//! of when. Sockets, threads and connection tables are somebody else's.
+//! [`Message`] and [`Packer`] are what goes over the wire, [`SyncConn`] and [`SyncTemplate`] what is told there. [`Telling`]
+//! decides which conns are told of when, [`Hearing`] what is worth listening to. Sockets, threads and connection tables are
+//! somebody else's.
 
 mod conn;
+mod hearing;
 mod message;
+mod record;
 mod telling;
 
-pub use conn::{Method, State, SyncConn, flags};
+pub use conn::{AskedFor, Method, State, SyncConn, SyncTemplate, SyncTemplateKey, flags};
+pub use hearing::{Hearing, News};
 pub use message::{LONGEST, Malformed, Message, Packer, Received};
-pub use telling::Telling;
+pub use record::Told;
+pub use telling::{Telling, TemplateUse};

@@ -5,40 +5,16 @@
 //! +---------------+---------------+-------------------------------+
 //! | 0             | sync id       | size of the message           |
 //! | conns         | version: 1    | 0                             |
-//! +---------------+---------------+-------------------------------+   then each conn, from a multiple of 4 on:
-//! | type: 1 is v6 | protocol      | version: 0 | size of this one |
-//! | flags                                                         |
-//! | state                         | client's port                 |
-//! | service's port                | server's port                 |
-//! | mark                                                          |
-//! | timeout in seconds                                            |
-//! | client's address, service's, server's: 4 or 16 bytes each     |
-//! | options: kind, length, bytes                                  |
+//! +---------------+---------------+-------------------------------+   then each conn, from a multiple of 4 on
 //! ```
 
-use lb_model::{Addr, Endpoint, Protocol};
-
-use crate::conn::{State, SyncConn};
+use crate::record::Told;
 
 /// What fits into a datagram over Ethernet.
 pub const LONGEST: usize = 1472;
 
 const HEADER: usize = 8;
 const VERSION: u8 = 1;
-/// A conn without options.
-const CONN_V4: usize = 36;
-const CONN_V6: usize = 72;
-const TYPE_V6: u8 = 1;
-/// Of a conn's size; the bits above are its version, 0.
-const SIZE_MASK: u16 = 0x0fff;
-
-/// Options, of which a balancer of TCP and UDP needs none: what sequence numbers are changed by, and a persistence engine's
-/// data and name.
-const OPTION_SEQUENCES: u8 = 1;
-const OPTION_ENGINE_DATA: u8 = 2;
-const OPTION_ENGINE_NAME: u8 = 3;
-/// Of the first.
-const SEQUENCES_LEN: usize = 24;
 
 /// Why a datagram was not taken.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
@@ -65,8 +41,8 @@ pub enum Malformed {
 pub struct Message {
     /// Whose it is, where several groups of balancers share a network.
     pub sync_id: u8,
-    /// The conns before the first that makes no sense.
-    pub conns: Vec<SyncConn>,
+    /// The conns and templates before the first that makes no sense.
+    pub told: Vec<Told>,
     /// What is wrong with that one.
     pub fault: Option<Malformed>,
 }
@@ -95,15 +71,14 @@ impl Message {
         }
         let mut message = Message {
             sync_id,
-            conns: Vec::with_capacity(count.into()),
+            told: Vec::with_capacity(count.into()),
             fault: None,
         };
         let mut rest = &bytes[HEADER..];
         for _ in 0..count {
-            match read_conn(rest) {
-                Ok((conn, after)) => {
-                    // Protocols that are not ours are somebody else's conns.
-                    message.conns.extend(conn);
+            match Told::read(rest) {
+                Ok((told, after)) => {
+                    message.told.extend(told);
                     rest = after;
                 }
                 Err(fault) => {
@@ -113,75 +88,6 @@ impl Message {
             }
         }
         Ok(message)
-    }
-}
-
-/// The conn at the beginning, if it is of a protocol of ours, and what follows it.
-fn read_conn(bytes: &[u8]) -> Result<(Option<SyncConn>, &[u8]), Malformed> {
-    let word = |at: usize| {
-        let word = bytes.get(at..at + 4).and_then(|word| word.try_into().ok());
-        word.map(u32::from_be_bytes).ok_or(Malformed::Conn)
-    };
-    let half = |at: usize| {
-        word(at & !3).map(|word| {
-            if at & 2 == 0 {
-                (word >> 16) as u16
-            } else {
-                word as u16
-            }
-        })
-    };
-    let [kind, protocol, ..] = *bytes else {
-        return Err(Malformed::Conn);
-    };
-    let version_and_size = half(2)?;
-    let size = usize::from(version_and_size & SIZE_MASK);
-    let is_v6 = kind & TYPE_V6 != 0;
-    let fixed = if is_v6 { CONN_V6 } else { CONN_V4 };
-    if version_and_size & !SIZE_MASK != 0 || size < fixed || size > bytes.len() {
-        return Err(Malformed::Conn);
-    }
-    check_options(&bytes[fixed..size])?;
-    let len = if is_v6 { 16 } else { 4 };
-    let address = |number: usize| {
-        let bytes = &bytes[24 + number * len..][..len];
-        match <[u8; 4]>::try_from(bytes) {
-            Ok(v4) => Addr::v4(v4),
-            Err(_) => Addr::v6(bytes.try_into().unwrap_or_default()),
-        }
-    };
-    let protocol = [Protocol::Tcp, Protocol::Udp]
-        .into_iter()
-        .find(|p| *p as u8 == protocol);
-    let conn = SyncConn {
-        protocol: protocol.unwrap_or(Protocol::Tcp),
-        flags: word(4)?,
-        state: State(half(8)?),
-        client: Endpoint::new(address(0), half(10)?),
-        vip: Endpoint::new(address(1), half(12)?),
-        server: Endpoint::new(address(2), half(14)?),
-        mark: word(16)?,
-        timeout_s: word(20)?,
-    };
-    // The next one begins at a multiple of 4; the last need not end at one.
-    let after = bytes.get(size.next_multiple_of(4)..).unwrap_or_default();
-    Ok((protocol.map(|_| conn), after))
-}
-
-/// Whether options are as long as they say; what they say is for conns of kinds that we have not.
-fn check_options(mut bytes: &[u8]) -> Result<(), Malformed> {
-    while let [kind, len, rest @ ..] = bytes {
-        let len = usize::from(*len);
-        let fits = match *kind {
-            OPTION_SEQUENCES => len == SEQUENCES_LEN,
-            OPTION_ENGINE_DATA | OPTION_ENGINE_NAME => len > 0,
-            _ => false,
-        };
-        bytes = rest.get(len..).filter(|_| fits).ok_or(Malformed::Option)?;
-    }
-    match bytes {
-        [] => Ok(()),
-        _ => Err(Malformed::Option),
     }
 }
 
@@ -203,10 +109,9 @@ impl Packer {
         }
     }
 
-    /// Adds a conn; the datagram before it if it does not fit in any more.
-    pub fn add(&mut self, conn: &SyncConn) -> Option<Vec<u8>> {
-        let is_v6 = !conn.client.addr.is_v4();
-        let size = if is_v6 { CONN_V6 } else { CONN_V4 };
+    /// Adds a conn or a template; the datagram before it if it does not fit in any more.
+    pub fn add(&mut self, told: &Told) -> Option<Vec<u8>> {
+        let size = told.size();
         let count = self.bytes.get(4).copied().unwrap_or(0);
         let is_full = count == u8::MAX || self.bytes.len() + size > self.longest.max(HEADER + size);
         let full = (is_full && count > 0).then(|| self.take()).flatten();
@@ -214,27 +119,7 @@ impl Packer {
             self.bytes.extend([0, self.sync_id, 0, 0, 0, VERSION, 0, 0]);
         }
         self.bytes[4] += 1;
-        let kind = if is_v6 { TYPE_V6 } else { 0 };
-        self.bytes.extend([kind, conn.protocol as u8]);
-        // A conn's size is below 4096.
-        self.bytes.extend((size as u16).to_be_bytes());
-        self.bytes.extend(conn.flags.to_be_bytes());
-        let halves = [
-            conn.state.0,
-            conn.client.port,
-            conn.vip.port,
-            conn.server.port,
-        ];
-        self.bytes
-            .extend(halves.iter().flat_map(|half| half.to_be_bytes()));
-        self.bytes.extend(conn.mark.to_be_bytes());
-        self.bytes.extend(conn.timeout_s.to_be_bytes());
-        for end in [conn.client, conn.vip, conn.server] {
-            match end.addr.as_v4() {
-                Some(v4) if !is_v6 => self.bytes.extend(v4),
-                _ => self.bytes.extend(end.addr.octets()),
-            }
-        }
+        told.write(&mut self.bytes);
         full
     }
 
@@ -251,8 +136,8 @@ impl Packer {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::conn::flags;
-    use lb_model::ConnState;
+    use crate::conn::{AskedFor, State, SyncConn, SyncTemplate, SyncTemplateKey, flags};
+    use lb_model::{Addr, ConnState, Endpoint, Protocol};
     use proptest::prelude::*;
 
     /// A message with one conn of IPv4, put together by hand from `struct ip_vs_sync_mesg` and `struct ip_vs_sync_v4`.
@@ -303,23 +188,26 @@ mod tests {
     #[test]
     fn a_conn_is_written_and_read_as_the_kernel_lays_it_out() {
         let mut packer = Packer::new(7, LONGEST);
-        assert_eq!(packer.add(&conn_v4()), None);
+        assert_eq!(packer.add(&conn_v4().into()), None);
         assert_eq!(packer.take().as_deref(), Some(&V4[..]));
         assert_eq!(packer.take(), None);
         let message = Message::read(&V4).expect("a message");
         assert_eq!((message.sync_id, message.fault), (7, None));
-        assert_eq!(message.conns, [conn_v4()]);
+        assert_eq!(message.told, [conn_v4().into()]);
     }
 
     #[test]
     fn ipv6_has_a_type_and_longer_addresses() {
         let mut packer = Packer::new(0, LONGEST);
-        packer.add(&conn_v6());
+        packer.add(&conn_v6().into());
         let bytes = packer.take().expect("a message");
         assert_eq!(bytes.len(), 8 + 72);
         assert_eq!(bytes[8..12], [1, 17, 0, 72]);
         assert_eq!(bytes[32..48], *conn_v6().client.addr.octets());
-        assert_eq!(Message::read(&bytes).expect("a message").conns, [conn_v6()]);
+        assert_eq!(
+            Message::read(&bytes).expect("a message").told,
+            [conn_v6().into()]
+        );
     }
 
     /// A kernel adds options to conns of `ip_vs_ftp`, and of persistence engines.
@@ -338,15 +226,15 @@ mod tests {
         bytes[3] = bytes.len() as u8;
         let message = Message::read(&bytes).expect("a message");
         assert_eq!(
-            (&message.conns[..], message.fault),
-            (&[conn_v4(); 2][..], None)
+            (&message.told[..], message.fault),
+            (&[conn_v4().into(); 2][..], None)
         );
 
         // The last one's padding may be missing.
         let cut = 8 + size;
         bytes.truncate(cut);
         (bytes[3], bytes[4]) = (cut as u8, 1);
-        assert_eq!(Message::read(&bytes).expect("a message").conns.len(), 1);
+        assert_eq!(Message::read(&bytes).expect("a message").told.len(), 1);
         bytes[8 + 36 + 1] = 25;
         assert_eq!(
             Message::read(&bytes).expect("a message").fault,
@@ -366,7 +254,7 @@ mod tests {
         assert_eq!(with(|b| b[5] = 2), Err(Malformed::Version(2)));
         // Version 0, which has the number of conns where version 1 has a zero.
         assert_eq!(with(|b| b[0] = 1), Err(Malformed::Version(0)));
-        let fault = |message: Received| message.map(|message| (message.conns.len(), message.fault));
+        let fault = |message: Received| message.map(|message| (message.told.len(), message.fault));
         assert_eq!(fault(with(|b| b[11] = 35)), Ok((0, Some(Malformed::Conn))));
         assert_eq!(fault(with(|b| b[11] = 37)), Ok((0, Some(Malformed::Conn))));
         assert_eq!(
@@ -385,16 +273,96 @@ mod tests {
     #[test]
     fn a_full_datagram_makes_room_for_the_next() {
         let mut packer = Packer::new(0, 8 + 2 * 36);
-        assert_eq!(packer.add(&conn_v4()), None);
-        assert_eq!(packer.add(&conn_v4()), None);
-        let full = packer.add(&conn_v4()).expect("a datagram");
-        assert_eq!(Message::read(&full).expect("a message").conns.len(), 2);
+        assert_eq!(packer.add(&conn_v4().into()), None);
+        assert_eq!(packer.add(&conn_v4().into()), None);
+        let full = packer.add(&conn_v4().into()).expect("a datagram");
+        assert_eq!(Message::read(&full).expect("a message").told.len(), 2);
         let rest = packer.take().expect("the third");
-        assert_eq!(Message::read(&rest).expect("a message").conns.len(), 1);
+        assert_eq!(Message::read(&rest).expect("a message").told.len(), 1);
         // However short they are to be.
         let mut packer = Packer::new(0, 1);
-        assert_eq!(packer.add(&conn_v6()), None);
-        assert!(packer.add(&conn_v6()).is_some());
+        assert_eq!(packer.add(&conn_v6().into()), None);
+        assert!(packer.add(&conn_v6().into()).is_some());
+    }
+
+    /// As `ip_vs_sched_persist` makes them: no client's port, a mark's without a protocol and with the mark for an address.
+    #[test]
+    fn templates_are_laid_out_as_conns_without_a_clients_port() {
+        let end = |text: &str| text.parse::<Endpoint>().expect("an endpoint");
+        let of_service = SyncTemplate {
+            key: SyncTemplateKey {
+                client: end("192.0.2.0:0").addr,
+                asked_for: AskedFor::Service {
+                    protocol: Protocol::Tcp,
+                    vip: end("10.0.0.100:80"),
+                },
+            },
+            server: end("10.1.0.11:80"),
+            flags: flags::TEMPLATE | flags::NO_OUTPUT | 3,
+            is_assured: true,
+            timeout_s: 300,
+        };
+        let of_mark = |client: &str, server: &str| SyncTemplate {
+            key: SyncTemplateKey {
+                client: end(client).addr,
+                asked_for: AskedFor::Mark(7),
+            },
+            server: end(server),
+            flags: flags::TEMPLATE,
+            is_assured: false,
+            timeout_s: 60,
+        };
+        let v4 = of_mark("192.0.2.0:0", "10.1.0.11:0");
+        let v6 = of_mark("[2001:db8::]:0", "[2001:db8:1::b]:0");
+        let mut packer = Packer::new(0, LONGEST);
+        for template in [of_service, v4, v6] {
+            assert_eq!(packer.add(&template.into()), None);
+        }
+        let bytes = packer.take().expect("a message");
+        #[rustfmt::skip]
+        let expected = [
+            0, 6, 0, 36, 0, 0, 0x10, 0x83, 0, 1, 0, 0, 0, 80, 0, 80, 0, 0, 0, 0, 0, 0, 1, 44,
+            192, 0, 2, 0, 10, 0, 0, 100, 10, 1, 0, 11,
+            0, 0, 0, 36, 0, 0, 0x10, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 7, 0, 0, 0, 60,
+            192, 0, 2, 0, 0, 0, 0, 7, 10, 1, 0, 11,
+            1, 0, 0, 72,
+        ];
+        assert_eq!(bytes[8..8 + expected.len()], expected);
+        assert_eq!(bytes[8 + 72 + 40..][..6], [0, 0, 0, 7, 0, 0]);
+        let read = Message::read(&bytes).expect("a message");
+        assert_eq!(read.told, [of_service, v4, v6].map(Told::from));
+        assert_eq!(read.fault, None);
+    }
+
+    #[test]
+    fn what_has_no_place_among_ours_is_passed_over() {
+        let mut packer = Packer::new(0, LONGEST);
+        packer.add(&conn_v6().into());
+        let v6 = packer.take().expect("a message");
+        let read = |change: &dyn Fn(&mut Vec<u8>), whole: &[u8]| {
+            let mut bytes = whole.to_vec();
+            change(&mut bytes);
+            let message = Message::read(&bytes).expect("a message");
+            (message.told.len(), message.fault)
+        };
+        // IPv6 conns between addresses of IPv4.
+        for end in 0..3 {
+            let mapped = |bytes: &mut Vec<u8>| {
+                let mapped = Addr::v4([192, 0, 2, 1]);
+                bytes[32 + 16 * end..][..16].copy_from_slice(mapped.octets());
+            };
+            assert_eq!(read(&mapped, &v6), (0, None), "{end}");
+        }
+        // A template of SCTP, and one of neither a protocol nor a mark.
+        let template = |protocol: u8, mark: u8| {
+            move |bytes: &mut Vec<u8>| {
+                (bytes[9], bytes[14], bytes[27]) = (protocol, 0x10, mark);
+            }
+        };
+        assert_eq!(read(&template(6, 0), &V4), (1, None));
+        assert_eq!(read(&template(0, 9), &V4), (1, None));
+        assert_eq!(read(&template(132, 9), &V4), (0, None));
+        assert_eq!(read(&template(0, 0), &V4), (0, None));
     }
 
     proptest! {

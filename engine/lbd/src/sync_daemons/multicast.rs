@@ -63,6 +63,11 @@ pub fn sender(daemon: &Daemon) -> io::Result<UdpSocket> {
     Ok(socket.into())
 }
 
+/// The address that a [`sender`] of this group has.
+pub fn own_address(daemon: &Daemon) -> io::Result<IpAddr> {
+    Ok(sender(daemon)?.local_addr()?.ip())
+}
+
 /// Receives what is sent to the daemon's group.
 pub fn receiver(daemon: &Daemon) -> io::Result<UdpSocket> {
     let group = Group::of(daemon)?;

@@ -4,10 +4,12 @@
 //!  client ── router ──┤   ├── node 1 to 4   lbd and BIRD; the VIP is on lbd's own device, lbd0
 //!                     │   ├── server 1, 2   DR: they answer by way of the router
 //! ```
+//!
+//! In full NAT they answer the node that asked, at a local address that is this node's alone.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -26,6 +28,8 @@ const INSIDE: u8 = 1;
 /// A net that is nowhere.
 const ANYCAST: u8 = 9;
 const VIP: u8 = 100;
+/// A node's local address is so far above its own.
+const LOCAL: u8 = 100;
 const PORT: u16 = 7;
 /// Bounds a failure only.
 const LIMIT: Duration = Duration::from_secs(60);
@@ -39,7 +43,7 @@ struct Site {
 }
 
 impl Site {
-    fn start(count: u8) -> Site {
+    fn start(count: u8, mode: &str) -> Site {
         let client = Namespace::new("client").expect("a namespace");
         let mut router = Node::new("router");
         let numbers = FIRST_NODE..FIRST_NODE + count;
@@ -79,18 +83,24 @@ impl Site {
                 .sysctl(key, "1")
                 .expect("a switch of the kernel's");
         }
-        let serve = |server: Namespace| {
+        let serve = |(server, number): (Namespace, u8)| {
             lead(&server, INSIDE);
-            hold(&server, &both(ANYCAST, VIP));
+            let addresses = match mode {
+                "fnat" => both(INSIDE, number),
+                _ => both(ANYCAST, VIP),
+            };
+            if mode == "dr" {
+                hold(&server, &addresses);
+            }
+            let addresses = addresses.map(|address| SocketAddr::new(address, PORT));
             let lines = |address| LineServer::start(&server, address).expect("a server");
             let datagrams =
                 |address| UdpServer::start(&server, server.label(), address).expect("a server");
-            let addresses = vips(2);
             let lines = addresses.iter().copied().map(lines).collect();
             let datagrams = addresses.into_iter().map(datagrams).collect();
             (server, lines, datagrams)
         };
-        let servers = servers.into_iter().map(serve).collect();
+        let servers = servers.into_iter().zip(SERVERS).map(serve).collect();
         router.start_bird(&v4(0, ROUTER).to_string(), &router_s_bird(numbers.clone()));
         let mut site = Site {
             nodes,
@@ -100,7 +110,8 @@ impl Site {
             _servers: servers,
         };
         for (node, number) in site.nodes.iter_mut().zip(numbers) {
-            node.start_lbd(&config());
+            lead(&node.namespace, INSIDE);
+            node.start_lbd(&config(mode, number));
             node.start_bird(&v4(INSIDE, number).to_string(), &node_s_bird(number));
         }
         site.wait_for_ways(count.into());
@@ -169,22 +180,32 @@ fn vips(count: usize) -> Vec<SocketAddr> {
     vips.map(|vip| SocketAddr::new(vip, PORT)).collect()
 }
 
-/// That of every node: the same.
-fn config() -> String {
-    let mut text =
-        "[engine]\ninterfaces = [\"eth0\"]\ncapacity = 10000\n[ipvs]\nsloppy_tcp = 1\n".to_owned();
+/// That of a node: in DR all have the same.
+fn config(mode: &str, number: u8) -> String {
+    let sloppy = u8::from(mode == "dr");
+    let mut text = format!(
+        "[engine]\ninterfaces = [\"eth0\"]\ncapacity = 10000\n[ipvs]\nsloppy_tcp = {sloppy}\n"
+    );
     for vip in vips(2) {
+        let is_of_family = |address: &IpAddr| address.is_ipv4() == vip.is_ipv4();
         for protocol in ["tcp", "udp"] {
             let written = writeln!(
                 text,
                 "[[service]]\nvip = \"{vip}\"\nprotocol = \"{protocol}\"\nscheduler = \"mh\"\n\
-                 scheduler_flags = [\"mh-port\", \"mh-fallback\"]\nmode = \"dr\"\nvip_interface = \"lbd0\""
+                 scheduler_flags = [\"mh-port\", \"mh-fallback\"]\nmode = \"{mode}\"\nvip_interface = \"lbd0\""
             );
             written.expect("a string takes everything");
+            if mode == "fnat" {
+                let local = both(INSIDE, LOCAL + number).into_iter().find(is_of_family);
+                let local = local.expect("one of each family");
+                let written = writeln!(
+                    text,
+                    "local_addresses = [\"{local}\"]\nlocal_interface = \"eth0\""
+                );
+                written.expect("a string takes everything");
+            }
             for number in SERVERS {
-                let rip = both(INSIDE, number)
-                    .into_iter()
-                    .find(|rip| rip.is_ipv4() == vip.is_ipv4());
+                let rip = both(INSIDE, number).into_iter().find(is_of_family);
                 let rip = SocketAddr::new(rip.expect("one of each family"), PORT);
                 writeln!(text, "[[service.server]]\nrip = \"{rip}\"")
                     .expect("a string takes everything");
@@ -269,7 +290,7 @@ fn whichever_of_four_nodes_goes_however_connections_stay_with_their_servers() {
     if !available() || !installed(&["bird"]) {
         return;
     }
-    let mut site = Site::start(4);
+    let mut site = Site::start(4, "dr");
     let connections = Steady::connections(&site.client, &vips(64));
     let datagrams = Steady::datagrams(&site.client, &vips(16));
     connections.wait_for_answers(500);
@@ -319,7 +340,7 @@ fn a_dead_node_of_two_or_four_is_noticed_and_no_connection_is_lost() {
         return;
     }
     for count in [2, 4] {
-        let mut site = Site::start(count);
+        let mut site = Site::start(count, "dr");
         let connections = Steady::connections(&site.client, &vips(64));
         let datagrams = Steady::datagrams(&site.client, &vips(16));
         connections.wait_for_answers(500);
@@ -345,4 +366,43 @@ fn a_dead_node_of_two_or_four_is_noticed_and_no_connection_is_lost() {
         );
         assert_eq!(lost(&connections).len(), 0, "{connections:?}");
     }
+}
+
+/// In full NAT a connection is its node's, whose local address the server knows.
+#[test]
+fn in_full_nat_a_dead_node_takes_its_own_connections_along_and_no_other() {
+    if !available() || !installed(&["bird"]) {
+        return;
+    }
+    let mut site = Site::start(2, "fnat");
+    let connections = Steady::connections(&site.client, &vips(64));
+    connections.wait_for_answers(500);
+    let before = site.conns();
+    let of_dead: BTreeSet<_> = before
+        .iter()
+        .filter(|(_, (node, _))| *node == 0)
+        .map(|(client, _)| client.clone())
+        .collect();
+    assert!((1..64).contains(&of_dead.len()), "{before:?}");
+    site.nodes[0].dies();
+    site.wait_for_ways(1);
+    connections.wait_for_answers(1000);
+    let anew = Steady::connections(&site.client, &vips(16));
+    anew.wait_for_answers(500);
+    assert_eq!(lost(&anew.finish()).len(), 0);
+    let outcomes = connections.finish();
+    let lost = lost(&outcomes);
+    let failures: BTreeSet<_> = lost.iter().filter_map(|o| o.failure.clone()).collect();
+    let lost: BTreeSet<_> = lost.iter().map(|o| o.client.to_string()).collect();
+    let kept: Vec<_> = outcomes
+        .into_iter()
+        .filter(|o| o.failure.is_none())
+        .collect();
+    println!(
+        "full NAT, one of 2 dead: {} of 64 connections were its own and lost ({failures:?}), {} were not and live; gap {:?}",
+        of_dead.len(),
+        kept.len(),
+        gap(&kept)
+    );
+    assert_eq!(lost, of_dead);
 }

@@ -138,7 +138,13 @@ impl Node {
 
     /// As if its plug were pulled: off the network, then everything on it is gone.
     pub fn dies(&mut self) {
-        self.namespace.ip("link set eth0 down").expect("a link");
+        let links = self.namespace.ip("-oneline link show").expect("links");
+        for link in ["eth0", "eth1"] {
+            if links.contains(&format!(" {link}@")) {
+                let line = format!("link set {link} down");
+                self.namespace.ip(&line).expect(&line);
+            }
+        }
         if let Some(mut lbd) = self.lbd.take() {
             lbd.kill().expect("it ends");
         }

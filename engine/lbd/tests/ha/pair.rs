@@ -1,14 +1,22 @@
-//! Two balancers, one address, elected by keepalived; DR with `mh`, so that either picks the same server.
+//! Two balancers, one address, elected by keepalived; as a rule DR with `mh`, so that either picks the same server.
 //!
 //! ```text
 //!  client ──┤   ├── one, two      lbd and keepalived; `two` may be a real server besides
 //!           │   ├── server-1, server-2
 //! ```
+//!
+//! In NAT the servers are behind the two, and their gateway is an address that moves with the service's:
+//!
+//! ```text
+//!  client ──┤   ├── one ──┤   ├── server-1, server-2
+//!               ├── two ──┤
+//! ```
 
 use std::fmt::Write;
 use std::net::{IpAddr, SocketAddr};
 
-use lb_testkit::netns::{LineServer, Namespace, UdpServer, available};
+use lb_testkit::netns::{Agent, LineServer, Namespace, UdpServer, available};
+use lb_testkit::program;
 
 use crate::node::Node;
 use crate::segment::{both, connect, hold, installed, mac, v4, v6};
@@ -21,22 +29,42 @@ const SERVER: u8 = 21;
 const OTHER: u8 = 22;
 pub const VIP: u8 = 100;
 const PORT: u16 = 7;
+/// The servers' segment, if it is not the clients', and their gateway there.
+const INSIDE: u8 = 1;
+const GATEWAY: u8 = 254;
 
 /// What the two are told.
 #[derive(Clone, Copy)]
 pub struct Setup {
+    pub mode: &'static str,
     pub scheduler: &'static str,
     /// Whether a packet other than a SYN opens a conn.
     pub sloppy: bool,
     /// Whether `two` is the second real server.
     pub two_serves: bool,
+    /// Whether clients stay with their servers.
+    pub persistent: bool,
+}
+
+impl Setup {
+    /// The net of the servers.
+    fn inside(self) -> u8 {
+        if self.mode == "nat" { INSIDE } else { 0 }
+    }
+
+    /// Which host is the second server.
+    fn second(self) -> u8 {
+        if self.two_serves { TWO } else { OTHER }
+    }
 }
 
 /// With `mh`, where a conn is opened wherever its packets come.
 const ALIKE: Setup = Setup {
+    mode: "dr",
     scheduler: "mh",
     sloppy: true,
     two_serves: true,
+    persistent: false,
 };
 
 pub struct Pair {
@@ -44,8 +72,9 @@ pub struct Pair {
     pub two: Node,
     pub client: Namespace,
     _hosts: [Namespace; 2],
-    _switch: Namespace,
+    _switches: Vec<Namespace>,
     _servers: Vec<(LineServer, UdpServer)>,
+    _agents: Vec<Agent>,
 }
 
 impl Pair {
@@ -53,24 +82,37 @@ impl Pair {
         let [client, server, other] = ["client", "server-1", "server-2"]
             .map(|name| Namespace::new(name).expect("a namespace"));
         let (one, two) = (Node::new("one"), Node::new("two"));
-        let hosts = [
-            (&client, "eth0", CLIENT),
-            (&one.namespace, "eth0", ONE),
-            (&two.namespace, "eth0", TWO),
-            (&server, "eth0", SERVER),
-            (&other, "eth0", OTHER),
-        ];
-        let switch = connect(0, &hosts);
-        let mut servers = Vec::new();
+        let clients = (&client, "eth0", CLIENT);
+        let nodes = |interface| {
+            [
+                (&one.namespace, interface, ONE),
+                (&two.namespace, interface, TWO),
+            ]
+        };
+        let serving = [(&server, "eth0", SERVER), (&other, "eth0", OTHER)];
+        let switches = match setup.inside() {
+            0 => vec![connect(
+                0,
+                &[&[clients], &nodes("eth0")[..], &serving].concat(),
+            )],
+            inside => vec![
+                connect(0, &[&[clients], &nodes("eth0")[..]].concat()),
+                connect(inside, &[&nodes("eth1")[..], &serving].concat()),
+            ],
+        };
+        let (mut servers, mut agents) = (Vec::new(), Vec::new());
         let second = if setup.two_serves {
             &two.namespace
         } else {
             &other
         };
-        for host in [&server, second] {
-            hold(host, &both(0, VIP));
-            for vip in both(0, VIP) {
-                let address = SocketAddr::new(vip, PORT);
+        for (host, number) in [(&server, SERVER), (second, setup.second())] {
+            agents.extend(prepare(setup, host));
+            let addresses = match setup.mode {
+                "nat" => both(INSIDE, number),
+                _ => both(0, VIP),
+            };
+            for address in addresses.map(|address| SocketAddr::new(address, PORT)) {
                 let lines = LineServer::start(host, address).expect("a server");
                 let datagrams = UdpServer::start(host, host.label(), address).expect("a server");
                 servers.push((lines, datagrams));
@@ -81,50 +123,85 @@ impl Pair {
             two,
             client,
             _hosts: [server, other],
-            _switch: switch,
+            _switches: switches,
             _servers: servers,
+            _agents: agents,
         };
         pair.one.start_lbd(&config(setup, TWO));
         pair.two.start_lbd(&config(setup, ONE));
-        let vips = [
+        let mut addresses = vec![
             format!("{}/32", v4(0, VIP)),
             format!("{}/128 dev eth0", v6(0, VIP)),
         ];
-        pair.one.start_keepalived(150, &vips);
+        if setup.inside() != 0 {
+            let gateway = both(INSIDE, GATEWAY).map(|address| {
+                let bits = if address.is_ipv4() { 24 } else { 64 };
+                format!("{address}/{bits} dev eth1")
+            });
+            addresses.extend(gateway);
+        }
+        pair.one.start_keepalived(150, &addresses);
         pair.one.wait_until_it_holds(&v4(0, VIP).to_string());
-        pair.two.start_keepalived(100, &vips);
+        pair.two.start_keepalived(100, &addresses);
         pair
+    }
+}
+
+/// Makes a server of a host, as its mode needs it.
+fn prepare(setup: Setup, host: &Namespace) -> Option<Agent> {
+    match setup.mode {
+        "nat" => {
+            for gateway in both(INSIDE, GATEWAY) {
+                let family = if gateway.is_ipv4() { "-4" } else { "-6" };
+                host.ip(&format!("{family} route add default via {gateway}"))
+                    .expect("a route");
+            }
+            None
+        }
+        "tun" => {
+            let vips = both(0, VIP).map(|vip| vip.to_string()).join(" ");
+            let from = [both(0, ONE), both(0, TWO)].concat();
+            let from: Vec<String> = from.iter().map(ToString::to_string).collect();
+            let arguments = format!("tun {vips} --from {}", from.join(","));
+            Some(Agent::start(host, &program("lbrs"), &arguments).expect("lbrs"))
+        }
+        _ => {
+            hold(host, &both(0, VIP));
+            None
+        }
     }
 }
 
 /// That of one balancer beside another.
 fn config(setup: Setup, peer: u8) -> String {
-    let Setup {
-        scheduler,
-        sloppy,
-        two_serves,
-    } = setup;
+    let interfaces = match setup.inside() {
+        0 => "\"eth0\"",
+        _ => "\"eth0\", \"eth1\"",
+    };
     let mut text = format!(
-        "[engine]\ninterfaces = [\"eth0\"]\ncapacity = 10000\npeers = [\"{}\"]\n[ipvs]\nsloppy_tcp = {}\n",
+        "[engine]\ninterfaces = [{interfaces}]\ncapacity = 10000\npeers = [\"{}\"]\n[ipvs]\nsloppy_tcp = {}\n",
         mac(0, peer),
-        u8::from(sloppy)
+        u8::from(setup.sloppy)
     );
+    let (scheduler, mode) = (setup.scheduler, setup.mode);
+    let flags = match scheduler {
+        "mh" => "\"mh-port\", \"mh-fallback\"",
+        _ => "",
+    };
     for vip in both(0, VIP) {
         for protocol in ["tcp", "udp"] {
             let vip = SocketAddr::new(vip, PORT);
             let written = writeln!(
                 text,
                 "[[service]]\nvip = \"{vip}\"\nprotocol = \"{protocol}\"\nscheduler = \"{scheduler}\"\n\
-                 scheduler_flags = [{}]\nmode = \"dr\"",
-                if scheduler == "mh" {
-                    "\"mh-port\", \"mh-fallback\""
-                } else {
-                    ""
-                }
+                 scheduler_flags = [{flags}]\nmode = \"{mode}\""
             );
             written.expect("a string takes everything");
-            for number in [SERVER, if two_serves { TWO } else { OTHER }] {
-                let rip = both(0, number)
+            if setup.persistent {
+                text.push_str("persistence = { timeout = \"60s\" }\n");
+            }
+            for number in [SERVER, setup.second()] {
+                let rip = both(setup.inside(), number)
                     .into_iter()
                     .find(|rip| rip.is_ipv4() == vip.is_ipv4());
                 let rip = SocketAddr::new(rip.expect("one of each family"), PORT);

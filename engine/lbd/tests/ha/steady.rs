@@ -16,8 +16,10 @@ const EVERY: Duration = Duration::from_millis(10);
 const LOST: Duration = Duration::from_secs(20);
 
 /// What one connection, or one series of datagrams, went through.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Outcome {
+    /// The client's end.
+    pub client: SocketAddr,
     /// Answers.
     pub answers: u64,
     /// The longest time from one answer to the next.
@@ -45,9 +47,10 @@ impl Steady {
             stream.set_nodelay(true).expect("no delay");
             let mut lines = BufReader::new(stream.try_clone().expect("a copy")).lines();
             let mut stream = stream;
+            let client = stream.local_addr().expect("an address");
             let greeting = lines.next().expect("a greeting");
             assert_eq!(greeting.expect("a greeting"), "SSH-2.0-lab");
-            steady.spawn(move |number| {
+            steady.spawn(client, move |number| {
                 let line = format!("line {number}");
                 stream.write_all(format!("{line}\n").as_bytes())?;
                 match lines.next() {
@@ -71,7 +74,8 @@ impl Steady {
             let socket = client.run(|| UdpSocket::bind((any, 0))).expect("a socket");
             socket.connect(server).expect("a way there");
             socket.set_read_timeout(Some(EVERY)).expect("a limit");
-            steady.spawn(move |number| {
+            let client = socket.local_addr().expect("an address");
+            steady.spawn(client, move |number| {
                 // A machine that goes down may say so; the next datagram finds another.
                 let _ = socket.send(format!("{number}").as_bytes());
                 let mut buffer = [0; 64];
@@ -89,10 +93,19 @@ impl Steady {
         }
     }
 
-    fn spawn(&mut self, mut ask: impl FnMut(u64) -> io::Result<bool> + Send + 'static) {
+    fn spawn(
+        &mut self,
+        client: SocketAddr,
+        mut ask: impl FnMut(u64) -> io::Result<bool> + Send + 'static,
+    ) {
         let (stop, answers) = (Arc::clone(&self.stop), Arc::clone(&self.answers));
         self.threads.push(thread::spawn(move || {
-            let mut outcome = Outcome::default();
+            let mut outcome = Outcome {
+                client,
+                answers: 0,
+                gap: Duration::ZERO,
+                failure: None,
+            };
             let mut last = Instant::now();
             for number in 0.. {
                 if stop.load(Ordering::Relaxed) {
