@@ -36,10 +36,7 @@ pub fn notify(service: &VirtualServer, config: &ServiceConfig, report: &mut Repo
     report.add(Kind::Changed, &service.place, keys, reason);
     // $2 of the quorum's is the service, which has spaces in its name.
     let change = "case \"$1\" in SERVER) change=\"$1 $2 $3\";; *) change=\"$1 $3\";; esac";
-    let script = format!(
-        "{change}\ncase \"$change\" in\n{}\nesac",
-        branches.join("\n")
-    );
+    let script = format!("{change}; case \"$change\" in {} esac", branches.join(" "));
     let words = SHELL.into_iter().map(str::to_owned);
     words.chain([script, NAME.to_owned()]).collect()
 }

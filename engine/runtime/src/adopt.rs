@@ -66,10 +66,8 @@ impl Inside<'_> {
             let ours = self.conns.state(hit.conn);
             let is_same = self.conns.conn(hit.conn).rip() == rip;
             match (is_same, ours.stage(), state.stage()) {
-                // What is opened again between the same ends had ended here.
-                (true, Stage::Ending | Stage::Closed, Stage::Opening | Stage::Open)
-                    if foreign.is_anew =>
-                {
+                // Another connection between the same ends: the one before had ended here, too.
+                (true, ours, told) if told < ours && foreign.is_anew && ours >= Stage::Ending => {
                     self.conns.retire(hit.conn);
                 }
                 // No conn goes back: packets that came here have brought ours further.

@@ -159,6 +159,18 @@ fn no_message_brings_a_conn_back_but_one_of_another_connection() {
             FIRST,
         ),
         (
+            "and nothing was heard of its beginning",
+            &[
+                told(FIRST, Close),
+                Foreign {
+                    is_anew: true,
+                    ..told(FIRST, FinWait)
+                },
+            ],
+            Stage::Ending,
+            FIRST,
+        ),
+        (
             "and nothing has ended here",
             &[told(FIRST, Established), anew(FIRST)],
             Stage::Open,

@@ -39,13 +39,15 @@ impl Side {
             ServiceConfig::new(end(VIP), Protocol::Tcp, "rr", mode),
             |service, rip| service.with_server(end(rip), 1),
         );
-        let config = Config::default().with_service(ServiceConfig {
+        let mut config = Config::default().with_service(ServiceConfig {
             persistence: Some(Persistence {
                 timeout: Duration::from_secs(300),
                 netmask: Addr::v4([255; 4]),
             }),
             ..service
         });
+        // All places are looked at each time.
+        config.engine.capacity = 500;
         let engine = Arc::new(Engine::new(&config).expect("a valid configuration"));
         let mut worker = engine.worker(MemoryPort::new(64));
         let (millis, stop) = (Arc::<AtomicU64>::default(), Arc::<AtomicBool>::default());
@@ -327,10 +329,12 @@ fn over_a_bad_network_conns_are_as_the_last_that_came_through_says() {
     const CONNS: u16 = 24;
     const STEP: u64 = 100;
     const STEPS: u64 = 60;
-    for seed in 1..=4 {
+    for seed in 1..=3 {
         let mut numbers = Numbers(0x9e37_79b9_7f4a_7c15_u64.wrapping_mul(seed));
         let (one, two) = (Side::new("dr"), Side::new("dr"));
         let (mut teller, mut listener) = (one.teller(), two.listener());
+        // Which connection of each client's was heard of, and how far it had come.
+        let mut heard: HashMap<FlowKey, (u32, Stage)> = HashMap::new();
         // Each client's connection: which one it is, its server, how far it is, since when.
         let mut clients = vec![(0_u32, 0_usize, Stage::Closed, 0_u64); CONNS.into()];
         let mut on_the_way: BTreeMap<(u64, u64), (Vec<u8>, Vec<_>)> = BTreeMap::new();
@@ -382,8 +386,16 @@ fn over_a_bad_network_conns_are_as_the_last_that_came_through_says() {
                 two.it_is(millis);
                 listener.take(&datagram, at(millis));
                 for (flow, says) in says {
-                    let newest = arrived.entry(flow).or_insert(says);
-                    *newest = (*newest).max(says);
+                    let furthest = heard.entry(flow).or_insert((says.0, says.1));
+                    if (says.0, says.1) < *furthest {
+                        continue;
+                    }
+                    *furthest = (says.0, says.1);
+                    let there = arrived.entry(flow).or_insert(says);
+                    // As in the kernel, the end of a conn of which nothing else came through ends no other.
+                    if says.1 < Stage::Ending || says.2 == there.2 {
+                        *there = says;
+                    }
                 }
             }
             let there = two.conns();
