@@ -148,7 +148,8 @@ mod tests {
 
     #[test]
     fn old_messages_and_new_connections_are_told_apart() {
-        let cases: &[(&str, &[(u64, ConnState, News)])] = &[
+        type Messages = &'static [(u64, ConnState, News)];
+        let cases: &[(&str, Messages)] = &[
             (
                 "in order",
                 &[
