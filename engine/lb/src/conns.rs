@@ -301,6 +301,7 @@ mod tests {
             },
             rip: end("10.1.0.11:80"),
             state: ConnState::Udp,
+            is_anew: false,
         };
         let (looked_at, listed) = thread::scope(|scope| {
             scope.spawn(|| {
