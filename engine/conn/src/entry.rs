@@ -7,6 +7,7 @@ use zerocopy::FromZeros;
 
 use crate::TemplateId;
 use crate::mem::{populate, prefer_huge_pages, prefetch, zeroed};
+use crate::sign::Owes;
 use crate::wheel::{Link, Timers};
 
 /// What a table notes of a conn. Memory that was never used is zero, and that is a vacant entry.
@@ -24,7 +25,8 @@ pub struct Entry {
     template: u32,
     pub state: ConnState,
     pub life: Life,
-    spare: [u8; 2],
+    pub owes: Owes,
+    spare: [u8; 1],
 }
 
 /// Where an entry is in its life.
@@ -60,6 +62,11 @@ impl Entry {
     pub fn is_over(&self, now: Time) -> bool {
         let whole = (now.as_nanos() / NANOS_PER_MILLI) as u32;
         self.passed(whole) >= self.timeout
+    }
+
+    /// Milliseconds from its last packet to `now`.
+    pub fn quiet_ms(&self, now: Time) -> u32 {
+        self.passed(stamp(now))
     }
 
     /// Milliseconds from its last packet to `stamp`; none if `stamp` is earlier.
@@ -164,7 +171,8 @@ impl Entries {
             template: template.map_or(0, |template| template.0 + 1),
             state,
             life: Life::Found,
-            spare: [0; 2],
+            owes: Owes::Nothing,
+            spare: [0; 1],
         };
         Some(id)
     }

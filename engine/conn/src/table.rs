@@ -21,6 +21,7 @@ use crate::entry::{Entries, Millis};
 use crate::fifo::Fifo;
 use crate::hash::FlowHasher;
 use crate::index::Index;
+use crate::sign::Signs;
 use crate::wheel::Wheel;
 use crate::{LocalPorts, Templates, Timeouts};
 
@@ -49,6 +50,8 @@ pub struct ConnTable {
     /// Whether as many conns ended at once as were allowed to.
     at_limit: bool,
     evicted: u64,
+    /// What servers showed lately, by their slots.
+    signs: Signs,
     timeouts: Timeouts,
     secure_tcp: bool,
     timeouts_ms: [Millis; ConnState::ALL.len()],
@@ -91,6 +94,7 @@ impl ConnTable {
             sweep: None,
             at_limit: false,
             evicted: 0,
+            signs: Signs::new(),
             timeouts_ms: in_millis(&timeouts),
             timeouts,
             secure_tcp: false,

@@ -34,12 +34,12 @@ pub use lb_conn::{
     Asked, ConnTable, ConnView, LocalPorts, LocalUse, Template, TemplateKey, Timeouts,
 };
 pub use lb_model::{
-    Addr, Batch, ClientAddress, Conn, ConnState, Dest, Dests, Direction, DropReason, Endpoint,
-    FlowKey, Frame, FrameCensus, HashedFields, Hop, HopCache, Interface, InterfaceId, Introduction,
-    IpvsSettings, Mac, Mark, MarkRule, Mode, NextHops, Packet, Persistence, Port, Prefix, Prepared,
-    Protocol, PuntReason, Replies, Request, Resolution, Rss, Scheduler, SchedulerFlags,
-    SchedulerKind, ServiceId, ServiceKey, ServiceSettings, Stage, Thresholds, Time, Traffic,
-    Tunnel, TunnelChecksum, Verdict, VirtualService, Work,
+    Addr, Batch, ClientAddress, Conduct, Conn, ConnState, Dest, Dests, Direction, DropReason,
+    Endpoint, FlowKey, Frame, FrameCensus, HashedFields, Hop, HopCache, Interface, InterfaceId,
+    Introduction, IpvsSettings, Mac, Mark, MarkRule, Mode, NextHops, Packet, Persistence, Port,
+    Prefix, Prepared, Protocol, PuntReason, Replies, Request, Resolution, Rss, Scheduler,
+    SchedulerFlags, SchedulerKind, ServiceId, ServiceKey, ServiceSettings, Stage, Thresholds, Time,
+    Traffic, Tunnel, TunnelChecksum, Verdict, VirtualService, Work,
 };
 pub use lb_runtime::{
     Adoption, Asker, Counter, Counters, Decision, Decisions, Effort, Foreign, ForeignTemplate,

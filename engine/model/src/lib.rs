@@ -13,6 +13,7 @@
 //! | what can be plugged in | [`Scheduler`], [`Mode`], [`Port`] |
 
 mod addr;
+mod conduct;
 mod conn;
 mod conn_count;
 mod dest;
@@ -37,6 +38,7 @@ mod tunnel;
 mod verdict;
 
 pub use addr::{Addr, Endpoint, ParseEndpointError};
+pub use conduct::Conduct;
 pub use conn::{ConnId, ConnState, Hit, Stage};
 pub use dest::{Dest, Dests, Prepared, Thresholds};
 pub use flow::{Direction, FlowKey, Protocol};

@@ -7,7 +7,8 @@ use std::array;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use lb_model::Traffic;
+use lb_conn::Sign;
+use lb_model::{Conduct, Traffic};
 
 /// Lines of a page, which is 64 KiB.
 const PAGE: usize = 1024;
@@ -23,6 +24,9 @@ struct Line {
     out_packets: AtomicU64,
     in_bytes: AtomicU64,
     out_bytes: AtomicU64,
+    answered: AtomicU64,
+    unanswered: AtomicU64,
+    resets: AtomicU64,
 }
 
 /// What one worker has counted, by the servers' [slots](lb_model::Slot).
@@ -42,6 +46,18 @@ impl TrafficBook {
             out_packets: line.out_packets.load(Ordering::Relaxed),
             in_bytes: line.in_bytes.load(Ordering::Relaxed),
             out_bytes: line.out_bytes.load(Ordering::Relaxed),
+        }
+    }
+
+    /// What a server's line says of how it treats its conns.
+    pub fn conduct(&self, slot: u32) -> Conduct {
+        let Some(line) = self.line(slot) else {
+            return Conduct::default();
+        };
+        Conduct {
+            answered: line.answered.load(Ordering::Relaxed),
+            unanswered: line.unanswered.load(Ordering::Relaxed),
+            resets: line.resets.load(Ordering::Relaxed),
         }
     }
 
@@ -72,6 +88,19 @@ impl TrafficBook {
         if let Some(line) = self.line(slot) {
             add(&line.out_packets, 1);
             add(&line.out_bytes, bytes);
+        }
+    }
+
+    pub(crate) fn showed(&self, slot: u32, sign: Sign) {
+        let Some(line) = self.line(slot) else { return };
+        match sign {
+            Sign::Answered => add(&line.answered, 1),
+            Sign::Unanswered => add(&line.unanswered, 1),
+            Sign::Refused => {
+                add(&line.answered, 1);
+                add(&line.resets, 1);
+            }
+            Sign::Reset => add(&line.resets, 1),
         }
     }
 

@@ -145,6 +145,9 @@ impl<P: Port> Worker<P> {
         stages::rewrite::run(self, now);
         self.show(now, |observer, seen| observer.ended(seen));
         stages::transmit::run(self, now);
+        for (slot, sign) in self.conns.signs() {
+            self.book.showed(slot, sign);
+        }
         self.crew.settle(&mut self.port, received == 0);
 
         if received > 0 || ended > 0 {

@@ -5,6 +5,7 @@ use lb_model::{ConnId, Direction, Time};
 use super::key::Key;
 use super::{ConnTable, NONE};
 use crate::entry::Life;
+use crate::sign::{Owes, Sign};
 
 /// Entries that a turn looks at in search of conns whose servers were removed. All may be such, and to end one takes some
 /// three cache lines from memory: altogether that is to stay below 50 microseconds.
@@ -19,6 +20,11 @@ impl ConnTable {
             && let Some(id) = self.half_open.first()
             && self.entries.get(id).is_over(now)
         {
+            let entry = self.entries.get(id);
+            if entry.owes == Owes::Answer {
+                let slot = self.dests.get(entry.record.dest()).slot();
+                self.signs.show(slot, Sign::Unanswered);
+            }
             self.retire_at(ConnId(id), now);
             ended += 1;
         }

@@ -8,6 +8,7 @@ use lb_wire::TcpFlags;
 use super::ConnTable;
 use crate::entry::Life;
 use crate::next_state;
+use crate::sign::{Owes, Sign};
 
 impl ConnTable {
     /// Notes a packet of a conn: its state moves as the flags say and its time-out starts anew. The answer is the conn's
@@ -50,6 +51,15 @@ impl ConnTable {
         {
             self.templates.assure(template);
         }
+        if FIRST {
+            entry.owes = Owes::at_first(state, flags, two_way);
+        } else if state != before || before == ConnState::SynRecv {
+            let quiet_ms = entry.quiet_ms(now);
+            if let Some(sign) = entry.owes.note(before, direction, flags, quiet_ms) {
+                let slot = self.dests.get(entry.record.dest()).slot();
+                self.signs.show(slot, sign);
+            }
+        }
         entry.state = state;
         // A timer that stands too early is set anew when it fires; one that stands too late must move now.
         let ends_earlier = entry.touch(now, self.timeouts_ms[state as usize]);
@@ -65,6 +75,11 @@ impl ConnTable {
                 self.wheel.set(&mut timed, id.0);
             }
         }
+    }
+
+    /// What servers have shown since this was last asked, with their slots; to be asked once a turn.
+    pub fn signs(&mut self) -> impl Iterator<Item = (u32, Sign)> {
+        self.signs.drain()
     }
 
     pub(super) fn unset_timer(&mut self, id: ConnId, state: ConnState, now: Time) {

@@ -8,7 +8,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use lb_model::{Dest, Endpoint, ServiceId, Slots, Time, Traffic};
+use lb_model::{Conduct, Dest, Endpoint, ServiceId, Slots, Time, Traffic};
 use lb_runtime::TrafficBook;
 use parking_lot::Mutex;
 
@@ -43,6 +43,12 @@ impl Books {
         let books = self.0.lock();
         let lines = books.iter().map(|book| book.load(slot));
         lines.fold(Traffic::default(), |sum, line| sum + line)
+    }
+
+    fn conduct(&self, slot: u32) -> Conduct {
+        let books = self.0.lock();
+        let lines = books.iter().map(|book| book.conduct(slot));
+        lines.fold(Conduct::default(), |sum, line| sum + line)
     }
 }
 
@@ -119,6 +125,7 @@ struct ServerAccount {
     account: Account,
     /// What its slot's line said when the server was made.
     origin: Traffic,
+    conduct_origin: Conduct,
     /// What of its traffic its service counts as gone.
     settled: Traffic,
     /// Whether its service was removed: another of the same name begins at 0, and its servers do.
@@ -159,6 +166,7 @@ impl Accounts {
     pub(super) fn server_made(&mut self, dest: &Dest) {
         let account = ServerAccount {
             origin: self.books.sum(dest.slot()),
+            conduct_origin: self.books.conduct(dest.slot()),
             ..ServerAccount::default()
         };
         self.servers.insert(dest.slot(), account);
@@ -243,6 +251,13 @@ impl ServiceTable {
         let dest = self.server(id, rip)?;
         let account = self.accounts.servers.get(&dest.slot())?.account;
         Some(account.counted(self.accounts.lifetime_of(dest)))
+    }
+
+    /// How a server in a service has treated its conns since it was made.
+    pub fn conduct_of_server(&self, id: ServiceId, rip: Endpoint) -> Option<Conduct> {
+        let dest = self.server(id, rip)?;
+        let account = self.accounts.servers.get(&dest.slot())?;
+        Some(self.accounts.books.conduct(dest.slot()) - account.conduct_origin)
     }
 
     /// What was ever carried, by services that are no more too.

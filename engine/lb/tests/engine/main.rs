@@ -2,6 +2,7 @@
 
 mod adoption;
 mod client_address;
+mod conduct;
 mod docs;
 mod fnat;
 mod fragments;
