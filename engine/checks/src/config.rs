@@ -1,5 +1,6 @@
 //! What is asked of servers, and what follows from their answers: plain data.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::net::IpAddr;
 use std::ops::RangeInclusive;
@@ -9,13 +10,41 @@ use std::time::Duration;
 
 use lb_model::{Endpoint, Tunnel};
 
+use crate::Passive;
+
 /// The health checks of a service.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct ServiceHealth {
-    /// How each of its servers is checked.
-    pub check: Arc<Check>,
+    /// How each of its servers is checked: it must pass all of them.
+    pub checks: Vec<Arc<Check>>,
+    /// Servers that are checked in other ways, in place of these.
+    pub own_checks: BTreeMap<Endpoint, Vec<Arc<Check>>>,
+    /// Whether servers are judged by their clients' packets, too.
+    pub passive: Option<Passive>,
     /// What follows.
     pub policy: Policy,
+}
+
+impl ServiceHealth {
+    /// One check for all servers.
+    pub fn new(check: Check, policy: Policy) -> ServiceHealth {
+        ServiceHealth {
+            checks: vec![Arc::new(check)],
+            own_checks: BTreeMap::new(),
+            passive: None,
+            policy,
+        }
+    }
+
+    /// How a server is checked; not at all, if this is empty.
+    pub fn checks_of(&self, server: Endpoint) -> &[Arc<Check>] {
+        self.own_checks.get(&server).unwrap_or(&self.checks)
+    }
+
+    /// Whether a server is taken for bad until it has answered.
+    pub fn is_bad_at_first(&self, server: Endpoint) -> bool {
+        self.policy.initial == Initial::Down && !self.checks_of(server).is_empty()
+    }
 }
 
 /// How a server is checked.

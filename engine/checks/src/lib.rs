@@ -8,6 +8,7 @@ mod command;
 mod config;
 mod failure;
 mod judge;
+mod passive;
 pub mod probe;
 mod quorum;
 mod ramp;
@@ -20,6 +21,7 @@ pub use config::{
 };
 pub use failure::Failure;
 pub use judge::{Judge, State};
+pub use passive::{Change, Evidence, Passive, Suspicion, Witnessed};
 pub use quorum::Quorum;
 pub use ramp::Ramp;
 pub use watcher::{Found, Target, Watcher};

@@ -22,6 +22,8 @@ pub struct Target {
     pub service: ServiceId,
     /// The server.
     pub server: Endpoint,
+    /// Which of its checks this is, from 0.
+    pub part: usize,
     /// What it is taken for if it is new.
     pub initial: State,
     /// How it is checked.
@@ -43,25 +45,28 @@ pub struct Found {
     pub service: ServiceId,
     /// The server.
     pub server: Endpoint,
+    /// Which of its checks this is.
+    pub part: usize,
     /// The answer.
     pub answer: Result<(), Failure>,
     /// How long it took.
     pub took: Duration,
-    /// What the server is taken for now.
+    /// What the server is taken for now, by all of its checks.
     pub state: State,
-    /// Whether that is new.
-    pub changed: bool,
 }
 
 /// Asks servers for as long as it lives; needs a runtime of tokio with time and I/O.
 pub struct Watcher {
-    watched: HashMap<(ServiceId, Endpoint), Watched>,
+    watched: HashMap<Place, Watched>,
     tools: Arc<Tools>,
     answers: (UnboundedSender<Answer>, UnboundedReceiver<Answer>),
     begun: Instant,
     spread: RandomState,
     asked: u64,
 }
+
+/// A service, one of its servers, and one of that server's checks.
+type Place = (ServiceId, Endpoint, usize);
 
 struct Watched {
     target: Target,
@@ -71,7 +76,7 @@ struct Watched {
 }
 
 struct Answer {
-    of: (ServiceId, Endpoint),
+    of: Place,
     number: u64,
     answer: Result<(), Failure>,
     took: Duration,
@@ -106,7 +111,7 @@ impl Watcher {
     pub fn watch(&mut self, targets: Vec<Target>) {
         let mut before = std::mem::take(&mut self.watched);
         for target in targets {
-            let of = (target.service, target.server);
+            let of = (target.service, target.server, target.part);
             let known = before.remove(&of);
             let watched = match known {
                 Some(known) if known.target.check == target.check => known,
@@ -119,10 +124,14 @@ impl Watcher {
         }
     }
 
-    /// What a server is taken for.
+    /// What a server is taken for, which is good if all of its checks say so; `None`: it is asked nothing.
     pub fn state(&self, service: ServiceId, server: Endpoint) -> Option<State> {
-        let watched = self.watched.get(&(service, server))?;
-        Some(watched.judge.state())
+        let parts = (0..).map_while(|part| self.watched.get(&(service, server, part)));
+        let states = parts.map(|watched| watched.judge.state());
+        states.reduce(|all, one| match all {
+            State::Up => one,
+            State::Down => State::Down,
+        })
     }
 
     /// Waits for the next answer. Nothing is lost if the wait is given up.
@@ -139,14 +148,17 @@ impl Watcher {
                 continue;
             }
             let good = answer.answer.is_ok();
-            let changed = watched.judge.answered(good, now, &watched.target.check);
+            watched.judge.answered(good, now, &watched.target.check);
+            let (service, server, part) = answer.of;
             return Found {
-                service: answer.of.0,
-                server: answer.of.1,
+                service,
+                server,
+                part,
                 answer: answer.answer,
                 took: answer.took,
-                state: watched.judge.state(),
-                changed: changed.is_some(),
+                state: self
+                    .state(service, server)
+                    .expect("one of its checks is watched"),
             };
         }
     }
@@ -171,7 +183,9 @@ impl Watcher {
 
     /// Somewhere within the first interval, so that the servers of a farm are not all asked at once.
     fn first_after(&self, target: &Target) -> Duration {
-        let place = self.spread.hash_one((target.service, target.server)) as u32;
+        let place = self
+            .spread
+            .hash_one((target.service, target.server, target.part)) as u32;
         target
             .check
             .interval
@@ -201,7 +215,7 @@ async fn ask(
         let asked = Instant::now();
         let answer = timeout(check.timeout, tools.ask(&target)).await;
         let answer = Answer {
-            of: (target.service, target.server),
+            of: (target.service, target.server, target.part),
             number,
             answer: answer.unwrap_or_else(|_| tools.silence(&target)),
             took: asked.elapsed(),

@@ -175,6 +175,7 @@ async fn ask_all(cases: Vec<Case>, source: Option<IpAddr>) -> BTreeMap<usize, St
             Target {
                 service: service(at),
                 server: address.parse().expect("valid"),
+                part: 0,
                 initial: State::Up,
                 check: Arc::new(Check {
                     interval: Duration::from_millis(50),

@@ -1,24 +1,18 @@
-//! `[service.check]`: how a service's servers are checked, and what follows.
+//! `[service.check]` and `[service.server.check]`: what servers are asked.
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::fmt::Display;
 use std::net::IpAddr;
-use std::sync::Arc;
 use std::time::Duration;
 
-use lb::{Config, ConfigError, Endpoint, ServerConfig, ServiceConfig, ServiceId};
+use lb::Endpoint;
 use lb_checks::probe::dns::is_name;
-use lb_checks::{
-    Check, Dns, Http, Initial, OnFailure, Policy, Probe, RecordType, ServiceHealth, SorryServer,
-    StatusSet, Tls, Udp,
-};
+use lb_checks::{Check, Dns, Http, Probe, RecordType, StatusSet, Tls, Udp};
 use toml::de::DeValue;
 
 use super::fault::Faults;
+use super::lines::{Lines, list, quoted, shown};
 use super::schema::number;
 use super::section::{Kind, Section};
-use super::service::{MODE, SERVER, SWITCH};
-use super::{Settings, tunnel};
+use super::service::SWITCH;
 
 /// The kinds of checks, as `type` names them.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -46,12 +40,12 @@ const TYPE: Kind<Type> = Kind {
     },
 };
 
-const SPAN: Kind<Duration> = Kind {
+pub const SPAN: Kind<Duration> = Kind {
     allowed: "a time like \"500ms\", \"3s\" or \"1m\", from 10 ms to 1 day",
     parse: |value| span(value).filter(|span| *span >= Duration::from_millis(10)),
 };
 
-const SPAN_OR_NONE: Kind<Duration> = Kind {
+pub const SPAN_OR_NONE: Kind<Duration> = Kind {
     allowed: "a time like \"30s\" or \"5m\", up to 1 day, or \"0s\" for none",
     parse: span,
 };
@@ -158,71 +152,41 @@ const WORD: Kind<String> = Kind {
     },
 };
 
-const ON_FAILURE: Kind<OnFailure> = Kind {
-    allowed: "\"quiesce\" or \"remove\"",
-    parse: |value| match value.as_str()? {
-        "quiesce" => Some(OnFailure::Quiesce),
-        "remove" => Some(OnFailure::Remove),
-        _ => None,
-    },
-};
-
-const INITIAL: Kind<Initial> = Kind {
-    allowed: "\"up\" or \"down\"",
-    parse: |value| match value.as_str()? {
-        "up" => Some(Initial::Up),
-        "down" => Some(Initial::Down),
-        _ => None,
-    },
-};
-
-const WEIGHT: Kind<u32> = Kind {
-    allowed: "0..=4294967295",
-    parse: number,
-};
-
-/// What is asked of the servers of `service`, which are known already.
+/// What servers are asked, one of which is `nameless`, without a port of its own, if any is. Keys of [`policy`] are still
+/// to be read from the section.
 pub fn read(
-    mut section: Section<'_>,
-    service: &ServiceConfig,
+    section: &mut Section<'_>,
+    nameless: Option<Endpoint>,
     faults: &mut Faults<'_>,
-) -> Option<ServiceHealth> {
+) -> Option<Check> {
     let kind = section.required("type", &TYPE, faults);
-    let probe = kind.and_then(|kind| probe(kind, &mut section, faults));
+    let probe = kind.and_then(|kind| probe(kind, section, faults));
     let defaults = Check::new(Probe::Tcp);
     let span = |section: &mut Section<'_>, key, default, faults: &mut Faults<'_>| {
         section.value(key, &SPAN, faults).unwrap_or(default)
     };
-    let interval = span(&mut section, "interval", defaults.interval, faults);
-    let timeout = span(&mut section, "timeout", defaults.timeout, faults);
+    let interval = span(section, "interval", defaults.interval, faults);
+    let timeout = span(section, "timeout", defaults.timeout, faults);
     let rise = section.value("rise", &COUNT, faults);
     let fall = section.value("fall", &COUNT, faults);
     let damping = section.value("damping", &SPAN_OR_NONE, faults);
     let port = section.value("port", &PORT, faults);
     let source = section.value("source", &SOURCE, faults);
-    let policy = policy(&mut section, service, faults);
-    let nameless = service.servers.iter().find(|server| server.rip.port == 0);
     if let (None, Some(server), Some(probe)) = (port, nameless, &probe)
         && probe.has_port()
     {
-        let why = format!("a port from 1, for server {} has none", server.rip.addr);
+        let why = format!("a port from 1, for server {} has none", server.addr);
         section.miss("port", &why, faults);
     }
-    // Without its type nobody knows which keys it may have.
-    kind?;
-    section.end(faults);
-    Some(ServiceHealth {
-        check: Arc::new(Check {
-            probe: probe?,
-            interval,
-            timeout,
-            rise: rise.unwrap_or(defaults.rise),
-            fall: fall.unwrap_or(defaults.fall),
-            damping: damping.unwrap_or(defaults.damping),
-            port,
-            source,
-        }),
-        policy,
+    Some(Check {
+        probe: probe?,
+        interval,
+        timeout,
+        rise: rise.unwrap_or(defaults.rise),
+        fall: fall.unwrap_or(defaults.fall),
+        damping: damping.unwrap_or(defaults.damping),
+        port,
+        source,
     })
 }
 
@@ -277,7 +241,7 @@ fn udp(section: &mut Section<'_>, faults: &mut Faults<'_>) -> Udp {
     }
 }
 
-fn command(
+pub fn command(
     key: &'static str,
     section: &mut Section<'_>,
     faults: &mut Faults<'_>,
@@ -295,91 +259,8 @@ fn command(
     Some(words)
 }
 
-fn policy(section: &mut Section<'_>, service: &ServiceConfig, faults: &mut Faults<'_>) -> Policy {
-    let defaults = Policy::default();
-    let value = |from: Option<u32>, default| from.unwrap_or(default);
-    Policy {
-        on_failure: section
-            .value("on_failure", &ON_FAILURE, faults)
-            .unwrap_or(defaults.on_failure),
-        initial: section
-            .value("initial", &INITIAL, faults)
-            .unwrap_or(defaults.initial),
-        quorum: value(section.value("quorum", &WEIGHT, faults), defaults.quorum),
-        hysteresis: value(
-            section.value("hysteresis", &WEIGHT, faults),
-            defaults.hysteresis,
-        ),
-        slow_start: section
-            .value("slow_start", &SPAN_OR_NONE, faults)
-            .unwrap_or(defaults.slow_start),
-        notify: match section.has("notify") {
-            true => command("notify", section, faults).unwrap_or_default(),
-            false => {
-                section.knows(&["notify"]);
-                Vec::new()
-            }
-        },
-        sorry_server: section
-            .table("sorry_server", faults)
-            .and_then(|table| sorry_server(table, service, faults)),
-    }
-}
-
-fn sorry_server(
-    mut section: Section<'_>,
-    service: &ServiceConfig,
-    faults: &mut Faults<'_>,
-) -> Option<SorryServer> {
-    let rip = section.required("rip", &SERVER, faults);
-    let mode = section.value("mode", &MODE, faults);
-    let tunnel = section.table("tunnel", faults);
-    let tunnel = tunnel.and_then(|section| tunnel::read(section, faults));
-    let (addr, port) = rip?;
-    let rip = Endpoint::new(addr, port.unwrap_or_else(|| service.id.port()));
-    if service.servers.iter().any(|server| server.rip == rip) {
-        section.reproach("rip", "an address that is no server of the service", faults);
-    }
-    section.end(faults);
-    Some(SorryServer {
-        rip,
-        mode: mode.unwrap_or_else(|| service.mode.clone()),
-        tunnel: tunnel.unwrap_or_default(),
-    })
-}
-
-/// The configuration with sorry servers as if they were servers, so that the same is asked of them; they come last.
-pub fn with_sorry_servers(settings: &Settings) -> Config {
-    let mut config = settings.balancer.clone();
-    for service in &mut config.services {
-        let health = settings.health.get(&service.id);
-        if let Some(sorry) = health.and_then(|health| health.policy.sorry_server.as_ref()) {
-            service.servers.push(ServerConfig {
-                mode: Some(sorry.mode.clone()),
-                tunnel: sorry.tunnel,
-                ..ServerConfig::new(sorry.rip, 1)
-            });
-        }
-    }
-    config
-}
-
-/// The error at its place in the file, if it is one of [those](with_sorry_servers) sorry servers'.
-pub fn of_sorry_server(error: ConfigError, settings: &Settings) -> ConfigError {
-    let services = settings.balancer.services.iter().enumerate();
-    for (at, service) in services {
-        let last = format!("service[{at}].server[{}].", service.servers.len());
-        if let Some(key) = error.path.strip_prefix(&last) {
-            let path = format!("service[{at}].check.sorry_server.{key}");
-            return ConfigError { path, ..error };
-        }
-    }
-    error
-}
-
-/// The lines of `[service.check]` that [`read`] reads as `health`, keys and values; what has its default is left out.
-pub fn written(health: &ServiceHealth, service: &ServiceConfig) -> Vec<(&'static str, String)> {
-    let ServiceHealth { check, policy } = health;
+/// The lines that [`read`] reads as `check`, keys and values; what has its default is left out.
+pub fn written(check: &Check) -> Lines {
     let Check {
         probe,
         interval,
@@ -389,60 +270,22 @@ pub fn written(health: &ServiceHealth, service: &ServiceConfig) -> Vec<(&'static
         damping,
         port,
         source,
-    } = &**check;
-    let mut lines = Lines(vec![("type", quoted(probe.name()))]);
+    } = check;
+    let mut lines = Lines::default();
+    lines.always("type", quoted(probe.name()));
     lines.probe(probe);
     let usual = Check::new(Probe::Tcp);
-    lines.0.push(("interval", shown(*interval)));
+    lines.always("interval", shown(*interval));
     lines.unless(*timeout == usual.timeout, "timeout", || shown(*timeout));
     lines.unless(*rise == usual.rise, "rise", || rise.to_string());
     lines.unless(*fall == usual.fall, "fall", || fall.to_string());
     lines.unless(*damping == usual.damping, "damping", || shown(*damping));
     lines.some("port", port.as_ref().map(ToString::to_string));
     lines.some("source", source.as_ref().map(quoted));
-    lines.policy(policy, service);
-    lines.0
+    lines
 }
-
-/// What differs between the checks of two files, a line for each key, as plans show it.
-pub fn changed_checks(running: &Settings, wanted: &Settings) -> Vec<String> {
-    let lines = |settings: &Settings| -> BTreeMap<(ServiceId, &'static str), String> {
-        let services = settings.balancer.services.iter();
-        let lines = services.flat_map(|service| {
-            let health = settings.health.get(&service.id);
-            let lines = health
-                .map(|health| written(health, service))
-                .unwrap_or_default();
-            lines
-                .into_iter()
-                .map(|(key, value)| ((service.id, key), value))
-        });
-        lines.collect()
-    };
-    let (before, after) = (lines(running), lines(wanted));
-    let keys: BTreeSet<_> = before.keys().chain(after.keys()).collect();
-    let change = |key: &(ServiceId, &'static str)| {
-        let shown =
-            |lines: &BTreeMap<_, String>| lines.get(key).map_or("none".to_owned(), String::clone);
-        let (from, to, (id, key)) = (shown(&before), shown(&after), key);
-        (from != to).then(|| format!("~ {id}: check.{key}: {from} -> {to}"))
-    };
-    keys.into_iter().filter_map(change).collect()
-}
-
-struct Lines(Vec<(&'static str, String)>);
 
 impl Lines {
-    fn unless(&mut self, usual: bool, key: &'static str, value: impl FnOnce() -> String) {
-        if !usual {
-            self.0.push((key, value()));
-        }
-    }
-
-    fn some(&mut self, key: &'static str, value: Option<String>) {
-        self.0.extend(value.map(|value| (key, value)));
-    }
-
     fn probe(&mut self, probe: &Probe) {
         match probe {
             Probe::Tcp | Probe::Icmp => {}
@@ -470,57 +313,14 @@ impl Lines {
                 let usual = *record == RecordType::SOA;
                 self.unless(usual, "record", || quoted(record.name()));
             }
-            Probe::Script(words) => self.0.push(("command", list(words))),
+            Probe::Script(words) => self.always("command", list(words)),
         }
     }
-
-    fn policy(&mut self, policy: &Policy, service: &ServiceConfig) {
-        let Policy {
-            on_failure,
-            initial,
-            quorum,
-            hysteresis,
-            sorry_server,
-            slow_start,
-            notify,
-        } = policy;
-        let removes = *on_failure == OnFailure::Remove;
-        self.unless(!removes, "on_failure", || quoted("remove"));
-        let up = *initial == Initial::Up;
-        self.unless(up, "initial", || quoted("down"));
-        self.unless(*quorum == 1, "quorum", || quorum.to_string());
-        self.unless(*hysteresis == 0, "hysteresis", || hysteresis.to_string());
-        self.unless(slow_start.is_zero(), "slow_start", || shown(*slow_start));
-        self.unless(notify.is_empty(), "notify", || list(notify));
-        let sorry_server = sorry_server.as_ref().map(|sorry| {
-            let SorryServer { rip, mode, tunnel } = sorry;
-            let mode = match *mode == service.mode {
-                true => String::new(),
-                false => format!(", mode = {}", quoted(mode)),
-            };
-            let tunnel = tunnel::written(*tunnel);
-            let tunnel = tunnel.map_or(String::new(), |tunnel| format!(", tunnel = {tunnel}"));
-            format!("{{ rip = {}{mode}{tunnel} }}", quoted(rip))
-        });
-        self.some("sorry_server", sorry_server);
-    }
-}
-
-fn quoted(value: impl Display) -> String {
-    super::write::quoted(&value.to_string())
-}
-
-fn list(words: &[String]) -> String {
-    super::write::list(words.iter().map(quoted))
 }
 
 fn hex(bytes: &[u8]) -> String {
     let digits: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
     quoted(digits)
-}
-
-fn shown(span: Duration) -> String {
-    quoted(humantime::format_duration(span))
 }
 
 #[cfg(test)]

@@ -5,9 +5,13 @@
 
 mod check;
 mod duration;
+mod health;
 mod ipvs;
+mod lines;
 mod mark;
 mod network;
+mod passive;
+mod policy;
 mod schema;
 mod service;
 mod tunnel;
@@ -23,7 +27,7 @@ pub use lb_document::Refusal;
 use lb_document::fault::Faults;
 use lb_document::{Document, fault, locate, section};
 
-pub use check::changed_checks;
+pub use health::changed_checks;
 pub use write::write;
 
 /// What a file says.
@@ -31,7 +35,7 @@ pub use write::write;
 pub struct Settings {
     /// To the library.
     pub balancer: Config,
-    /// To the daemon: `[service.check]` of the services that have one.
+    /// To the daemon: `[service.check]` and `[service.passive]` of the services that have such.
     pub health: BTreeMap<ServiceId, ServiceHealth>,
     /// To the daemon: `[control]`.
     pub control: Control,
@@ -67,11 +71,11 @@ fn settings(document: &Document<'_>, faults: &mut Faults<'_>) -> Settings {
     let settings = schema::read(document, faults);
     // What the values mean together can be judged only when all of them are there.
     let checked = match faults.is_empty() {
-        true => lb::Engine::new(&check::with_sorry_servers(&settings)).map(drop),
+        true => lb::Engine::new(&health::with_sorry_servers(&settings)).map(drop),
         false => Ok(()),
     };
     for error in checked.err().unwrap_or_default() {
-        let error = check::of_sorry_server(error, &settings);
+        let error = health::of_sorry_server(error, &settings);
         faults.meaning(&error, locate::locate(document, &error.path));
     }
     settings

@@ -14,7 +14,7 @@ use super::fault::Faults;
 use super::mark::MARK;
 use super::schema::{NAME, number};
 use super::section::{Kind, Section};
-use super::{check, tunnel};
+use super::{health, tunnel};
 
 const ENDPOINT: Kind<Endpoint> = Kind {
     allowed: "ADDRESS:PORT, like \"10.0.0.100:80\" or \"[2001:db8::1]:443\"",
@@ -141,13 +141,17 @@ pub fn read(
     let local_interface = section.value("local_interface", &NAME, faults);
     let client_address = section.value("client_address", &CLIENT_ADDRESS, faults);
     let servers = section.tables("server", faults);
-    let check = section.table("check", faults);
+    let checks = section.table_or_tables("check", faults);
+    let passive = section.table("passive", faults);
     section.end(faults);
     let port = id.map_or(0, |id| id.port());
-    let servers = servers
-        .into_iter()
-        .filter_map(|s| server(s, port, faults))
-        .collect();
+    let servers = servers.into_iter().filter_map(|s| server(s, port, faults));
+    let (servers, own_checks): (Vec<_>, Vec<_>) = servers
+        .map(|(server, checks)| {
+            let rip = server.rip;
+            (server, (rip, checks))
+        })
+        .unzip();
     let service = ServiceConfig {
         id: id?,
         scheduler: scheduler?,
@@ -162,7 +166,12 @@ pub fn read(
         client_address,
         servers,
     };
-    let health = check.and_then(|section| check::read(section, &service, faults));
+    let tables = health::Tables {
+        checks,
+        own_checks,
+        passive,
+    };
+    let health = health::read(tables, &service, faults);
     Some((service, health))
 }
 
@@ -232,7 +241,12 @@ fn persistence(
     })
 }
 
-fn server(mut section: Section<'_>, port: u16, faults: &mut Faults<'_>) -> Option<ServerConfig> {
+/// A server, and the tables of its own checks.
+fn server<'d>(
+    mut section: Section<'d>,
+    port: u16,
+    faults: &mut Faults<'_>,
+) -> Option<(ServerConfig, Vec<Section<'d>>)> {
     let rip = section.required("rip", &SERVER, faults);
     let weight = section.value("weight", &WEIGHT, faults);
     let mode = section.value("mode", &MODE, faults);
@@ -240,10 +254,11 @@ fn server(mut section: Section<'_>, port: u16, faults: &mut Faults<'_>) -> Optio
     let lower = section.value("lower_threshold", &CONNS, faults);
     let tunnel = section.table("tunnel", faults);
     let drained = section.value("drained", &SWITCH, faults);
+    let checks = section.table_or_tables("check", faults);
     section.end(faults);
     let tunnel = tunnel.and_then(|section| tunnel::read(section, faults));
     let (addr, own_port) = rip?;
-    Some(ServerConfig {
+    let server = ServerConfig {
         rip: Endpoint::new(addr, own_port.unwrap_or(port)),
         weight: weight.unwrap_or(1),
         mode,
@@ -254,5 +269,6 @@ fn server(mut section: Section<'_>, port: u16, faults: &mut Faults<'_>) -> Optio
         tunnel: tunnel.unwrap_or_default(),
         drained: drained.unwrap_or_default(),
         held: false,
-    })
+    };
+    Some((server, checks))
 }

@@ -666,7 +666,89 @@ interface = "eth1"
     let [check] = &read.health.values().collect::<Vec<_>>()[..] else {
         panic!("{:?}", read.health)
     };
-    assert_eq!(check.check.interval.as_secs(), 3);
+    assert_eq!(check.checks[0].interval.as_secs(), 3);
+}
+
+/// With these tables after the first service's first server.
+fn with_tables(tables: &str) -> String {
+    let text = "[engine]\ninterfaces = []\n[[service]]\nvip = \"10.0.0.100:80\"\nprotocol = \"tcp\"\nscheduler = \"wrr\"\n\
+                mode = \"nat\"\n[[service.server]]\nrip = \"192.168.100.2:8080\"\n";
+    format!("{text}{tables}")
+}
+
+const TWO_CHECKS: &str =
+    "[[service.check]]\ntype = \"tcp\"\nquorum = 2\n[[service.check]]\ntype = \"icmp\"\n";
+
+#[test]
+fn services_may_have_several_checks_and_servers_their_own() {
+    let own = "[service.server.check]\ntype = \"http\"\n";
+    let two_own =
+        "[[service.server.check]]\ntype = \"http\"\n[[service.server.check]]\ntype = \"dns\"\n";
+    let passive = "[service.passive]\n";
+    let judged = "[service.passive]\nwindow = \"5s\"\nunanswered = 0\nresets = 90\nleast_conns = 1\nkeeps = 1\n\
+                  most_taken = 98\n";
+    for (tables, checks, own_checks, is_passive) in [
+        (TWO_CHECKS.to_owned(), 2, 0, false),
+        (own.to_owned(), 0, 1, false),
+        (format!("{own}{TWO_CHECKS}"), 2, 1, false),
+        (format!("{two_own}{TWO_CHECKS}{passive}"), 2, 2, true),
+        (passive.to_owned(), 0, 0, true),
+        (judged.to_owned(), 0, 0, true),
+    ] {
+        let read = parse("f".into(), with_tables(&tables)).expect(&tables);
+        let health = read.health.values().next().expect(&tables);
+        let rip = read.balancer.services[0].servers[0].rip;
+        let seen = (
+            health.checks.len(),
+            health.own_checks.get(&rip).map_or(0, Vec::len),
+            health.passive.is_some(),
+        );
+        assert_eq!(seen, (checks, own_checks, is_passive), "{tables}");
+        let written = write(&read);
+        assert_eq!(parse("f".into(), written).expect(&tables), read, "{tables}");
+    }
+}
+
+#[test]
+fn what_is_for_the_whole_service_stands_in_its_first_check() {
+    for (tables, expected) in [
+        (
+            format!("{TWO_CHECKS}quorum = 3\n"),
+            "service[0].check[1].quorum: 3, allowed: nothing: for the whole service",
+        ),
+        (
+            "[service.server.check]\ntype = \"tcp\"\ninitial = \"down\"\n".to_owned(),
+            "service[0].server[0].check.initial: \"down\", allowed: nothing: this is for the whole",
+        ),
+        (
+            "[[service.check]]\ntype = \"tcp\"\n[[service.check]]\ntype = \"ping\"\n".to_owned(),
+            "service[0].check[1].type: \"ping\", allowed: \"tcp\"",
+        ),
+        (
+            "[[service.check]]\ntype = \"tcp\"\nsorry_server = { rip = \"[2001:db8::9]:80\" }\n[[service.check]]\n\
+             type = \"icmp\"\n"
+                .to_owned(),
+            "service[0].check[0].sorry_server.rip: [2001:db8::9]:80, allowed: IPv4 addresses",
+        ),
+        (
+            "[service.passive]\nkeeps = 60\n".to_owned(),
+            "service[0].passive.keeps: 60, allowed: together less than 100",
+        ),
+        (
+            "[service.passive]\nunanswered = 101\n".to_owned(),
+            "service[0].passive.unanswered: 101, allowed: percent",
+        ),
+        (
+            "[service.passive]\nsilent = 3\n".to_owned(),
+            "service[0].passive.silent: unknown key",
+        ),
+    ] {
+        let told = drawn(&with_tables(&tables));
+        assert!(
+            told.contains(&format!("error: {expected}")),
+            "{tables}: {told}"
+        );
+    }
 }
 
 #[test]
@@ -681,6 +763,32 @@ fn a_plan_names_what_changes_about_checks() {
             "~ tcp 10.0.0.100:80: check.fall: 2 -> none",
             "~ tcp 10.0.0.100:80: check.interval: \"3s\" -> \"1s\"",
             "~ tcp 10.0.0.100:80: check.type: \"tcp\" -> \"http\"",
+        ]
+    );
+    let read = |tables: &str| parse("f".into(), with_tables(tables)).expect(tables);
+    let own = "[service.server.check]\ntype = \"http\"\ninterval = \"1s\"\n";
+    assert_eq!(
+        changed_checks(&read(own), &read("[service.passive]\n")),
+        [
+            "~ tcp 10.0.0.100:80: passive.window: none -> \"10s\"",
+            "~ tcp 10.0.0.100:80: server 192.168.100.2:8080: check.interval: \"1s\" -> none",
+            "~ tcp 10.0.0.100:80: server 192.168.100.2:8080: check.type: \"http\" -> none",
+        ]
+    );
+    assert_eq!(
+        changed_checks(
+            &read("[service.check]\ntype = \"tcp\"\nquorum = 2\n"),
+            &read(TWO_CHECKS)
+        ),
+        [
+            "~ tcp 10.0.0.100:80: check.interval: \"3s\" -> none",
+            "~ tcp 10.0.0.100:80: check.quorum: 2 -> none",
+            "~ tcp 10.0.0.100:80: check.type: \"tcp\" -> none",
+            "~ tcp 10.0.0.100:80: check[0].interval: none -> \"3s\"",
+            "~ tcp 10.0.0.100:80: check[0].quorum: none -> 2",
+            "~ tcp 10.0.0.100:80: check[0].type: none -> \"tcp\"",
+            "~ tcp 10.0.0.100:80: check[1].interval: none -> \"3s\"",
+            "~ tcp 10.0.0.100:80: check[1].type: none -> \"icmp\"",
         ]
     );
 }

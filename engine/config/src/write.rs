@@ -7,9 +7,11 @@ use lb::{
     Addr, Config, EngineConfig, IpvsSettings, MarkRule, NetworkConfig, Persistence, SchedulerFlags,
     ServerConfig, ServiceConfig, ServiceId, Thresholds, Timeouts, Workers,
 };
+use lb_checks::ServiceHealth;
 
 use crate::duration::SETTABLE;
-use crate::{Control, Metrics, Settings, check, tunnel};
+use crate::lines::Lines;
+use crate::{Control, Metrics, Settings, health, tunnel};
 
 /// The file that [`parse`](crate::parse) reads as `settings`. What has its default is left out.
 pub fn write(settings: &Settings) -> String {
@@ -62,13 +64,7 @@ pub fn write(settings: &Settings) -> String {
         file.mark(mark);
     }
     for service in services {
-        file.service(service);
-        if let Some(health) = health.get(&service.id) {
-            file.table("[service.check]");
-            for (key, value) in check::written(health, service) {
-                file.key(key, value);
-            }
-        }
+        file.service(service, health.get(&service.id));
     }
     file.network(network);
     file.text
@@ -175,7 +171,7 @@ impl File {
         }
     }
 
-    fn service(&mut self, service: &ServiceConfig) {
+    fn service(&mut self, service: &ServiceConfig, health: Option<&ServiceHealth>) {
         let ServiceConfig {
             id,
             scheduler,
@@ -230,6 +226,21 @@ impl File {
         }
         for server in servers {
             self.server(server);
+            if let Some(health) = health {
+                self.tables(health::written_of_server(health, server.rip));
+            }
+        }
+        if let Some(health) = health {
+            self.tables(health::written(health, service));
+        }
+    }
+
+    fn tables(&mut self, tables: Vec<(String, Lines)>) {
+        for (header, lines) in tables {
+            self.table(&header);
+            for (key, value) in lines.0 {
+                self.key(key, value);
+            }
         }
     }
 

@@ -18,7 +18,7 @@ mod why;
 
 pub use capture::CaptureQuery;
 pub use change::{Drain, DrainRequest, Plan, PlanRequest};
-pub use check::{ServerCheck, ServiceChecks};
+pub use check::{PassiveCheck, ServerCheck, ServiceChecks};
 pub use conn::{Conn, ConnCount, ConnQuery};
 pub use health::{Health, HealthQuery, StandbyRequest};
 pub use ipvsadm::{IpvsadmLine, IpvsadmRequest};

@@ -191,6 +191,19 @@ impl<'d> Section<'d> {
         items.filter_map(read).collect()
     }
 
+    /// The table `[key]` or the tables `[[key]]`, whichever is there.
+    pub fn table_or_tables(
+        &mut self,
+        key: &'static str,
+        faults: &mut Faults<'_>,
+    ) -> Vec<Section<'d>> {
+        let value = self.table.get(key).map(Spanned::get_ref);
+        match value.is_some_and(|value| value.is_array()) {
+            true => self.tables(key, faults),
+            false => self.table(key, faults).into_iter().collect(),
+        }
+    }
+
     /// Nothing more will be asked for: whatever is left is unknown.
     pub fn end(self, faults: &mut Faults<'_>) {
         for (key, _) in self.table {

@@ -1,6 +1,5 @@
 //! Checkers as lbd has them: one check for all servers of a service.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use lb::{Endpoint, ServiceConfig};
@@ -81,10 +80,7 @@ pub fn health(
         report.add(Kind::Unused, &service.place, "checker", reason);
         return None;
     }
-    Some(ServiceHealth {
-        check: Arc::new(check),
-        policy,
-    })
+    Some(ServiceHealth::new(check, policy))
 }
 
 /// Without a check there is nothing for the rest to go by.

@@ -281,7 +281,9 @@ pub fn checks(services: &[ServiceChecks]) -> String {
             let took = server
                 .last_seconds
                 .map_or("-".to_owned(), |took| format!("{:.1}", took * 1e3));
-            let failure = server.failure.iter().map(|why| format!("  {why}"));
+            let suspicion = server.passive.iter().filter_map(|of| of.suspicion.as_ref());
+            let failure = server.failure.iter().chain(suspicion);
+            let failure = failure.map(|why| format!("  {why}"));
             let failure: String = failure.collect();
             let weight = match server.removed {
                 true => format!("removed/{given_weight}"),

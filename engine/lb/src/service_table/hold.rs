@@ -28,7 +28,8 @@ pub enum Limit {
 }
 
 impl Limit {
-    fn of(self, weight: u32) -> u32 {
+    /// What is left of `weight`.
+    pub fn of(self, weight: u32) -> u32 {
         match self {
             Limit::None => weight,
             Limit::Share { part, of } => {

@@ -1,11 +1,13 @@
 //! Health checks.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::Json;
 use axum::extract::State;
 use lb::{Limit, Member, ServiceId};
-use lb_control::{ServerCheck, ServiceChecks};
+use lb_checks::{Check, ServiceHealth};
+use lb_control::{PassiveCheck, ServerCheck, ServiceChecks};
 
 use super::office::Office;
 use super::refusal::{Refused, wait_for};
@@ -45,7 +47,13 @@ fn service(id: ServiceId, members: &[Member], plan: &HealthPlan, book: &Book) ->
             weight: member.weight,
             given_weight: member.given,
             removed: member.limit == Limit::Out,
-            failure: entry.failure.clone(),
+            failure: entry.failure(),
+            passive: entry.conduct.map(|conduct| PassiveCheck {
+                suspicion: entry.suspicion.clone(),
+                answered: conduct.answered,
+                unanswered: conduct.unanswered,
+                resets: conduct.resets,
+            }),
             last_seconds: entry.took.map(|took| took.as_secs_f64()),
             passed: entry.passed,
             failed: entry.failed,
@@ -54,8 +62,8 @@ fn service(id: ServiceId, members: &[Member], plan: &HealthPlan, book: &Book) ->
     });
     ServiceChecks {
         service: id.to_string(),
-        r#type: health.check.probe.name().to_owned(),
-        interval_seconds: health.check.interval.as_secs_f64(),
+        r#type: kinds(health),
+        interval_seconds: interval(health).as_secs_f64(),
         quorum: policy.quorum,
         quorum_met: book.quorums.get(&id).copied().unwrap_or(true),
         sorry_server: policy
@@ -64,4 +72,22 @@ fn service(id: ServiceId, members: &[Member], plan: &HealthPlan, book: &Book) ->
             .map(|sorry| sorry.rip.to_string()),
         servers: servers.collect(),
     }
+}
+
+/// What servers are asked, like `http+icmp`.
+fn kinds(health: &ServiceHealth) -> String {
+    let checks = health.checks.iter().map(|check| check.probe.name());
+    let own = health.own_checks.values().next().map(|_| "own");
+    let passive = health.passive.as_ref().map(|_| "passive");
+    let kinds: Vec<&str> = checks.chain(own).chain(passive).collect();
+    kinds.join("+")
+}
+
+/// How often the most frequent question is asked.
+fn interval(health: &ServiceHealth) -> Duration {
+    let own = health.own_checks.values().flatten();
+    let checks = health.checks.iter().chain(own);
+    let intervals = checks.map(|check: &Arc<Check>| check.interval);
+    let windows = health.passive.iter().map(|passive| passive.window);
+    intervals.min().or(windows.min()).unwrap_or_default()
 }

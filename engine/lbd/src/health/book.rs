@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
-use lb::{Endpoint, ServiceId};
+use lb::{Conduct, Endpoint, ServiceId};
 use lb_checks::{Found, State};
 
 /// What was found out about servers, for whoever asks.
@@ -30,16 +30,18 @@ impl Book {
 /// What was found out about one server.
 #[derive(Clone, Debug)]
 pub struct ServerEntry {
-    /// The kind of check, as the file names it.
-    pub kind: &'static str,
     /// What it is taken for.
     pub state: State,
     /// Since when.
     pub since: Instant,
     /// Whether it is getting its weight back step by step.
     pub starting: bool,
-    /// Why the last answer was bad, if it was.
-    pub failure: Option<String>,
+    /// Why the last answers were bad that were, by their checks.
+    pub failures: BTreeMap<usize, String>,
+    /// Why it is suspected, if it is.
+    pub suspicion: Option<String>,
+    /// What its clients' packets have shown, where they are judged.
+    pub conduct: Option<Conduct>,
     /// How long the last answer took; `None`: it has not been asked yet.
     pub took: Option<Duration>,
     /// Good answers.
@@ -52,13 +54,14 @@ pub struct ServerEntry {
 
 impl ServerEntry {
     /// Nothing is known of it yet.
-    pub fn new(kind: &'static str, state: State) -> ServerEntry {
+    pub fn new(state: State) -> ServerEntry {
         ServerEntry {
-            kind,
             state,
             since: Instant::now(),
             starting: false,
-            failure: None,
+            failures: BTreeMap::new(),
+            suspicion: None,
+            conduct: None,
             took: None,
             passed: 0,
             failed: 0,
@@ -68,25 +71,39 @@ impl ServerEntry {
 
     /// As listings say it.
     pub fn state_name(&self) -> &'static str {
-        match (self.state, self.starting) {
-            (State::Up, false) => "up",
-            (State::Up, true) => "starting",
-            (State::Down, _) => "down",
+        match (self.state, self.starting, &self.suspicion) {
+            (State::Down, ..) => "down",
+            (State::Up, true, _) => "starting",
+            (State::Up, false, Some(_)) => "suspect",
+            (State::Up, false, None) => "up",
         }
     }
 
-    /// Another answer.
-    pub fn note(&mut self, found: &Found) {
-        match &found.answer {
-            Ok(()) => self.passed += 1,
-            Err(_) => self.failed += 1,
+    /// Why the last answers were bad that were.
+    pub fn failure(&self) -> Option<String> {
+        let failures: Vec<&str> = self.failures.values().map(String::as_str).collect();
+        (!failures.is_empty()).then(|| failures.join("; "))
+    }
+
+    /// Another answer; what was bad about it is `failure`.
+    pub fn note(&mut self, found: &Found, failure: Option<&str>) {
+        match failure {
+            None => {
+                self.passed += 1;
+                self.failures.remove(&found.part);
+            }
+            Some(failure) => {
+                self.failed += 1;
+                self.failures.insert(found.part, failure.to_owned());
+            }
         }
-        self.failure = found.answer.as_ref().err().map(ToString::to_string);
         self.took = Some(found.took);
-        if found.changed {
-            self.state = found.state;
-            self.since = Instant::now();
-            self.changes += 1;
-        }
+    }
+
+    /// It is taken for something else from now on.
+    pub fn turn(&mut self, state: State) {
+        self.state = state;
+        self.since = Instant::now();
+        self.changes += 1;
     }
 }

@@ -5,6 +5,7 @@
 //! those of the file.
 
 mod book;
+mod passive;
 mod supervisor;
 
 use std::collections::BTreeMap;
@@ -15,7 +16,7 @@ use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 use lb::{Config, Engine, ServiceId};
-use lb_checks::{Initial, ServiceHealth};
+use lb_checks::ServiceHealth;
 use parking_lot::{Mutex, MutexGuard};
 use tokio::sync::Notify;
 
@@ -97,11 +98,9 @@ impl Drop for Health {
 pub fn hold_back(config: &mut Config, plan: &HealthPlan) {
     for service in &mut config.services {
         let health = plan.get(&service.id);
-        let held = health.is_some_and(|health| health.policy.initial == Initial::Down);
-        service
-            .servers
-            .iter_mut()
-            .for_each(|server| server.held = held);
+        for server in &mut service.servers {
+            server.held = health.is_some_and(|health| health.is_bad_at_first(server.rip));
+        }
     }
 }
 

@@ -1,5 +1,6 @@
 //! From what was found to what servers may do: weights, quorums, sorry servers, slow starts; and who is told of it.
 
+use std::cmp::min_by;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
@@ -8,7 +9,7 @@ use lb::{
     Endpoint, Engine, Limit, Member, Refusal, ServerSpec, ServiceId, ServiceTable, Thresholds,
 };
 use lb_checks::{
-    Found, Initial, Notifier, OnFailure, Quorum, Ramp, ServiceHealth, SorryServer, State, Target,
+    Found, Notifier, OnFailure, Quorum, Ramp, ServiceHealth, SorryServer, State, Suspicion, Target,
     Watcher,
 };
 use rustix::time::{ClockId, clock_gettime};
@@ -24,24 +25,27 @@ const LINGER: Duration = Duration::from_secs(1);
 /// Keeps the engine's servers as their checks say.
 pub struct Supervisor<'s> {
     pub watcher: Watcher,
-    engine: Arc<Engine>,
-    shared: &'s Shared,
-    services: BTreeMap<ServiceId, Service>,
+    pub(super) engine: Arc<Engine>,
+    pub(super) shared: &'s Shared,
+    pub(super) services: BTreeMap<ServiceId, Service>,
     notifier: Notifier,
     /// When the processor time was looked up last.
     accounted: Duration,
 }
 
-struct Service {
-    health: ServiceHealth,
+pub(super) struct Service {
+    pub health: ServiceHealth,
     quorum: Quorum,
-    servers: BTreeMap<Endpoint, Server>,
+    pub servers: BTreeMap<Endpoint, Server>,
+    pub suspicion: Suspicion,
+    /// When the servers' clients' packets are judged next, if they are.
+    pub window_ends: Option<Duration>,
     /// Whether its sorry server is there and not needed.
     lingers: bool,
 }
 
-struct Server {
-    state: State,
+pub(super) struct Server {
+    pub state: State,
     ramp: Option<Ramp>,
 }
 
@@ -87,25 +91,46 @@ impl Supervisor<'_> {
                 health: health.clone(),
                 quorum: Quorum::new(),
                 servers: BTreeMap::new(),
+                suspicion: Suspicion::default(),
+                window_ends: None,
                 lingers: false,
             });
             if let Some(sorry) = service.renew(health, members) {
                 self.engine.edit(|table| dismiss(table, *id, sorry));
             }
-            let initial = initial(health);
-            targets.extend(service.servers.keys().map(|server| Target {
-                service: *id,
-                server: *server,
-                initial,
-                check: Arc::clone(&health.check),
-            }));
+            for (rip, server) in &service.servers {
+                let checks = health.checks_of(*rip).iter().enumerate();
+                targets.extend(checks.map(|(part, check)| Target {
+                    service: *id,
+                    server: *rip,
+                    part,
+                    initial: server.state,
+                    check: Arc::clone(check),
+                }));
+            }
         }
         self.watcher.watch(targets);
         self.renew_book();
         drop(plan);
         let ids: Vec<ServiceId> = self.services.keys().copied().collect();
         for id in ids {
+            self.begin_window(id);
+            self.reconsider(id);
             self.settle(id, None);
+        }
+    }
+
+    /// Takes servers for what those of their checks say that are left.
+    fn reconsider(&mut self, id: ServiceId) {
+        let Some(service) = self.services.get(&id) else {
+            return;
+        };
+        let state = |rip| self.watcher.state(id, rip).unwrap_or(State::Up);
+        let servers = service.servers.iter();
+        let turned = servers.filter(|(rip, server)| server.state != state(**rip));
+        let turned: Vec<(Endpoint, State)> = turned.map(|(rip, _)| (*rip, state(*rip))).collect();
+        for (rip, state) in turned {
+            self.turn(id, rip, state, "it is asked something else now");
         }
     }
 
@@ -113,27 +138,47 @@ impl Supervisor<'_> {
     pub fn found(&mut self, found: Found) {
         self.account();
         let (id, rip) = (found.service, found.server);
+        let Some(service) = self.services.get(&id) else {
+            return;
+        };
+        let checks = service.health.checks_of(rip);
+        let (Some(check), Some(server)) = (checks.get(found.part), service.servers.get(&rip))
+        else {
+            return;
+        };
+        let failure = found.answer.as_ref().err().map(|failure| match checks {
+            [_] => failure.to_string(),
+            _ => format!("{}: {failure}", check.probe.name()),
+        });
         if let Some(entry) = self.shared.book.lock().servers.get_mut(&(id, rip)) {
-            entry.note(&found);
+            entry.note(&found, failure.as_deref());
         }
+        if found.state != server.state {
+            let reason = failure.unwrap_or_else(|| format!("{} good answers", check.rise));
+            self.turn(id, rip, found.state, &reason);
+            self.settle(id, Some(rip));
+        }
+    }
+
+    /// Takes a server for something else from now on, and says so.
+    fn turn(&mut self, id: ServiceId, rip: Endpoint, state: State, reason: &str) {
         let now = self.watcher.now();
-        let Some(service) = self.services.get_mut(&id).filter(|_| found.changed) else {
+        let Some(service) = self.services.get_mut(&id) else {
             return;
         };
         let slow_start = service.health.policy.slow_start;
         let Some(server) = service.servers.get_mut(&rip) else {
             return;
         };
-        server.state = found.state;
-        server.ramp = match found.state {
+        server.state = state;
+        server.ramp = match state {
             State::Up => Ramp::begin(now, slow_start),
             State::Down => None,
         };
-        let reason = match &found.answer {
-            Ok(()) => format!("{} good answers", service.health.check.rise),
-            Err(failure) => failure.to_string(),
-        };
-        let state = match found.state {
+        if let Some(entry) = self.shared.book.lock().servers.get_mut(&(id, rip)) {
+            entry.turn(state);
+        }
+        let state = match state {
             State::Up => {
                 tracing::info!("{id}: server {rip} is up: {reason}");
                 "UP"
@@ -145,9 +190,8 @@ impl Supervisor<'_> {
         };
         self.tell(
             id,
-            ["SERVER", &rip.to_string(), state, &id.to_string(), &reason],
+            ["SERVER", &rip.to_string(), state, &id.to_string(), reason],
         );
-        self.settle(id, Some(rip));
     }
 
     /// How long until the next [step](Supervisor::step).
@@ -158,16 +202,20 @@ impl Supervisor<'_> {
             let ramps = service.servers.values().filter_map(|server| server.ramp);
             ramps.map(|ramp| ramp.next_step(now).saturating_sub(now))
         });
-        let lingering = services.filter(|service| service.lingers);
-        steps.chain(lingering.map(|_| LINGER)).min()
+        let lingering = services.clone().filter(|service| service.lingers);
+        let windows = services.filter_map(|service| service.window_ends);
+        let windows = windows.map(|end| end.saturating_sub(now));
+        steps.chain(lingering.map(|_| LINGER)).chain(windows).min()
     }
 
-    /// Weights rise, and sorry servers leave.
+    /// Weights rise, sorry servers leave, and windows end.
     pub fn step(&mut self) {
-        let moving = |service: &Service| {
-            service.lingers || service.servers.values().any(|server| server.ramp.is_some())
+        let judged = self.judge_windows();
+        let moving = |(id, service): &(&ServiceId, &Service)| {
+            let starts = |server: &Server| server.ramp.is_some();
+            service.lingers || service.servers.values().any(starts) || judged.contains(id)
         };
-        let services = self.services.iter().filter(|(_, service)| moving(service));
+        let services = self.services.iter().filter(moving);
         let ids: Vec<ServiceId> = services.map(|(id, _)| *id).collect();
         for id in ids {
             self.settle(id, None);
@@ -250,7 +298,7 @@ impl Supervisor<'_> {
         self.tell(id, ["QUORUM", &name, state, &name, &reason]);
     }
 
-    fn tell(&mut self, id: ServiceId, words: [&str; 5]) {
+    pub(super) fn tell(&mut self, id: ServiceId, words: [&str; 5]) {
         let notify = &self.services[&id].health.policy.notify;
         if !notify.is_empty() {
             let words = words.map(str::to_owned);
@@ -263,11 +311,14 @@ impl Supervisor<'_> {
         let mut book = self.shared.book.lock();
         let mut before = std::mem::take(&mut book.servers);
         for (id, service) in &self.services {
-            let kind = service.health.check.probe.name();
             for (rip, server) in &service.servers {
                 let known = before.remove(&(*id, *rip));
-                let mut entry = known.unwrap_or_else(|| ServerEntry::new(kind, server.state));
-                entry.kind = kind;
+                let mut entry = known.unwrap_or_else(|| ServerEntry::new(server.state));
+                let checks = service.health.checks_of(*rip).len();
+                entry.failures.retain(|part, _| *part < checks);
+                if service.health.passive.is_none() {
+                    (entry.suspicion, entry.conduct) = (None, None);
+                }
                 book.servers.insert((*id, *rip), entry);
             }
         }
@@ -293,10 +344,16 @@ impl Service {
         let before = sorry(&self.health);
         let replaced = before.filter(|rip| sorry(health) != Some(*rip));
         self.health = health.clone();
-        let state = initial(health);
+        if health.passive.is_none() {
+            self.suspicion = Suspicion::default();
+        }
         let mut before = std::mem::take(&mut self.servers);
         for member in members {
             let known = before.remove(&member.rip);
+            let state = match health.is_bad_at_first(member.rip) {
+                false => State::Up,
+                true => State::Down,
+            };
             let server = known.unwrap_or(Server { state, ramp: None });
             self.servers.insert(member.rip, server);
         }
@@ -332,7 +389,8 @@ impl Service {
             let Some(server) = self.servers.get_mut(&member.rip) else {
                 continue;
             };
-            let limit = server.limit(self.health.policy.on_failure, replaced, now);
+            let kept = self.suspicion.share(member.rip);
+            let limit = server.limit(self.health.policy.on_failure, replaced, kept, now);
             // Who adds a server that is out has it quiesced, until it fails once more.
             let returned = limit == Limit::Out
                 && member.limit == Limit::Quiesced
@@ -358,12 +416,27 @@ impl Service {
 }
 
 impl Server {
-    fn limit(&mut self, on_failure: OnFailure, replaced: bool, now: Duration) -> Limit {
-        let share = self.ramp.map(|ramp| ramp.share(now));
-        if share == Some(None) {
+    /// `kept` is the percentage of its weight that it keeps as a suspect.
+    fn limit(
+        &mut self,
+        on_failure: OnFailure,
+        replaced: bool,
+        kept: Option<u32>,
+        now: Duration,
+    ) -> Limit {
+        let ramp = self.ramp.map(|ramp| ramp.share(now));
+        if ramp == Some(None) {
             self.ramp = None;
         }
-        match (self.state, on_failure, share.flatten()) {
+        let shares = [ramp.flatten(), kept.map(|percent| (percent, 100))];
+        let least = shares.into_iter().flatten().reduce(|one, other| {
+            let order = |(part, of): &(u32, u32), (other_part, other_of): &(u32, u32)| {
+                let (here, there) = (u64::from(*part), u64::from(*other_part));
+                (here * u64::from(*other_of)).cmp(&(there * u64::from(*of)))
+            };
+            min_by(one, other, order)
+        });
+        match (self.state, on_failure, least) {
             (State::Down, OnFailure::Remove, _) => Limit::Out,
             (State::Down, OnFailure::Quiesce, _) => Limit::Quiesced,
             (State::Up, ..) if replaced => Limit::Quiesced,
@@ -402,13 +475,6 @@ fn dismiss(table: &mut ServiceTable, id: ServiceId, rip: Endpoint) {
         && let Err(refusal) = table.delete_server(id, rip)
     {
         tracing::error!("{id}: sorry server {rip}: {refusal}");
-    }
-}
-
-fn initial(health: &ServiceHealth) -> State {
-    match health.policy.initial {
-        Initial::Up => State::Up,
-        Initial::Down => State::Down,
     }
 }
 

@@ -3,6 +3,7 @@
 use std::fmt;
 use std::sync::Arc;
 
+use lb::Conduct;
 use lb_checks::State;
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::DescriptorEncoder;
@@ -10,6 +11,28 @@ use prometheus_client::encoding::DescriptorEncoder;
 use super::own::service_labels;
 use super::table::{Labels, counter, gauge};
 use crate::health::{Health, ServerEntry};
+
+/// A metric's name, what it means, and its value.
+type Metric = (&'static str, &'static str, fn(Conduct) -> u64);
+
+/// What clients' packets show of a server, as counters.
+const PASSIVE: [Metric; 3] = [
+    (
+        "lbd_passive_answered",
+        "Conns whose SYN a server answered",
+        |conduct| conduct.answered,
+    ),
+    (
+        "lbd_passive_unanswered",
+        "Conns whose SYN a server did not answer in time",
+        |conduct| conduct.unanswered,
+    ),
+    (
+        "lbd_passive_resets",
+        "Conns that a server refused or broke off",
+        |conduct| conduct.resets,
+    ),
+];
 
 /// Health checks in figures.
 #[derive(Clone)]
@@ -70,6 +93,26 @@ impl Collector for CheckMetrics {
             ("lbd_check_changes", "Times that a server went up or down"),
             each(|entry| entry.changes),
         )?;
+        let watched = servers.iter().filter(|(_, entry)| entry.conduct.is_some());
+        let suspects = watched.map(|(labels, entry)| {
+            let suspected = u64::from(entry.suspicion.is_some());
+            (labels.clone(), suspected)
+        });
+        gauge(
+            encoder,
+            (
+                "lbd_passive_suspect",
+                "Whether a server has less than its weight for what its clients' packets show",
+            ),
+            suspects,
+        )?;
+        for (name, help, value) in PASSIVE {
+            let series = servers.iter().filter_map(|(labels, entry)| {
+                let value = value(entry.conduct?);
+                Some((labels.clone(), value))
+            });
+            counter(encoder, (name, help), series)?;
+        }
         gauge(
             encoder,
             ("lbd_quorum_met", "Whether a service has its quorum"),

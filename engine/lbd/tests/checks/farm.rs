@@ -38,6 +38,11 @@ pub struct Farm {
 impl Farm {
     /// With these lines in the web service's `[service.check]`.
     pub fn start(check: &str) -> Farm {
+        Farm::with(&format!("[service.check]\n{check}"))
+    }
+
+    /// With these tables after the web service's servers.
+    pub fn with(tables: &str) -> Farm {
         let plan = Plan::new(Topology::TwoArmed, Replies::ThroughBalancer);
         let lab = Lab::new(Plan {
             servers: SERVERS + 1,
@@ -52,7 +57,7 @@ impl Farm {
         let lines = lines.collect();
         let webs = (0..SERVERS).map(|index| Some(web(&lab, &scratch, index)));
         let webs = webs.chain([None]).collect();
-        let config = config(check);
+        let config = config(tables);
         let lbd = Balancer::start(&lab, Path::new(env!("CARGO_BIN_EXE_lbd")), &config);
         Farm {
             lbd: lbd.expect("lbd"),
@@ -89,6 +94,32 @@ impl Farm {
         assert_eq!(text(output.stderr), "", "{line}\n{}", self.lbd.log());
         assert_eq!(output.status.code(), Some(0), "{line}");
         text(output.stdout)
+    }
+
+    /// Opens this many connections at once, each as long as it takes, and a client asks again if it is not answered.
+    pub fn knock(&self, count: usize) {
+        const PATIENCE: Duration = Duration::from_millis(1500);
+        let knock = || drop(TcpStream::connect_timeout(&(VIP, WEB).into(), PATIENCE));
+        self.lab.client.run(|| {
+            std::thread::scope(|scope| {
+                (0..count).for_each(|_| drop(scope.spawn(knock)));
+            });
+        });
+    }
+
+    /// Changes the filter of a server's kernel.
+    pub fn nft(&self, index: usize, rules: &str) {
+        let mut nft = Command::new("nft");
+        nft.arg(rules);
+        self.lab.servers[index].check_output(nft).expect("nft");
+    }
+
+    /// What others go by who would take over.
+    pub fn is_healthy(&self) -> bool {
+        let mut command = Command::new(program("lbctl"));
+        command.args(["health", &format!("{VIP}:{WEB}")]);
+        command.env("LBD_SOCKET", self.lbd.socket());
+        command.output().expect("lbctl starts").status.success()
     }
 
     /// All services that are checked.
@@ -184,9 +215,9 @@ fn web(lab: &Lab, scratch: &Scratch, index: usize) -> WebServer {
     WebServer::start(&lab.servers[index], &name, WEB + 8000, scratch).expect("nginx")
 }
 
-fn config(check: &str) -> String {
+fn config(tables: &str) -> String {
     let mut config = "[engine]\ninterfaces = [\"eth0\", \"eth1\"]\n".to_owned();
-    for (port, check) in [(LINES, ""), (WEB, check)] {
+    for (port, tables) in [(LINES, ""), (WEB, tables)] {
         config += &format!(
             "\n[[service]]\nvip = \"{VIP}:{port}\"\nprotocol = \"tcp\"\nscheduler = \"wrr\"\nmode = \"nat\"\n\
              vip_interface = \"eth0\"\n"
@@ -198,9 +229,7 @@ fn config(check: &str) -> String {
                 port + 8000
             );
         }
-        if !check.is_empty() {
-            config += &format!("[service.check]\n{check}\n");
-        }
+        config += &format!("{tables}\n");
     }
     config
 }

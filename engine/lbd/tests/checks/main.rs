@@ -3,6 +3,8 @@
 //! Every test makes its own lab, so they may run side by side. Where there is no root or no XDP they say SKIPPED.
 
 mod farm;
+mod passive;
+mod several;
 mod thousand;
 
 use std::net::SocketAddr;
