@@ -3,115 +3,34 @@
 
 mod drain;
 mod hold;
+mod local_addresses;
 mod places;
+mod refusal;
+mod spec;
+mod switches;
 mod traffic;
 mod whole;
 
-use std::fmt;
 use std::sync::Arc;
 
 use lb_conn::Timeouts;
 use lb_model::{
-    Addr, ClientAddress, Dest, Dests, Endpoint, IpvsSettings, MarkRule, Persistence,
-    SchedulerFlags, ServiceId, ServiceSettings, Thresholds, Tunnel, VirtualService,
+    Dest, Dests, Endpoint, IpvsSettings, MarkRule, ServiceId, ServiceSettings, VirtualService,
 };
 use lb_runtime::{Services, Snapshot};
-use lb_schedulers::SchedulerOptions;
 
 use crate::Registry;
 pub use drain::{Drain, ParseServerAddressError, ServerAddress};
 use hold::Holds;
 pub use hold::{Limit, Member};
 use places::Places;
+pub use refusal::Refusal;
+pub use spec::{FullNatSpec, ServerSpec, ServiceSpec};
 use traffic::Accounts;
 pub use traffic::Counted;
 
 /// Removed servers without conns that are remembered; the kernel remembers all, for two minutes.
 const IDLE_TRASH: usize = 256;
-
-/// A virtual service as it is asked for.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct ServiceSpec {
-    /// What names it.
-    pub id: ServiceId,
-    /// Its scheduler's name.
-    pub scheduler: String,
-    /// ipvsadm's `-b`.
-    pub scheduler_flags: SchedulerFlags,
-    /// ipvsadm's `-p` and `-M`.
-    pub persistence: Option<Persistence>,
-    /// ipvsadm's `--pe`; see [`ServiceSettings::persistence_engine`].
-    pub persistence_engine: Option<String>,
-    /// ipvsadm's `-o`.
-    pub one_packet: bool,
-    /// What ipvsadm's `-A` and `-E` do not set; `None`: it stays as it is.
-    pub full_nat: Option<FullNatSpec>,
-}
-
-/// What a service wants of modes that put another source in place of the client's.
-#[derive(Clone, PartialEq, Eq, Debug, Default)]
-pub struct FullNatSpec {
-    /// LIPs.
-    pub local_addresses: Vec<Addr>,
-    /// How servers are told of their clients; `None`: as their mode does it.
-    pub client_address: Option<ClientAddress>,
-}
-
-/// A real server as it is asked for.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct ServerSpec {
-    /// RIP:rport.
-    pub rip: Endpoint,
-    /// Its mode's name.
-    pub mode: String,
-    /// Its weight.
-    pub weight: u32,
-    /// ipvsadm's `-x` and `-y`.
-    pub thresholds: Thresholds,
-    /// What its packets are wrapped in, if its mode tunnels.
-    pub tunnel: Tunnel,
-}
-
-/// Why an edit was refused; nothing has changed.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Refusal {
-    /// A service of this name exists.
-    ServiceExists,
-    /// No service of this name.
-    NoSuchService,
-    /// The service has this server.
-    ServerExists,
-    /// The service does not have this server.
-    NoSuchServer,
-    /// No scheduler of this name.
-    NoSuchScheduler,
-    /// No mode of this name.
-    NoSuchMode,
-    /// The server is of another address family than the service, and its mode cannot change it; or a local address is.
-    OtherFamily,
-    /// The service has this local address.
-    LocalAddressExists,
-    /// The service does not have this local address.
-    NoSuchLocalAddress,
-}
-
-impl fmt::Display for Refusal {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Refusal::ServiceExists => "the service exists",
-            Refusal::NoSuchService => "no such service",
-            Refusal::ServerExists => "the service has this server",
-            Refusal::NoSuchServer => "the service does not have this server",
-            Refusal::NoSuchScheduler => "no such scheduler",
-            Refusal::NoSuchMode => "no such mode",
-            Refusal::OtherFamily => "the address is of another family than the service",
-            Refusal::LocalAddressExists => "the service has this local address",
-            Refusal::NoSuchLocalAddress => "the service does not have this local address",
-        })
-    }
-}
-
-impl std::error::Error for Refusal {}
 
 /// All virtual services with their servers, as they can be edited.
 pub struct ServiceTable {
@@ -308,72 +227,10 @@ impl ServiceTable {
         self.renew_dests(id, list)
     }
 
-    /// Lets a service use a local address (`ipvsadm -P`, as DPVS has it).
-    pub fn add_local_address(&mut self, id: ServiceId, lip: Addr) -> Result<(), Refusal> {
-        let mut list = self.service(id)?.settings().local_addresses.to_vec();
-        if id.is_v4() != lip.is_v4() {
-            return Err(Refusal::OtherFamily);
-        }
-        if list.contains(&lip) {
-            return Err(Refusal::LocalAddressExists);
-        }
-        list.push(lip);
-        self.renew_local_addresses(id, list)
-    }
-
-    /// Takes a local address from a service (`ipvsadm -Q`). Conns that use it live on.
-    pub fn delete_local_address(&mut self, id: ServiceId, lip: Addr) -> Result<(), Refusal> {
-        let mut list = self.service(id)?.settings().local_addresses.to_vec();
-        let place = list.iter().position(|other| *other == lip);
-        list.remove(place.ok_or(Refusal::NoSuchLocalAddress)?);
-        self.places.forget(id, lip);
-        self.renew_local_addresses(id, list)
-    }
-
     /// The server of this address in the service of this name.
     pub(crate) fn server(&self, id: ServiceId, rip: Endpoint) -> Option<&Arc<Dest>> {
         let service = self.services.named(&id)?;
         service.dests().iter().find(|dest| dest.rip() == rip)
-    }
-
-    /// The switches.
-    pub fn settings(&self) -> &IpvsSettings {
-        &self.settings
-    }
-
-    /// The mark rules.
-    pub fn marks(&self) -> &[MarkRule] {
-        &self.marks
-    }
-
-    /// Other switches and mark rules.
-    pub fn set_settings(&mut self, settings: IpvsSettings, marks: Vec<MarkRule>) {
-        let expirations = |table: &ServiceTable| {
-            let IpvsSettings {
-                lblc_expiration,
-                lblcr_expiration,
-                ..
-            } = table.settings;
-            (lblc_expiration, lblcr_expiration)
-        };
-        let before = expirations(self);
-        (self.settings, self.marks) = (settings, marks.into());
-        if expirations(self) != before {
-            let services = self.services.iter();
-            let informed = services.filter_map(|service| self.informed(service));
-            let informed: Vec<VirtualService> = informed.collect();
-            for service in informed {
-                self.services.put(service);
-            }
-        }
-    }
-
-    /// The service, whose scheduler is told what the switches say now; it keeps its state.
-    fn informed(&self, service: &VirtualService) -> Option<VirtualService> {
-        let mut settings = service.settings().clone();
-        let options = self.options(settings.scheduler_flags);
-        settings.scheduler = (self.registry).scheduler(&settings.scheduler_name, &options)?;
-        Some(with_settings(service, settings))
     }
 
     /// The table as workers see it.
@@ -396,15 +253,6 @@ impl ServiceTable {
 
     fn mode_of(&self, spec: &ServerSpec) -> Result<u8, Refusal> {
         Ok(self.registry.mode(&spec.mode).ok_or(Refusal::NoSuchMode)?.0)
-    }
-
-    fn options(&self, flags: SchedulerFlags) -> SchedulerOptions {
-        SchedulerOptions {
-            fallback: flags.contains(SchedulerFlags::FIRST),
-            port: flags.contains(SchedulerFlags::SECOND),
-            lblc_expiration: self.settings.lblc_expiration,
-            lblcr_expiration: self.settings.lblcr_expiration,
-        }
     }
 
     fn settings_of(
@@ -442,15 +290,6 @@ impl ServiceTable {
             local_addresses,
             client_address,
         })
-    }
-
-    fn renew_local_addresses(&mut self, id: ServiceId, list: Vec<Addr>) -> Result<(), Refusal> {
-        let service = self.service(id)?;
-        let mut settings = service.settings().clone();
-        settings.local_addresses = list.into();
-        let dests = Arc::clone(service.dests());
-        self.services.put(VirtualService::new(id, settings, dests));
-        Ok(())
     }
 
     /// One of the service's servers is not what it was.
