@@ -184,7 +184,7 @@ fn hold<P: Port>(worker: &mut Worker<P>, packet: Packet, now: Time) {
         },
         now,
     ) {
-        Holding::First => {
+        Holding::Asking => {
             (worker.resolver)(egress, next_hop);
             worker.counters.count(Counter::Held, 1);
         }
