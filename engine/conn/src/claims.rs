@@ -2,8 +2,6 @@
 
 use std::sync::Arc;
 
-use lb_model::FlowKey;
-
 use crate::hash::FlowHasher;
 use crate::{AgreedServers, Owners};
 
@@ -32,10 +30,10 @@ impl Claims {
         (0..workers).map(of).collect()
     }
 
-    /// Which other worker may have the conn of `flow`.
+    /// Which other worker may have the conn of a flow with this hash.
     #[inline]
-    pub fn owner(&self, flow: &FlowKey) -> Option<u16> {
-        self.owners.find(self.hasher.hash(flow), self.worker)
+    pub(crate) fn owner(&self, hash: u64) -> Option<u16> {
+        self.owners.find(hash, self.worker)
     }
 
     /// Whether there was room to say so.

@@ -43,6 +43,8 @@ struct Bucket {
 pub struct Hash {
     home: u32,
     tag: u16,
+    /// As it was, uncut.
+    pub(crate) whole: u64,
 }
 
 /// Places below 2^31 under the hashes of their keys.
@@ -73,6 +75,7 @@ impl Index {
         Hash {
             home: home as u32,
             tag: (hash as u16).max(EMPTY + 1),
+            whole: hash,
         }
     }
 

@@ -92,9 +92,9 @@ impl Owners {
             }
             let wanted = word(hash, distance, 0) & !OWNER;
             for slot in self.slots(home + distance) {
-                let word = slot.load(Ordering::Acquire);
-                let owner = word & OWNER;
-                if word & !OWNER == wanted && owner != FREE && owner != own {
+                // Its owner, if it is of the key: all above that is zero then.
+                let owner = slot.load(Ordering::Acquire) ^ wanted;
+                if owner <= OWNER && owner != FREE && owner != own {
                     return Some((owner - 1) as u16);
                 }
             }

@@ -13,14 +13,14 @@ mod testing;
 
 use std::sync::Arc;
 
-use lb_model::{BATCH, ConnState, FlowKey};
+use lb_model::{BATCH, ConnState};
 
 use crate::claims::Claims;
 use crate::dests::ConnDests;
 use crate::entry::{Entries, Millis};
 use crate::fifo::Fifo;
 use crate::hash::FlowHasher;
-use crate::index::Index;
+use crate::index::{Hash, Index};
 use crate::sign::Signs;
 use crate::wheel::Wheel;
 use crate::{LocalPorts, Templates, Timeouts};
@@ -114,10 +114,10 @@ impl ConnTable {
         self
     }
 
-    /// Which other worker may have the conn of `flow`, which is not in this table.
+    /// Which other worker may have the conn of a flow with this [hash](ConnTable::hash), which is not in this table.
     #[inline]
-    pub fn owner(&self, flow: &FlowKey) -> Option<u16> {
-        self.claims.as_ref()?.owner(flow)
+    pub fn owner(&self, hash: Hash) -> Option<u16> {
+        self.claims.as_ref()?.owner(hash.whole)
     }
 
     /// How many keys of conns could not be claimed since this was last asked: other workers do not find their owner.

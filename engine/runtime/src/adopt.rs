@@ -83,7 +83,7 @@ impl Inside<'_> {
                 (false, ..) => self.conns.retire(hit.conn),
             }
         }
-        if self.conns.owner(&flow).is_some() {
+        if self.conns.owner(self.conns.hash(&flow)).is_some() {
             // Another worker of ours has had packets of it.
             return Adoption::Known;
         }

@@ -21,10 +21,11 @@ use std::sync::Arc;
 
 use ahash::RandomState;
 use lb_conn::{Claims, MAX_WORKERS};
-use lb_model::{Batch, Packet, Port};
+use lb_model::{Batch, Port};
 use lb_wire::{Fragment, IpHeader};
 
 pub use hand_overs::HandOvers;
+pub use other::Handed;
 use other::Other;
 use seat::Seat;
 
@@ -139,19 +140,19 @@ impl Crew {
         let before = batch.len();
         let (later, sooner) = self.others.split_at_mut(self.first);
         for other in sooner.iter_mut().chain(later).flatten() {
-            while batch.len() - before < limit
-                && batch.room() > 0
-                && let Some(handed) = other.take()
-            {
+            let mut taken = 0;
+            let limit = (limit + before - batch.len()).min(batch.room());
+            for handed in other.take(limit) {
                 match handed.reassembled {
                     None => {
                         port.adopt(&handed.frame);
-                        other.owed += 1;
+                        taken += 1;
                     }
                     Some(_) => fragments.adopt(),
                 }
                 batch.push_handed(handed.frame, handed.ingress, handed.reassembled);
             }
+            other.owed += taken;
         }
         batch.len() - before
     }
@@ -161,22 +162,27 @@ impl Crew {
     pub fn hand<P: Port>(
         &mut self,
         to: u16,
-        packet: Packet,
+        packet: Handed,
         port: &mut P,
         fragments: &mut Fragments,
-    ) -> Option<Packet> {
-        let other = self.others.get_mut(usize::from(to));
-        match other.and_then(Option::as_mut) {
-            Some(other) if other.has_room() => {
-                match packet.reassembled {
-                    None => port.give_away(&packet.frame),
-                    Some(_) => fragments.give_away(),
-                }
-                other.put(packet);
-                None
-            }
-            _ => Some(packet),
+    ) -> Option<Handed> {
+        let Some(other) = self
+            .others
+            .get_mut(usize::from(to))
+            .and_then(Option::as_mut)
+        else {
+            return Some(packet);
+        };
+        match packet.reassembled {
+            None => port.give_away(&packet.frame),
+            Some(_) => fragments.give_away(),
         }
+        let refused = other.hand(packet)?;
+        match refused.reassembled {
+            None => port.adopt(&refused.frame),
+            Some(_) => fragments.adopt(),
+        }
+        Some(refused)
     }
 
     /// The end of a turn: frames that are owed are paid as far as any are free, those paid by others are free from now

@@ -322,11 +322,7 @@ fn a_clients_own_ip_option_is_overwritten_and_ours_comes_before_what_else_there_
             } else {
                 let hop_by_hop = [5, 2, 0, 0, 1, 0];
                 let ours = forwarded().extension(0, &hop_by_hop);
-                let ours = if number < 3 {
-                    marked(case, ours)
-                } else {
-                    ours
-                };
+                let ours = if number < 3 { marked(case, ours) } else { ours };
                 let forged = asked()
                     .extension(0, &hop_by_hop)
                     .extension(60, &[0, 0x1e, 3, 1, 2, 3]);

@@ -1,8 +1,9 @@
 //! Another worker, as one sees it: the rings to and from it, and who owes whom how many frames.
 
+use std::iter;
 use std::sync::Arc;
 
-use lb_model::{Frame, InterfaceId, Packet, Port, Reassembled};
+use lb_model::{BATCH, Frame, InterfaceId, Packet, Port, Reassembled};
 use rtrb::{Consumer, Producer, RingBuffer};
 
 use super::hand_overs::HandOvers;
@@ -22,7 +23,22 @@ pub struct Handed {
     pub reassembled: Option<Reassembled>,
 }
 
+impl Handed {
+    /// What there is to hand of a packet, which stays behind without a frame.
+    #[inline]
+    pub fn from(packet: &mut Packet) -> Handed {
+        Handed {
+            frame: packet.frame.take(),
+            ingress: packet.ingress,
+            reassembled: packet.reassembled.take(),
+        }
+    }
+}
+
 /// Another worker.
+///
+/// All that goes to it in a turn goes at the turn's end, at once: each word that says how full a ring is moves between
+/// two CPUs once a turn then, and not once a packet.
 pub struct Other {
     seat: Arc<Seat>,
     to: Producer<Handed>,
@@ -31,8 +47,10 @@ pub struct Other {
     paid: Consumer<Frame>,
     /// Frames that were taken from it and not yet made good for.
     pub owed: u32,
-    /// Packets that were put on the ring in this turn.
-    put: u32,
+    /// Packets that it gets at the end of this turn.
+    handing: Vec<Handed>,
+    /// How many may be there: what the ring had room for when it was last looked at.
+    room: usize,
     pub handed: Arc<HandOvers>,
 }
 
@@ -51,7 +69,8 @@ impl Other {
             pay,
             paid,
             owed: 0,
-            put: 0,
+            handing: Vec::with_capacity(BATCH),
+            room: RING,
             handed: Arc::new(HandOvers::new(from, to, RING as u32)),
         };
         [
@@ -70,35 +89,24 @@ impl Other {
         ]
     }
 
-    /// Whether it takes one more packet.
+    /// Hands it a packet, or gives it back if too many wait there already.
     #[inline]
-    pub fn has_room(&self) -> bool {
-        !self.to.is_full()
+    pub fn hand(&mut self, packet: Handed) -> Option<Handed> {
+        if self.handing.len() >= self.room {
+            self.room = self.to.slots();
+            if self.handing.len() >= self.room {
+                return Some(packet);
+            }
+        }
+        self.handing.push(packet);
+        None
     }
 
-    /// Hands it a packet; there [has to be room](Other::has_room).
+    /// The packets that it has handed over, up to `limit`.
     #[inline]
-    pub fn put(&mut self, packet: Packet) {
-        let Packet {
-            frame,
-            ingress,
-            reassembled,
-            ..
-        } = packet;
-        let handed = Handed {
-            frame,
-            ingress,
-            reassembled,
-        };
-        let put = self.to.push(handed);
-        debug_assert!(put.is_ok(), "the caller asks for room first");
-        self.put += 1;
-    }
-
-    /// The next packet that it has handed over.
-    #[inline]
-    pub fn take(&mut self) -> Option<Handed> {
-        self.from.pop().ok()
+    pub fn take(&mut self, limit: usize) -> impl Iterator<Item = Handed> {
+        let waiting = self.from.slots().min(limit);
+        self.from.read_chunk(waiting).into_iter().flatten()
     }
 
     /// Whether it has handed over or paid something.
@@ -109,7 +117,8 @@ impl Other {
     /// Makes the frames free that it has paid.
     #[inline]
     pub fn collect<P: Port>(&mut self, port: &mut P) {
-        while let Ok(frame) = self.paid.pop() {
+        let paid = self.paid.slots();
+        for frame in self.paid.read_chunk(paid).into_iter().flatten() {
             port.adopt(&frame);
             port.release(frame);
         }
@@ -121,30 +130,33 @@ impl Other {
         if self.owed == 0 || (self.owed < PAYMENT && !is_idle) {
             return;
         }
-        let before = self.owed;
-        while self.owed > 0
-            && !self.pay.is_full()
-            && let Some(frame) = port.spare()
-        {
+        let due = self.pay.slots().min(self.owed as usize);
+        let spare = || {
+            let frame = port.spare()?;
             port.give_away(&frame);
-            let paid = self.pay.push(frame);
-            debug_assert!(paid.is_ok(), "there was room");
-            self.owed -= 1;
-        }
-        if self.owed < before {
+            Some(frame)
+        };
+        let paid = (self.pay.write_chunk_uninit(due))
+            .map_or(0, |chunk| chunk.fill_from_iter(iter::from_fn(spare)));
+        if paid > 0 {
+            self.owed -= paid as u32;
             // It may have none left to receive into.
             self.seat.wake();
         }
     }
 
-    /// Wakes it, if it sleeps and was handed something.
+    /// Lets it have what it was handed in this turn, and wakes it if it sleeps.
     #[inline]
     pub fn finish_turn(&mut self) {
-        if self.put > 0 {
-            self.seat.wake();
-            let waiting = RING - self.to.slots();
-            self.handed.add(self.put.into(), waiting as u32);
-            self.put = 0;
+        if self.handing.is_empty() {
+            return;
         }
+        let packets = self.handing.len();
+        let put = (self.to.write_chunk_uninit(packets))
+            .map_or(0, |chunk| chunk.fill_from_iter(self.handing.drain(..)));
+        debug_assert_eq!(put, packets, "the other side only makes more room");
+        self.seat.wake();
+        self.room = self.to.slots();
+        self.handed.add(packets as u64, (RING - self.room) as u32);
     }
 }

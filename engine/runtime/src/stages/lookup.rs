@@ -54,7 +54,7 @@ fn look_closer(packet: &mut Packet, hash: Hash, conns: &ConnTable, settings: &Ip
         packet.hit = conns.find_hashed(hash, &packet.flow);
     }
     match packet.hit {
-        None if let Some(owner) = elsewhere(packet, conns) => {
+        None if let Some(owner) = elsewhere(packet, hash, conns) => {
             packet.verdict = Some(Verdict::Hand(owner));
         }
         _ if packet.related.is_some() => related(packet, conns),
@@ -66,11 +66,11 @@ fn look_closer(packet: &mut Packet, hash: Hash, conns: &ConnTable, settings: &Ip
 }
 
 /// Which other worker has the packet's conn, unless it was one that took this one for that.
-fn elsewhere(packet: &Packet, conns: &ConnTable) -> Option<u16> {
+fn elsewhere(packet: &Packet, hash: Hash, conns: &ConnTable) -> Option<u16> {
     if packet.handed {
         return None;
     }
-    conns.owner(&packet.flow)
+    conns.owner(hash)
 }
 
 fn inbound(packet: &mut Packet, hit: Hit, conns: &ConnTable, settings: &IpvsSettings) {
@@ -95,7 +95,7 @@ fn related(packet: &mut Packet, conns: &ConnTable) {
         packet.hit = conns.find(&packet.flow);
     }
     if packet.hit.is_none() {
-        packet.verdict = Some(match elsewhere(packet, conns) {
+        packet.verdict = Some(match elsewhere(packet, conns.hash(&packet.flow), conns) {
             Some(owner) => Verdict::Hand(owner),
             None => Verdict::Punt(PuntReason::NotOurs),
         });

@@ -11,6 +11,7 @@ use super::pieces;
 use super::rewrite::{complete_checksum, route};
 use crate::answer::{self, Message, turn_round};
 use crate::counters::Counter;
+use crate::crew::Handed;
 use crate::held::{Holding, NextHop};
 use crate::worker::Worker;
 
@@ -22,6 +23,7 @@ pub fn run<P: Port>(worker: &mut Worker<P>, now: Time) {
             Some(Verdict::Tx(egress)) if packet.split.is_none() => {
                 send(worker, egress, packet.frame.take());
             }
+            Some(Verdict::Hand(owner)) => hand(worker, owner, Handed::from(packet)),
             _ => end(worker, packet.take(), now),
         }
     }
@@ -92,17 +94,20 @@ fn end<P: Port>(worker: &mut Worker<P>, mut packet: Packet, now: Time) {
             }
         },
         Verdict::Join => worker.port.release(packet.frame),
-        Verdict::Hand(owner) => hand(worker, owner, packet),
+        Verdict::Hand(owner) => hand(worker, owner, Handed::from(&mut packet)),
         Verdict::Hold => hold(worker, packet, now),
     }
 }
 
-fn hand<P: Port>(worker: &mut Worker<P>, owner: u16, packet: Packet) {
+#[inline]
+fn hand<P: Port>(worker: &mut Worker<P>, owner: u16, packet: Handed) {
     let (port, fragments) = (&mut worker.port, &mut worker.fragments);
-    match worker.crew.hand(owner, packet, port, fragments) {
-        None => worker.counters.count(Counter::HandedOver, 1),
-        Some(packet) => drop_packet(worker, packet, DropReason::OwnerBusy),
-    }
+    let Some(refused) = worker.crew.hand(owner, packet, port, fragments) else {
+        return worker.counters.count(Counter::HandedOver, 1);
+    };
+    give_back(worker, refused.frame, refused.reassembled.is_some());
+    let busy = Counter::Drop(DropReason::OwnerBusy);
+    worker.counters.count(busy, 1);
 }
 
 #[inline]
@@ -200,9 +205,14 @@ fn drop_packet<P: Port>(worker: &mut Worker<P>, packet: Packet, reason: DropReas
 
 /// Gives the packet's frame back to whom it belongs.
 fn release<P: Port>(worker: &mut Worker<P>, packet: Packet) {
-    match packet.reassembled {
-        None => worker.port.release(packet.frame),
-        Some(_) => worker.fragments.give_back(packet.frame),
+    give_back(worker, packet.frame, packet.reassembled.is_some());
+}
+
+fn give_back<P: Port>(worker: &mut Worker<P>, frame: Frame, is_reassembled: bool) {
+    if is_reassembled {
+        worker.fragments.give_back(frame);
+    } else {
+        worker.port.release(frame);
     }
 }
 
