@@ -1,5 +1,7 @@
-//! Checkers as lbd has them: one check for all servers of a service.
+//! Checkers as lbd has them: checks for all servers of a service, and others for those that are not as the first.
 
+use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use lb::{Endpoint, ServiceConfig};
@@ -36,51 +38,42 @@ pub fn health(
     report: &mut Report,
 ) -> Option<ServiceHealth> {
     let policy = policy(service, config, report);
-    let mut common: Option<Check> = None;
-    for server in &service.servers {
-        let mut checkers = server.checkers.iter();
-        let check = checkers
-            .next()
-            .and_then(|checker| check(service, server, checker, report));
-        for more in checkers {
-            let reason = "lbd has one check for a server: a script can do several things";
-            report.add(Kind::Unused, &more.place, more.kind.name(), reason);
-        }
-        match (&common, check) {
-            (None, Some(check)) => common = Some(check),
-            (Some(common), Some(check)) if *common != check => {
-                let place = server
-                    .checkers
-                    .first()
-                    .map_or(&server.place, |checker| &checker.place);
-                let reason =
-                    "lbd has one check for a service: this server is checked as the first one";
-                report.add(Kind::Changed, place, "checker", reason);
-            }
-            _ => {}
-        }
+    let mut all = Vec::new();
+    for (server, at) in service.servers.iter().zip(&config.servers) {
+        let checkers = server.checkers.iter();
+        let checks = checkers.flat_map(|checker| checks(service, server, checker, report));
+        let checks: Vec<_> = checks.map(Arc::new).collect();
+        all.push((server, at.rip, checks));
     }
-    let Some(check) = common else {
+    let first = all.iter().find(|(.., checks)| !checks.is_empty());
+    let Some(common) = first.map(|(.., checks)| checks.clone()) else {
         unchecked(service, report);
         return None;
     };
-    for server in service
-        .servers
-        .iter()
-        .filter(|server| server.checkers.is_empty())
-    {
-        let reason = "this server, which has no checker, is checked as the others of its service";
-        report.add(Kind::Changed, &server.place, "real_server", reason);
+    let mut own_checks = BTreeMap::new();
+    for (server, rip, checks) in all {
+        let is_nameless =
+            |check: &Arc<Check>| rip.port == 0 && check.probe.has_port() && check.port.is_none();
+        let counting = if checks.is_empty() { &common } else { &checks };
+        if counting.iter().any(is_nameless) {
+            let reason = "a service for all ports is checked on one: say connect_port";
+            report.add(Kind::Unused, &service.place, "checker", reason);
+            return None;
+        }
+        if checks.is_empty() {
+            let reason =
+                "this server, which has no checker, is checked as the first one of its service";
+            report.add(Kind::Changed, &server.place, "real_server", reason);
+        } else if checks != common {
+            own_checks.insert(rip, checks);
+        }
     }
-    if check.probe.has_port()
-        && check.port.is_none()
-        && config.servers.iter().any(|server| server.rip.port == 0)
-    {
-        let reason = "a service for all ports is checked on one: say connect_port";
-        report.add(Kind::Unused, &service.place, "checker", reason);
-        return None;
-    }
-    Some(ServiceHealth::new(check, policy))
+    Some(ServiceHealth {
+        checks: common,
+        own_checks,
+        passive: None,
+        policy,
+    })
 }
 
 /// Without a check there is nothing for the rest to go by.
@@ -145,13 +138,17 @@ fn policy(service: &VirtualServer, config: &ServiceConfig, report: &mut Report) 
     }
 }
 
-fn check(
+/// What becomes of one checker: as a rule a check, and one for each page of an HTTP checker.
+fn checks(
     service: &VirtualServer,
     server: &RealServer,
     checker: &Checker,
     report: &mut Report,
-) -> Option<Check> {
-    let probe = probe(service, server, checker, report)?;
+) -> Vec<Check> {
+    let probes = probes(service, server, checker, report);
+    if probes.is_empty() {
+        return Vec::new();
+    }
     let timing = checker.timing.within(server.timing).within(service.timing);
     if timing
         .delay_before_retry
@@ -175,7 +172,7 @@ fn check(
         }
         _ => timing.connect_timeout.unwrap_or(CONNECT_TIMEOUT),
     };
-    Some(Check {
+    let check = |probe: Probe| Check {
         interval: bounded(interval),
         timeout: bounded(timeout),
         rise: 1,
@@ -185,7 +182,8 @@ fn check(
             .filter(|port| *port > 0 && probe.has_port()),
         source: checker.bind_to.map(Into::into),
         ..Check::new(probe)
-    })
+    };
+    probes.into_iter().map(check).collect()
 }
 
 /// Whole milliseconds that lbd takes.
@@ -208,12 +206,58 @@ fn failures(kind: &CheckerKind, timing: Timing) -> u32 {
         .min(MOST_FAILURES)
 }
 
-fn probe(
+fn probes(
     service: &VirtualServer,
     server: &RealServer,
     checker: &Checker,
     report: &mut Report,
-) -> Option<Probe> {
+) -> Vec<Probe> {
+    let CheckerKind::Http {
+        tls,
+        virtual_host,
+        urls,
+    } = &checker.kind
+    else {
+        return probe(checker, report).into_iter().collect();
+    };
+    if urls.is_empty() {
+        let name = checker.kind.name();
+        report.add(Kind::Unused, &checker.place, name, "it asks for no url");
+    }
+    let hosts = [virtual_host, &server.virtual_host, &service.virtual_host];
+    let host = hosts.into_iter().flatten().next();
+    let page = |url| page(url, host, *tls, report);
+    urls.iter().filter_map(page).collect()
+}
+
+fn page(url: &Url, host: Option<&String>, tls: bool, report: &mut Report) -> Option<Probe> {
+    let host = url.virtual_host.as_ref().or(host).cloned();
+    let is_plain = |text: &str| !text.is_empty() && text.bytes().all(|b| b.is_ascii_graphic());
+    if !url.path.starts_with('/') || !is_plain(&url.path) {
+        report.add(
+            Kind::Error,
+            &url.place,
+            format!("path {}", url.path),
+            "allowed: a path that begins with a slash",
+        );
+        return None;
+    }
+    if host.as_deref().is_some_and(|host| !is_plain(host)) {
+        let allowed = "allowed: a host's name";
+        report.add(Kind::Error, &url.place, "virtualhost", allowed);
+        return None;
+    }
+    Some(Probe::Http(Http {
+        tls: tls.then(Tls::default),
+        path: url.path.clone(),
+        host,
+        status: status(url, report),
+        body: body(url, report),
+    }))
+}
+
+/// What is asked by any checker but those for pages.
+fn probe(checker: &Checker, report: &mut Report) -> Option<Probe> {
     let mut note =
         |kind, reason: &str| report.add(kind, &checker.place, checker.kind.name(), reason);
     match &checker.kind {
@@ -270,53 +314,8 @@ fn probe(
                 record: known.map_or(RecordType::SOA, |(_, record)| *record),
             }))
         }
-        CheckerKind::Http {
-            tls,
-            virtual_host,
-            urls,
-        } => {
-            let [first, others @ ..] = &urls[..] else {
-                note(Kind::Unused, "it asks for no url");
-                return None;
-            };
-            if !others.is_empty() {
-                note(Kind::Changed, "lbd asks for one page: the first");
-            }
-            let hosts = [
-                &first.virtual_host,
-                virtual_host,
-                &server.virtual_host,
-                &service.virtual_host,
-            ];
-            let host = hosts.into_iter().flatten().next().cloned();
-            let is_plain =
-                |text: &str| !text.is_empty() && text.bytes().all(|b| b.is_ascii_graphic());
-            if !first.path.starts_with('/') || !is_plain(&first.path) {
-                report.add(
-                    Kind::Error,
-                    &first.place,
-                    format!("path {}", first.path),
-                    "allowed: a path that begins with a slash",
-                );
-                return None;
-            }
-            if host.as_deref().is_some_and(|host| !is_plain(host)) {
-                report.add(
-                    Kind::Error,
-                    &first.place,
-                    "virtualhost",
-                    "allowed: a host's name",
-                );
-                return None;
-            }
-            Some(Probe::Http(Http {
-                tls: tls.then(Tls::default),
-                path: first.path.clone(),
-                host,
-                status: status(first, report),
-                body: body(first, report),
-            }))
-        }
+        // Its pages are asked for one by one.
+        CheckerKind::Http { .. } => None,
     }
 }
 
