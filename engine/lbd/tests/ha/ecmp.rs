@@ -110,7 +110,10 @@ impl Site {
             _servers: servers,
         };
         for (node, number) in site.nodes.iter_mut().zip(numbers) {
-            lead(&node.namespace, INSIDE);
+            if mode == "fnat" {
+                // The servers' answers come through the node.
+                lead(&node.namespace, INSIDE);
+            }
             node.start_lbd(&config(mode, number));
             node.start_bird(&v4(INSIDE, number).to_string(), &node_s_bird(number));
         }
