@@ -11,7 +11,8 @@
 //! ```
 //!
 //! Ten slots of 6.4 bytes: at 80 % load a key costs 8 bytes. No memory is taken after the start and nothing is ever
-//! rehashed; with two buckets of ten slots and one step of moving aside, keys find room up to almost 90 % load.
+//! rehashed. A key that finds both its buckets full has another one move aside, if need be after a third: so all find room
+//! at that load, and far beyond it.
 
 use zerocopy::{FromZeros, Immutable, IntoBytes};
 
@@ -22,6 +23,9 @@ const SLOTS: usize = 10;
 
 /// The share of slots that may be taken, in percent.
 const LOAD: u64 = 80;
+
+/// Buckets beyond that. Where there are few, chance makes some much fuller than others.
+const SPARE: u64 = 16;
 
 /// A tag that no key has; memory that was never used holds nothing else.
 const EMPTY: u16 = 0;
@@ -55,7 +59,7 @@ pub struct Index {
 impl Index {
     /// An index with room for `keys`.
     pub fn new(keys: u64) -> Index {
-        let buckets = (keys * 100).div_ceil(SLOTS as u64 * LOAD).max(2);
+        let buckets = (keys * 100).div_ceil(SLOTS as u64 * LOAD) + SPARE;
         let mut buckets = zeroed(buckets as usize);
         prefer_huge_pages(&mut buckets);
         Index { buckets }
@@ -106,7 +110,8 @@ impl Index {
         found.map(|slot| other.places[slot] & !AWAY)
     }
 
-    /// Adds a key that is not in the index; false if there is no room for it.
+    /// Adds a key that is not in the index; false if there is no room for it, which there is for as many keys as it was
+    /// made for. It looks at two cache lines, seldom at some twenty, and never at more than 222.
     #[must_use]
     pub fn insert(&mut self, hash: Hash, place: u32) -> bool {
         debug_assert!(place & AWAY == 0, "places are below 2^31");
@@ -120,12 +125,14 @@ impl Index {
             self.buckets[home].away += 1;
             return true;
         }
-        if self.make_room(home) {
-            return self.buckets[home].put(hash.tag, place);
-        }
-        if self.make_room(other) {
-            self.buckets[home].away += 1;
-            return self.buckets[other].put(hash.tag, place | AWAY);
+        for make_room in [Index::move_one, Index::move_two] {
+            if make_room(self, home) {
+                return self.buckets[home].put(hash.tag, place);
+            }
+            if make_room(self, other) {
+                self.buckets[home].away += 1;
+                return self.buckets[other].put(hash.tag, place | AWAY);
+            }
         }
         false
     }
@@ -151,24 +158,41 @@ impl Index {
     }
 
     /// Moves one key of a full bucket to where else it may be.
-    fn make_room(&mut self, full: usize) -> bool {
-        for slot in 0..SLOTS {
-            let Bucket { tags, places, .. } = self.buckets[full];
-            let (tag, place) = (tags[slot], places[slot]);
-            let to = self.other(full as u32, tag);
-            if to == full || !self.buckets[to].put(tag, place ^ AWAY) {
-                continue;
-            }
+    fn move_one(&mut self, full: usize) -> bool {
+        (0..SLOTS).any(|slot| {
+            let to = self.elsewhere(full, slot);
+            to != full && self.move_key(full, slot, to)
+        })
+    }
+
+    /// Moves one key of a full bucket to where one has moved away from.
+    #[cold]
+    fn move_two(&mut self, full: usize) -> bool {
+        (0..SLOTS).any(|slot| {
+            let to = self.elsewhere(full, slot);
+            to != full && self.move_one(to) && self.move_key(full, slot, to)
+        })
+    }
+
+    /// Where else the key in this slot may be.
+    fn elsewhere(&self, bucket: usize, slot: usize) -> usize {
+        self.other(bucket as u32, self.buckets[bucket].tags[slot])
+    }
+
+    fn move_key(&mut self, from: usize, slot: usize, to: usize) -> bool {
+        let Bucket { tags, places, .. } = self.buckets[from];
+        let (tag, place) = (tags[slot], places[slot]);
+        let moved = self.buckets[to].put(tag, place ^ AWAY);
+        if moved {
             if place & AWAY == 0 {
-                self.buckets[full].away += 1;
+                self.buckets[from].away += 1;
             } else {
                 // It comes home.
                 self.buckets[to].away -= 1;
             }
-            self.buckets[full].tags[slot] = EMPTY;
-            return true;
+            self.buckets[from].tags[slot] = EMPTY;
         }
-        false
+        moved
     }
 
     /// The other bucket of a key with this tag.
@@ -236,10 +260,17 @@ mod tests {
 
     use proptest::prelude::*;
 
-    /// Any one-to-one function will do, as long as it spreads.
     fn hash(key: u32) -> u64 {
-        let mixed = u64::from(key).wrapping_mul(0x9e37_79b9_7f4a_7c15);
-        (mixed ^ (mixed >> 29)).wrapping_mul(0xbf58_476d_1ce4_e5b9)
+        hash_of(0, key)
+    }
+
+    /// Any one-to-one function will do, as long as it spreads (splitmix64's).
+    fn hash_of(seed: u32, key: u32) -> u64 {
+        let number = u64::from(seed) << 32 | u64::from(key);
+        let mixed = number.wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        let mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        mixed ^ (mixed >> 31)
     }
 
     fn find(index: &Index, key: u32) -> Option<u32> {
@@ -261,8 +292,27 @@ mod tests {
             assert!((0..keys).all(|key| find(&index, key) == Some(key)));
             assert_eq!(find(&index, keys), None);
             if keys >= 1_000 {
-                assert!(index.bytes() <= 8 * keys as usize + 64);
+                assert!(index.bytes() <= 8 * keys as usize + 64 * (SPARE as usize + 1));
             }
+        }
+    }
+
+    #[test]
+    fn no_key_is_refused_at_the_promised_load_whatever_the_hash() {
+        for (keys, fills) in [(2, 2_000), (32, 2_000), (150, 800), (700, 200), (5_000, 20)] {
+            let mut refused = 0;
+            for fill in 0..fills {
+                let hash = |key: u32| hash_of(fill, key);
+                let mut index = Index::new(u64::from(keys));
+                // All that it was made for, and then others in their places, until twice as many have gone.
+                for key in 0..3 * keys {
+                    if key >= keys {
+                        index.remove(index.hash(hash(key - keys)), key - keys);
+                    }
+                    refused += u32::from(!index.insert(index.hash(hash(key)), key));
+                }
+            }
+            assert_eq!(refused, 0, "{fills} times {keys} keys");
         }
     }
 
@@ -274,7 +324,7 @@ mod tests {
         while index.insert(index.hash(hash(keys)), keys) {
             keys += 1;
         }
-        assert!(keys as usize > slots * 85 / 100, "{keys} of {slots}");
+        assert!(keys as usize > slots * 93 / 100, "{keys} of {slots}");
         assert!((0..keys).all(|key| find(&index, key) == Some(key)));
     }
 
