@@ -35,11 +35,11 @@ fn flow(number: u32) -> FlowKey {
     }
 }
 
-fn conn(number: u32, dest: &Arc<Dest>) -> NewConn {
+fn conn(number: u32, dest: &Arc<Dest>) -> NewConn<'_> {
     let flow = flow(number);
     NewConn {
         flow,
-        dest: Arc::clone(dest),
+        dest,
         rip: dest.rip(),
         local: None,
         replies: Replies::ToClient,

@@ -37,7 +37,7 @@ trait Table {
     const NAME: &str;
     fn new(capacity: u32) -> Self;
     fn set_timeout(&mut self, timeout: Duration);
-    fn open(&mut self, conn: NewConn, now: Time);
+    fn open(&mut self, conn: NewConn<'_>, now: Time);
     /// How many of these are there.
     fn find(&self, flows: &[FlowKey; BATCH]) -> usize;
     fn expire(&mut self, now: Time) -> usize;
@@ -54,7 +54,7 @@ impl Table for MapTable {
         MapTable::set_timeout(self, timeout);
     }
 
-    fn open(&mut self, conn: NewConn, now: Time) {
+    fn open(&mut self, conn: NewConn<'_>, now: Time) {
         MapTable::open(self, conn, now);
     }
 
@@ -79,7 +79,7 @@ impl Table for SlabTable {
         SlabTable::set_timeout(self, timeout);
     }
 
-    fn open(&mut self, conn: NewConn, now: Time) {
+    fn open(&mut self, conn: NewConn<'_>, now: Time) {
         SlabTable::open(self, conn, now);
     }
 
@@ -108,7 +108,7 @@ impl Table for ConnTable {
         self.set_timeouts(Timeouts::default().with(ConnState::Udp, timeout));
     }
 
-    fn open(&mut self, conn: NewConn, now: Time) {
+    fn open(&mut self, conn: NewConn<'_>, now: Time) {
         let opened = ConnTable::open(self, conn, None, TcpFlags::default(), now);
         opened.expect("there is room");
     }
@@ -155,10 +155,10 @@ fn flow(number: u32) -> FlowKey {
     }
 }
 
-fn conn(number: u32, dest: &Arc<Dest>, replies: Replies) -> NewConn {
+fn conn(number: u32, dest: &Arc<Dest>, replies: Replies) -> NewConn<'_> {
     NewConn {
         flow: flow(number),
-        dest: Arc::clone(dest),
+        dest,
         rip: dest.rip(),
         local: None,
         replies,
@@ -285,7 +285,7 @@ fn churn<T: Table>(c: &mut Criterion, table: &mut T, label: &str, conns: u32, de
     // What opening and ending so many takes, in this order.
     let mut spent = |count: u32| {
         // Conns are elsewhere in the table every time.
-        let opened: Vec<NewConn> = (next..next + count)
+        let opened: Vec<NewConn<'_>> = (next..next + count)
             .map(|number| conn(number, dest, Replies::ToClient))
             .collect();
         next = if next > 2 * conns + (1 << 22) {

@@ -35,11 +35,11 @@ pub struct Entry {
 }
 
 impl Entry {
-    fn new(conn: NewConn, ends: Time) -> Entry {
+    fn new(conn: NewConn<'_>, ends: Time) -> Entry {
         conn.dest.conn_opened(false);
         Entry {
             reply: conn.reply(),
-            dest: conn.dest,
+            dest: Arc::clone(conn.dest),
             rip: conn.rip,
             local: conn.local,
             replies: conn.replies,
@@ -114,7 +114,7 @@ impl MapTable {
     }
 
     /// Opens a conn, which is not there yet.
-    pub fn open(&mut self, conn: NewConn, now: Time) {
+    pub fn open(&mut self, conn: NewConn<'_>, now: Time) {
         let flow = conn.flow;
         let ends = self.ends.push(now, flow);
         if let Some(reply) = conn.reply() {
@@ -174,7 +174,7 @@ impl SlabTable {
     }
 
     /// Opens a conn, which is not there yet.
-    pub fn open(&mut self, conn: NewConn, now: Time) {
+    pub fn open(&mut self, conn: NewConn<'_>, now: Time) {
         let (flow, reply) = (conn.flow, conn.reply());
         let place = self.free.pop().unwrap_or_else(|| {
             self.slab.push(None);
@@ -249,14 +249,14 @@ mod tests {
     use super::*;
     use lb::{Addr, Protocol};
 
-    fn conn(port: u16, dest: &Arc<Dest>) -> NewConn {
+    fn conn(port: u16, dest: &Arc<Dest>) -> NewConn<'_> {
         NewConn {
             flow: FlowKey {
                 source: Endpoint::new(Addr::v4([192, 0, 2, 1]), port),
                 destination: "10.0.0.100:80".parse().expect("valid"),
                 protocol: Protocol::Udp,
             },
-            dest: Arc::clone(dest),
+            dest,
             rip: dest.rip(),
             local: None,
             replies: Replies::ToClient,
@@ -269,13 +269,13 @@ mod tests {
     fn a_conn_is_found_until_its_end_in_either_table() {
         let dest = Arc::new(Dest::new("10.1.0.11:80".parse().expect("valid"), 1));
         let (mut map, mut slab) = (MapTable::new(4), SlabTable::new(4));
-        let stays: Vec<NewConn> = (1000..2000).map(|port| conn(port, &dest)).collect();
+        let stays: Vec<NewConn<'_>> = (1000..2000).map(|port| conn(port, &dest)).collect();
         for seconds in [3600, 1] {
             map.set_timeout(Duration::from_secs(seconds));
             slab.set_timeout(Duration::from_secs(seconds));
             for conn in stays.iter().filter(|_| seconds > 1) {
-                map.open(conn.clone(), Time::ZERO);
-                slab.open(conn.clone(), Time::ZERO);
+                map.open(*conn, Time::ZERO);
+                slab.open(*conn, Time::ZERO);
             }
         }
         for port in 1..=20 {

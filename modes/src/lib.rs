@@ -65,9 +65,10 @@ mod tests {
                 destination: end(vip),
                 protocol: Protocol::Tcp,
             };
+            let dest = Arc::new(Dest::new(end(rip), 1));
             let new = NewConn {
                 flow,
-                dest: Arc::new(Dest::new(end(rip), 1)),
+                dest: &dest,
                 rip: end(rip),
                 local: ["fnat", "enat"].contains(&name).then(|| end(lip)),
                 replies: mode.replies(),
@@ -76,7 +77,7 @@ mod tests {
             };
             let mut wide = [Addr::UNSPECIFIED_V4; 4];
             let record = ConnRecord::new(&new, 0, &mut wide);
-            let conn = Conn::new(&record, &wide, &new.dest);
+            let conn = Conn::new(&record, &wide, &dest);
             assert_eq!(mode.endpoints(conn, Direction::Inbound), inbound, "{name}");
             assert_eq!(
                 mode.endpoints(conn, Direction::Outbound),

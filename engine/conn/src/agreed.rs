@@ -11,8 +11,8 @@ use lb_model::Dest;
 
 use crate::TemplateKey;
 
-/// Locks, so that workers seldom meet at one.
-const SHARDS: usize = 64;
+/// Locks: so many that workers seldom meet at one, and that what a map holds is soon moved when it grows.
+const SHARDS: usize = 1024;
 
 /// What all workers' templates with one key lead to: as a rule one server, for as many templates.
 type Servers = Vec<(Arc<Dest>, u32)>;

@@ -12,7 +12,12 @@ pub struct ConnDests {
     free: Vec<u32>,
     /// By the address at which a server lies, which is its own as long as somebody holds it.
     numbers: HashMap<usize, u32, RandomState>,
+    /// The numbers that were last asked for, by some bits of that address: servers get one conn after the other.
+    recent: [u32; RECENT],
 }
+
+/// A power of two, and more than most services have servers.
+const RECENT: usize = 64;
 
 struct Slot {
     dest: Arc<Dest>,
@@ -26,11 +31,25 @@ impl ConnDests {
             slots: Vec::new(),
             free: Vec::new(),
             numbers: HashMap::default(),
+            recent: [0; RECENT],
         }
     }
 
     /// The number of `dest`, for one more conn.
+    #[inline]
     pub fn hold(&mut self, dest: &Arc<Dest>) -> u32 {
+        let recent = self.recent[place(dest)];
+        if let Some(Some(slot)) = self.slots.get_mut(recent as usize)
+            && Arc::ptr_eq(&slot.dest, dest)
+        {
+            slot.conns += 1;
+            return recent;
+        }
+        self.hold_another(dest)
+    }
+
+    #[cold]
+    fn hold_another(&mut self, dest: &Arc<Dest>) -> u32 {
         let address = Arc::as_ptr(dest).addr();
         let number = *self.numbers.entry(address).or_insert_with(|| {
             let slot = Slot {
@@ -49,6 +68,7 @@ impl ConnDests {
             }
         });
         self.slots[number as usize].as_mut().expect(HELD).conns += 1;
+        self.recent[place(dest)] = number;
         number
     }
 
@@ -69,6 +89,13 @@ impl ConnDests {
             self.free.push(number);
         }
     }
+}
+
+/// Where the number of `dest` is remembered.
+fn place(dest: &Arc<Dest>) -> usize {
+    // The lower bits say nothing, as servers are some hundred bytes apart (Knuth, TAOCP 3, section 6.4).
+    let address = Arc::as_ptr(dest).addr() as u64;
+    (address.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> (u64::BITS - RECENT.ilog2())) as usize
 }
 
 const HELD: &str = "a number that a conn holds names a server";

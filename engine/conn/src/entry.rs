@@ -1,5 +1,6 @@
 //! One entry of the table, a cache line, and the slab of all of them.
 
+use std::cmp::Ordering;
 use std::time::Duration;
 
 use lb_model::{ConnRecord, ConnState, NewConn, Time, WideEnds};
@@ -41,15 +42,26 @@ pub enum Life {
     Retired,
 }
 
+/// When a conn ends after a packet, next to when it would have ended without it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum End {
+    Earlier,
+    Same,
+    Later,
+}
+
 impl Entry {
-    /// Notes a packet at `now`, after which the conn lives for `timeout`; returns whether that ends before it would have
-    /// ended without the packet.
+    /// Notes a packet at `now`, after which the conn lives for `timeout`; returns what that does to its end.
     #[inline(always)]
-    pub fn touch(&mut self, now: Time, timeout: Millis) -> bool {
+    pub fn touch(&mut self, now: Time, timeout: Millis) -> End {
         let stamp = stamp(now);
         let left = self.timeout.saturating_sub(self.passed(stamp));
         (self.last_packet, self.timeout) = (stamp, timeout.0);
-        timeout.0 < left
+        match timeout.0.cmp(&left) {
+            Ordering::Less => End::Earlier,
+            Ordering::Equal => End::Same,
+            Ordering::Greater => End::Later,
+        }
     }
 
     /// How long it lives on without a packet.
@@ -155,7 +167,7 @@ impl Entries {
     /// Makes an entry of a conn whose server has the number `dest`.
     pub fn insert(
         &mut self,
-        conn: &NewConn,
+        conn: &NewConn<'_>,
         dest: u32,
         state: ConnState,
         template: Option<TemplateId>,
@@ -191,7 +203,12 @@ impl Entries {
     fn take_used(&mut self, side: usize) -> Option<u32> {
         let id = self.vacant[side];
         (id != NONE).then(|| {
-            self.vacant[side] = self.get(id).link.next;
+            let next = self.get(id).link.next;
+            self.vacant[side] = next;
+            if next != NONE {
+                // The next one to be taken: nobody has looked at it for long.
+                prefetch(self.get(next));
+            }
             id
         })
     }
@@ -249,15 +266,20 @@ impl Entries {
     }
 
     /// The entries as what a wheel times at `now`.
+    #[inline]
     pub fn timed(&mut self, now: Time) -> Timed<'_> {
-        Timed { entries: self, now }
+        Timed {
+            entries: self,
+            now_ms: now.as_nanos().div_ceil(NANOS_PER_MILLI),
+        }
     }
 }
 
 /// Entries whose due times count from `now`.
 pub struct Timed<'a> {
     entries: &'a mut Entries,
-    now: Time,
+    /// Rounded up, as stamps are.
+    now_ms: u64,
 }
 
 impl Timers for Timed<'_> {
@@ -267,10 +289,10 @@ impl Timers for Timed<'_> {
 
     fn due(&self, id: u32) -> Time {
         let entry = self.entries.get(id);
-        let now = self.now.as_nanos().div_ceil(NANOS_PER_MILLI);
         // Stamps are cut to 32 bits; how long ago the last packet came says which time was meant.
-        let last_packet = now.saturating_sub(entry.passed(stamp(self.now)).into());
-        Time::ZERO + Duration::from_millis(last_packet + u64::from(entry.timeout))
+        let passed = entry.passed(self.now_ms as u32);
+        let due_ms = self.now_ms.saturating_sub(passed.into()) + u64::from(entry.timeout);
+        Time::from_nanos(due_ms.saturating_mul(NANOS_PER_MILLI))
     }
 }
 
@@ -280,15 +302,15 @@ mod tests {
     use lb_model::{Dest, Endpoint, FlowKey, Introduction, Protocol, Replies};
     use std::sync::Arc;
 
-    fn conn(vip: &str) -> NewConn {
-        let vip: Endpoint = vip.parse().expect("valid");
+    fn conn(dest: &Arc<Dest>) -> NewConn<'_> {
+        let vip = dest.rip();
         NewConn {
             flow: FlowKey {
                 source: vip,
                 destination: vip,
                 protocol: Protocol::Udp,
             },
-            dest: Arc::new(Dest::new(vip, 1)),
+            dest,
             rip: vip,
             local: None,
             replies: Replies::Direct,
@@ -298,7 +320,9 @@ mod tests {
     }
 
     fn insert(entries: &mut Entries, vip: &str) -> Option<u32> {
-        entries.insert(&conn(vip), 0, ConnState::Udp, None)
+        let vip: Endpoint = vip.parse().expect("valid");
+        let dest = Arc::new(Dest::new(vip, 1));
+        entries.insert(&conn(&dest), 0, ConnState::Udp, None)
     }
 
     #[test]
@@ -349,10 +373,11 @@ mod tests {
             let now = Time::ZERO + Duration::from_secs(second);
             entry.touch(now, Duration::from_secs(timeout).into())
         };
-        assert!(!touch(0, 900));
-        assert!(!touch(10, 900));
-        assert!(touch(20, 120));
-        assert!(!touch(30, 120));
-        assert!(!touch(145, 10));
+        assert_eq!(touch(0, 900), End::Later);
+        assert_eq!(touch(0, 900), End::Same);
+        assert_eq!(touch(10, 900), End::Later);
+        assert_eq!(touch(20, 120), End::Earlier);
+        assert_eq!(touch(30, 120), End::Later);
+        assert_eq!(touch(145, 10), End::Later);
     }
 }

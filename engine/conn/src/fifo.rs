@@ -24,6 +24,11 @@ impl Fifo {
         (self.first != NONE).then_some(self.first)
     }
 
+    /// The entry that was put in after the one with this link.
+    pub fn after(link: &Link) -> Option<u32> {
+        (link.next != NONE).then_some(link.next)
+    }
+
     /// Puts entry `id`, which is in no list, behind all others.
     pub fn push(&mut self, entries: &mut impl Timers, id: u32) {
         *entries.link(id) = Link {

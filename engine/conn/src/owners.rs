@@ -27,6 +27,9 @@ const LOAD: u64 = 75;
 /// Lines that a key may be in: its home and those after it.
 const REACH: usize = 4;
 
+/// Bytes that the two keys of a conn take here.
+pub const BYTES_PER_CLAIM: u64 = (2 * size_of::<u32>() as u64 * 100).div_ceil(LOAD);
+
 /// Workers that can be told apart.
 pub const MAX_WORKERS: u16 = (1 << OWNER_BITS) - 1;
 

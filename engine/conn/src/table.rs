@@ -25,7 +25,7 @@ use crate::sign::Signs;
 use crate::wheel::Wheel;
 use crate::{LocalPorts, Templates, Timeouts};
 
-pub use key::Guess;
+pub use key::{FlowHash, Guess};
 pub use listing::ConnView;
 pub use opening::Refused;
 
@@ -64,6 +64,9 @@ pub struct ConnTable {
 
 /// Conns that a table can be made for: a conn's number and a direction have to fit the 31 bits of a place in the index.
 pub const MAX_CAPACITY: u32 = 1_000_000_000;
+
+/// Bytes that a conn takes in its worker's table, with its keys in the index. An IPv6 conn takes 64 more.
+pub const BYTES_PER_CONN: u64 = 80;
 
 /// Entries beyond the capacity, for conns that end within a batch and may still be named there: one for each packet
 /// that opens a conn in place of another.
@@ -202,6 +205,6 @@ mod tests {
         const CONNS: usize = 1 << 20;
         let entries = CONNS * size_of::<crate::entry::Entry>();
         let index = Index::new(2 * CONNS as u64).bytes();
-        assert!(entries + index <= 80 * CONNS + 4_096);
+        assert!(entries + index <= BYTES_PER_CONN as usize * CONNS + 4_096);
     }
 }

@@ -3,19 +3,22 @@
 //! A template names a server for a client network and a service. Conns made by it hold it: while they live it does
 //! not end, and once its own time-out has passed while they did, its time-out is a minute from then on (kernel
 //! `ip_vs_conn_expire`, `expire_later`).
+//!
+//! Their memory is taken page by page as they become more, and what there is never moves: a first packet of a client waits
+//! for no more than that.
 
 use std::ops::Range;
 use std::sync::Arc;
 use std::time::Duration;
 
 use ahash::RandomState;
-use hashbrown::HashMap;
 use lb_model::{
     Addr, Dest, Endpoint, FlowKey, Persistence, ServiceId, ServiceKey, Time, VirtualService,
 };
 
 use crate::AgreedServers;
-use crate::wheel::{Link, Timers, Wheel};
+use crate::index::{Hash, Index};
+use crate::wheel::{Link, MOVES, Timers, Wheel};
 
 /// What a template is found by.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
@@ -92,39 +95,60 @@ impl Template {
 /// How long a template lives on after its time-out has passed while conns held it.
 const HELD_ON: Duration = Duration::from_secs(60);
 
-/// A place for a template, and its timer.
+/// Templates that are looked at in one turn, in search of those whose servers were removed.
+const SWEEP_PER_TURN: usize = 256;
+
+/// Templates whose memory is taken at once: some 100 KiB.
+const PAGE: usize = 1024;
+
+/// A place for a template, and its timer. Where there is no template, its link leads to another such place.
 struct Slot {
     template: Option<Template>,
     link: Link,
 }
 
-struct Slots(Vec<Slot>);
+/// In pages of [`PAGE`], all but the last of them full.
+struct Slots(Vec<Vec<Slot>>);
 
 impl Slots {
+    fn len(&self) -> usize {
+        let full = self.0.len().saturating_sub(1);
+        full * PAGE + self.0.last().map_or(0, Vec::len)
+    }
+
     /// One more place, unless there are `capacity` already.
     fn add(&mut self, capacity: u32) -> Option<u32> {
-        let id = u32::try_from(self.0.len())
-            .ok()
-            .filter(|id| *id < capacity)?;
-        self.0.push(Slot {
+        let id = u32::try_from(self.len()).ok().filter(|id| *id < capacity)?;
+        if (id as usize).is_multiple_of(PAGE) {
+            self.0.push(Vec::with_capacity(PAGE));
+        }
+        self.0.last_mut()?.push(Slot {
             template: None,
             link: Link::UNSET,
         });
         Some(id)
     }
 
+    fn get(&self, id: u32) -> &Slot {
+        &self.0[id as usize / PAGE][id as usize % PAGE]
+    }
+
+    fn get_mut(&mut self, id: u32) -> &mut Slot {
+        &mut self.0[id as usize / PAGE][id as usize % PAGE]
+    }
+
     fn template(&mut self, id: u32) -> &mut Template {
-        self.0[id as usize].template.as_mut().expect(LIVE)
+        self.get_mut(id).template.as_mut().expect(LIVE)
     }
 }
 
 impl Timers for Slots {
     fn link(&mut self, id: u32) -> &mut Link {
-        &mut self.0[id as usize].link
+        &mut self.get_mut(id).link
     }
 
     fn due(&self, id: u32) -> Time {
-        let template = self.0[id as usize].template.as_ref().expect(LIVE);
+        let template = self.get(id).template.as_ref().expect(LIVE);
         template.since + template.timeout
     }
 }
@@ -133,9 +157,15 @@ impl Timers for Slots {
 pub struct Templates {
     slots: Slots,
     capacity: u32,
-    free: Vec<u32>,
-    by_key: HashMap<TemplateKey, TemplateId, RandomState>,
+    /// The last place that became free; its link leads to the one before.
+    free: u32,
+    live: u32,
+    /// Of those that are found.
+    index: Index,
+    hasher: RandomState,
     wheel: Wheel,
+    /// Where the search for templates whose servers were removed goes on.
+    sweep: Option<u32>,
     /// Where all workers' templates lead, if there are several workers.
     agreed: Option<Arc<AgreedServers>>,
 }
@@ -146,9 +176,12 @@ impl Templates {
         Templates {
             slots: Slots(Vec::new()),
             capacity,
-            free: Vec::new(),
-            by_key: HashMap::with_hasher(RandomState::new()),
+            free: NONE,
+            live: 0,
+            index: Index::new(capacity.into()),
+            hasher: RandomState::new(),
             wheel: Wheel::new(),
+            sweep: None,
             agreed: None,
         }
     }
@@ -165,28 +198,29 @@ impl Templates {
 
     /// Whether there are none, held ones included.
     pub fn is_empty(&self) -> bool {
-        self.free.len() == self.slots.0.len()
+        self.live == 0
     }
 
     /// The template with this key.
     pub fn find(&self, key: &TemplateKey) -> Option<TemplateId> {
-        self.by_key.get(key).copied()
+        let is_it = |id| self.get(TemplateId(id)).key == *key;
+        self.index.find(self.hash(key), is_it).map(TemplateId)
     }
 
     /// The template at `id`.
     pub fn get(&self, id: TemplateId) -> &Template {
-        self.slots.0[id.0 as usize].template.as_ref().expect(LIVE)
+        self.slots.get(id.0).template.as_ref().expect(LIVE)
     }
 
     /// Every template, forgotten ones included, in no particular order.
     pub fn iter(&self) -> impl Iterator<Item = &Template> {
-        self.slice(0..self.slots.0.len())
+        self.slice(0..self.slots.len())
     }
 
     /// The templates in these places, of as many as there are conns.
     pub fn slice(&self, places: Range<usize>) -> impl Iterator<Item = &Template> {
-        let end = places.end.min(self.slots.0.len());
-        let slots = self.slots.0[places.start.min(end)..end].iter();
+        let end = places.end.min(self.slots.len());
+        let slots = (places.start.min(end)..end).map(|id| self.slots.get(id as u32));
         slots.filter_map(|slot| slot.template.as_ref())
     }
 
@@ -200,7 +234,17 @@ impl Templates {
         timeout: Duration,
         now: Time,
     ) -> Option<TemplateId> {
-        let id = self.free.pop().or_else(|| self.slots.add(self.capacity))?;
+        let id = self.take_free()?;
+        let hash = self.hash(&key);
+        // A template that this one replaces is not found any more, but lives as long as its conns.
+        if let Some(replaced) = self.find(&key) {
+            self.index.remove(hash, replaced.0);
+        }
+        if !self.index.insert(hash, id) {
+            self.set_free(id);
+            return None;
+        }
+        self.live += 1;
         let dest = match &self.agreed {
             Some(agreed) => agreed.enter(&key, dest, usable),
             None => {
@@ -208,7 +252,7 @@ impl Templates {
                 Arc::clone(dest)
             }
         };
-        self.slots.0[id as usize].template = Some(Template {
+        self.slots.get_mut(id).template = Some(Template {
             key,
             dest,
             assured: false,
@@ -217,8 +261,6 @@ impl Templates {
             since: now,
             conns: 0,
         });
-        // A template that this one replaces is not found any more, but lives as long as its conns.
-        self.by_key.insert(key, TemplateId(id));
         self.wheel.set(&mut self.slots, id);
         Some(TemplateId(id))
     }
@@ -228,9 +270,8 @@ impl Templates {
         let template = self.slots.template(id.0);
         template.forgotten = true;
         let key = template.key;
-        if self.by_key.get(&key) == Some(&id) {
-            self.by_key.remove(&key);
-        }
+        // One that was replaced or forgotten before is not in there.
+        self.index.remove(self.hash(&key), id.0);
     }
 
     /// A conn was made by the template and holds it; its time-out begins anew.
@@ -259,10 +300,13 @@ impl Templates {
         self.slots.template(id.0).assured = true;
     }
 
-    /// Ends templates whose time-out is over at `now` and that no conn holds, at most `limit`.
+    /// Ends templates whose time-out is over at `now` and that no conn holds, as many as it finds by looking at `limit` of
+    /// them.
     pub fn expire(&mut self, now: Time, limit: usize) {
-        self.wheel.advance(&mut self.slots, now);
+        self.sweep();
+        let mut moves = MOVES;
         for _ in 0..limit {
+            self.wheel.advance(&mut self.slots, now, &mut moves);
             let Some(id) = self.wheel.take_due(&mut self.slots) else {
                 return;
             };
@@ -278,32 +322,66 @@ impl Templates {
         }
     }
 
-    /// Ends templates whose server was removed and that no conn holds.
+    /// Ends templates whose server was removed and that no conn holds: some hundred at the next
+    /// [`expire`](Templates::expire), the others with those after it.
     pub fn end_of_removed_dests(&mut self) {
-        for id in 0..self.slots.0.len() as u32 {
+        self.sweep = Some(0);
+    }
+
+    /// Whether the last [`expire`](Templates::expire) had more to do than it may at once.
+    pub fn is_behind(&self) -> bool {
+        self.sweep.is_some() || self.wheel.is_behind()
+    }
+
+    fn sweep(&mut self) {
+        let Some(start) = self.sweep else { return };
+        let mut ids = start..self.slots.len() as u32;
+        for id in ids.by_ref().take(SWEEP_PER_TURN) {
             let gone = |template: &Template| template.conns == 0 && !template.dest.is_available();
-            if self.slots.0[id as usize]
-                .template
-                .as_ref()
-                .is_some_and(gone)
-            {
+            if self.slots.get(id).template.as_ref().is_some_and(gone) {
                 self.wheel.clear(&mut self.slots, id);
                 self.close(TemplateId(id));
             }
         }
+        self.sweep = ids.next();
     }
 
     fn close(&mut self, id: TemplateId) {
         self.forget(id);
-        if let Some(template) = self.slots.0[id.0 as usize].template.take() {
+        if let Some(template) = self.slots.get_mut(id.0).template.take() {
             match &self.agreed {
                 Some(agreed) => agreed.leave(&template.key, &template.dest),
                 None => template.dest.template_ended(),
             }
-            self.free.push(id.0);
+            self.live -= 1;
+            self.set_free(id.0);
         }
     }
+
+    fn take_free(&mut self) -> Option<u32> {
+        if self.free == NONE {
+            return self.slots.add(self.capacity);
+        }
+        let id = self.free;
+        self.free = std::mem::replace(&mut self.slots.get_mut(id).link, Link::UNSET).next;
+        Some(id)
+    }
+
+    fn set_free(&mut self, id: u32) {
+        let next = std::mem::replace(&mut self.free, id);
+        self.slots.get_mut(id).link = Link {
+            next,
+            ..Link::UNSET
+        };
+    }
+
+    fn hash(&self, key: &TemplateKey) -> Hash {
+        self.index.hash(self.hasher.hash_one(key))
+    }
 }
+
+/// The end of the list of free places.
+const NONE: u32 = u32::MAX;
 
 /// A template ends when no conn holds it, between batches.
 const LIVE: &str = "an id that a conn holds names a live template";
@@ -402,5 +480,37 @@ mod tests {
         templates.let_go(old);
         templates.expire(at(400), 9);
         assert_eq!(dest.persistent(), 0);
+    }
+
+    #[test]
+    fn templates_of_a_removed_server_end_a_number_at_a_time_and_make_room() {
+        const CLIENTS: u32 = 3 * SWEEP_PER_TURN as u32 / 2;
+        let (mut templates, gone, stays) = (Templates::new(2 * CLIENTS), dest(), dest());
+        let open = |templates: &mut Templates, dest: &Arc<Dest>, mark: u32| {
+            let key = TemplateKey {
+                asked: Asked::Mark(mark),
+                ..key()
+            };
+            templates.open(key, dest, |_| true, FIVE_MINUTES, at(0))
+        };
+        for mark in 0..CLIENTS {
+            for (dest, mark) in [(&gone, mark), (&stays, CLIENTS + mark)] {
+                assert!(open(&mut templates, dest, mark).is_some());
+            }
+        }
+        assert_eq!(open(&mut templates, &stays, 2 * CLIENTS), None);
+        gone.removed();
+        templates.end_of_removed_dests();
+        for left in [2, 1, 0] {
+            assert!(templates.is_behind());
+            templates.expire(at(0), 9);
+            let left = CLIENTS * left / 3;
+            assert_eq!((gone.persistent(), stays.persistent()), (left, CLIENTS));
+        }
+        assert!(!templates.is_behind());
+        assert_eq!(templates.iter().count(), CLIENTS as usize);
+        for mark in 0..CLIENTS {
+            assert!(open(&mut templates, &stays, mark).is_some());
+        }
     }
 }

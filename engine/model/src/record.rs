@@ -8,12 +8,12 @@ use zerocopy::FromZeros;
 use crate::{Addr, Dest, Direction, Endpoint, FlowKey, Introduction, Protocol, Replies};
 
 /// What is decided when a conn is born, and holds until it ends.
-#[derive(Clone, Debug)]
-pub struct NewConn {
+#[derive(Clone, Copy, Debug)]
+pub struct NewConn<'d> {
     /// Its inbound packets as received: CIP:cport to VIP:vport.
     pub flow: FlowKey,
     /// The server chosen by the scheduler.
-    pub dest: Arc<Dest>,
+    pub dest: &'d Arc<Dest>,
     /// Where on the server its packets go: the server's own port, or the one the client asked for if the server has
     /// port 0.
     pub rip: Endpoint,
@@ -28,7 +28,7 @@ pub struct NewConn {
     pub mode: u8,
 }
 
-impl NewConn {
+impl NewConn<'_> {
     /// What the server sees as the source of its packets.
     pub fn source(&self) -> Endpoint {
         self.local.unwrap_or(self.flow.source)
@@ -76,7 +76,7 @@ const LOCAL: u8 = 2;
 impl ConnRecord {
     /// The compact form of `conn`, whose server its table knows by the number `dest`; `wide` is written if the ends do not
     /// fit.
-    pub fn new(conn: &NewConn, dest: u32, wide: &mut WideEnds) -> ConnRecord {
+    pub fn new(conn: &NewConn<'_>, dest: u32, wide: &mut WideEnds) -> ConnRecord {
         let ends = [
             conn.flow.source,
             conn.flow.destination,
@@ -258,15 +258,15 @@ impl<'a> Conn<'a> {
 mod tests {
     use super::*;
 
-    fn new(client: &str, vip: &str, local: Option<&str>, rip: &str) -> NewConn {
-        let rip = rip.parse().expect("valid");
+    fn new<'d>(client: &str, vip: &str, local: Option<&str>, dest: &'d Arc<Dest>) -> NewConn<'d> {
+        let rip = dest.rip();
         NewConn {
             flow: FlowKey {
                 source: client.parse().expect("valid"),
                 destination: vip.parse().expect("valid"),
                 protocol: Protocol::Udp,
             },
-            dest: Arc::new(Dest::new(rip, 1)),
+            dest,
             rip,
             local: local.map(|local| local.parse().expect("valid")),
             replies: Replies::ToLocalAddress,
@@ -300,10 +300,11 @@ mod tests {
             ),
         ];
         for (client, vip, local, rip) in cases {
-            let new = new(client, vip, local, rip);
+            let dest = Arc::new(Dest::new(rip.parse().expect("valid"), 1));
+            let new = new(client, vip, local, &dest);
             let mut wide = [Addr::UNSPECIFIED_V4; 4];
             let record = ConnRecord::new(&new, 7, &mut wide);
-            let conn = Conn::new(&record, &wide, &new.dest);
+            let conn = Conn::new(&record, &wide, &dest);
             assert_eq!((conn.flow(), conn.rip()), (new.flow, new.rip));
             assert_eq!((conn.local(), conn.source()), (new.local, new.source()));
             assert_eq!((conn.reply(), conn.replies()), (new.reply(), new.replies));

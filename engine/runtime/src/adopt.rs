@@ -90,7 +90,7 @@ impl Inside<'_> {
         let Some(service) = service_of(self.snapshot, &flow) else {
             return Adoption::NoServer;
         };
-        let Some(dest) = dest_at(service, rip).map(Arc::clone) else {
+        let Some(dest) = dest_at(service, rip) else {
             return Adoption::NoServer;
         };
         let mode = dest.mode();

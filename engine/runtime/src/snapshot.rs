@@ -83,7 +83,7 @@ impl Snapshot {
     }
 
     /// The number of the service for packets of `flow` (kernel `ip_vs_service_find`): by mark, else by address and
-    /// port, else by address alone.
+    /// port, else by address alone. It is the same for all packets to one endpoint with one protocol.
     #[inline]
     pub fn service_for(&self, flow: &FlowKey) -> Option<u32> {
         let key = ServiceKey {

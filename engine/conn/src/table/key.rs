@@ -13,6 +13,10 @@ impl Guess {
     pub const NONE: Guess = Guess(NONE);
 }
 
+/// The hash of a flow, for all tables of which others are told the owners of conns.
+#[derive(Clone, Copy, Debug)]
+pub struct FlowHash(pub(super) u64);
+
 /// One of a conn's keys: its place in the slab, shifted, and which of its two flows is meant.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) struct Key(pub u32);

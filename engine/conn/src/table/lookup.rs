@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use lb_model::{Conn, ConnId, ConnState, Dest, FlowKey, Hit};
 
-use super::key::{Guess, Key};
+use super::key::{FlowHash, Guess, Key};
 use super::{ConnTable, NONE};
 use crate::index::Hash;
 
@@ -21,7 +21,19 @@ impl ConnTable {
     /// [`prefetch`](ConnTable::prefetch), [`guess`](ConnTable::guess) for all, then [`confirm`](ConnTable::confirm) or find.
     #[inline(always)]
     pub fn hash(&self, flow: &FlowKey) -> Hash {
-        self.index.hash(self.hasher.hash(flow))
+        self.place(self.flow_hash(flow))
+    }
+
+    /// What [`place`](ConnTable::place) and [`open_hashed`](ConnTable::open_hashed) want to know of a flow.
+    #[inline(always)]
+    pub fn flow_hash(&self, flow: &FlowKey) -> FlowHash {
+        FlowHash(self.hasher.hash(flow))
+    }
+
+    /// Where flows of this hash are found.
+    #[inline(always)]
+    pub fn place(&self, hash: FlowHash) -> Hash {
+        self.index.hash(hash.0)
     }
 
     /// Asks for the memory in which a flow of this hash will be looked up.

@@ -1,11 +1,12 @@
 //! A conn's beginning: an entry, its keys in the index, its count at its server.
 
-use lb_model::{ConnId, ConnState, Direction, Endpoint, NewConn, Protocol, Time};
+use lb_model::{ConnId, ConnState, Direction, Endpoint, FlowKey, NewConn, Protocol, Time};
 use lb_wire::TcpFlags;
 
 use super::ConnTable;
-use super::key::Key;
-use crate::TemplateId;
+use super::key::{FlowHash, Key};
+use crate::sign::Owes;
+use crate::{TemplateId, next_state};
 
 /// Why a conn was not opened.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -23,55 +24,69 @@ impl ConnTable {
     /// Its flow must not be in the table. The local port that it has leased is its own until it ends, also if that is now.
     pub fn open(
         &mut self,
-        conn: NewConn,
+        conn: NewConn<'_>,
         template: Option<TemplateId>,
         flags: TcpFlags,
         now: Time,
     ) -> Result<ConnId, Refused> {
-        let reply = conn.reply().map(|reply| (self.hasher.hash(&reply), reply));
-        let is_there = |(hash, reply)| self.find_hashed(self.index.hash(hash), &reply).is_some();
-        if reply.is_some_and(is_there) {
-            self.return_port(conn.local, conn.rip, conn.flow.protocol, now);
-            return Err(Refused::ReplyTaken);
+        self.open_hashed(self.flow_hash(&conn.flow), conn, template, flags, now)
+    }
+
+    /// [`open`](ConnTable::open), by who knows the hash of its flow already.
+    pub fn open_hashed(
+        &mut self,
+        hash: FlowHash,
+        conn: NewConn<'_>,
+        template: Option<TemplateId>,
+        flags: TcpFlags,
+        now: Time,
+    ) -> Result<ConnId, Refused> {
+        let reply = conn.reply().map(|reply| (self.flow_hash(&reply), reply));
+        if let Some((hash, _)) = reply {
+            self.prefetch(self.place(hash));
         }
-        let keys = [
-            Some((self.hasher.hash(&conn.flow), Direction::Inbound)),
-            reply.map(|(hash, _)| (hash, Direction::Outbound)),
-        ];
-        let id = self.insert(conn, template, now)?;
-        for (hash, direction) in keys.into_iter().flatten() {
-            let key = Key::new(id, direction).0;
-            if !self.index.insert(self.index.hash(hash), key) {
-                self.retire(id);
-                return Err(Refused::Full);
-            }
-            if let Some(claims) = &self.claims
-                && !claims.claim(hash)
-            {
-                self.unclaimed += 1;
-            }
+        let id = self.insert(&conn, reply, template, flags, now)?;
+        let is_found = self.enter(hash, Key::new(id, Direction::Inbound))
+            && reply.is_none_or(|(hash, _)| self.enter(hash, Key::new(id, Direction::Outbound)));
+        if !is_found {
+            self.retire(id);
+            return Err(Refused::Full);
         }
-        self.note::<true>(id, Direction::Inbound, flags, now);
         Ok(id)
     }
 
     /// Opens a conn for one packet only (one-packet scheduling): it is never found, and counted just for a moment.
     pub fn open_for_one_packet(
         &mut self,
-        conn: NewConn,
+        conn: NewConn<'_>,
         template: Option<TemplateId>,
         now: Time,
     ) -> Result<ConnId, Refused> {
-        let id = self.insert(conn, template, now)?;
-        self.note::<true>(id, Direction::Inbound, TcpFlags::default(), now);
+        let id = self.insert(&conn, None, template, TcpFlags::default(), now)?;
         self.retire(id);
         Ok(id)
     }
 
+    /// Has a conn found under this hash; false if there is no room.
+    fn enter(&mut self, hash: FlowHash, key: Key) -> bool {
+        let entered = self.index.insert(self.place(hash), key.0);
+        if let Some(claims) = &self.claims
+            && entered
+            && !claims.claim(hash.0)
+        {
+            self.unclaimed += 1;
+        }
+        entered
+    }
+
+    /// Makes the entry of a conn in the state that its first packet brings it into, counts it, and sets its timer; but not
+    /// if there is one with the same `reply`.
     fn insert(
         &mut self,
-        conn: NewConn,
+        conn: &NewConn<'_>,
+        reply: Option<(FlowHash, FlowKey)>,
         template: Option<TemplateId>,
+        flags: TcpFlags,
         now: Time,
     ) -> Result<ConnId, Refused> {
         if self.found == self.capacity
@@ -80,27 +95,49 @@ impl ConnTable {
             self.retire(ConnId(oldest));
             self.evicted += 1;
         }
-        let state = match conn.flow.protocol {
+        let unborn = match conn.flow.protocol {
             Protocol::Tcp | Protocol::Sctp => ConnState::None,
             Protocol::Udp => ConnState::Udp,
         };
-        let dest = self.dests.hold(&conn.dest);
+        let two_way = conn.replies.pass_through_us();
+        let state = next_state(unborn, Direction::Inbound, flags, two_way, self.secure_tcp);
+        let dest = self.dests.hold(conn.dest);
         let id = (self.found < self.capacity)
-            .then(|| self.entries.insert(&conn, dest, state, template))
+            .then(|| self.entries.insert(conn, dest, state, template))
             .flatten();
         let Some(id) = id else {
             self.dests.let_go(dest);
             self.return_port(conn.local, conn.rip, conn.flow.protocol, now);
             return Err(Refused::Full);
         };
+        // Not before: until here its line of the index may have been on its way from memory.
+        let is_there = |(hash, reply)| self.find_hashed(self.place(hash), &reply).is_some();
+        if reply.is_some_and(is_there) {
+            self.entries.vacate(id);
+            self.dests.let_go(dest);
+            self.return_port(conn.local, conn.rip, conn.flow.protocol, now);
+            return Err(Refused::ReplyTaken);
+        }
         self.found += 1;
-        // As the kernel's ip_vs_bind_dest: a conn is born inactive, and its first packet may make it active.
-        conn.dest.conn_opened(false);
+        conn.dest.conn_opened(state.is_active());
         if conn.local.is_some() {
             conn.dest.port_leased();
         }
         if let Some(template) = template {
             self.templates.hold(template, now);
+            if state == ConnState::Established {
+                self.templates.assure(template);
+            }
+        }
+        let timeout = self.timeouts_ms[state as usize];
+        let entry = self.entries.get_mut(id);
+        entry.owes = Owes::at_first(state, flags, two_way);
+        entry.touch(now, timeout);
+        let mut timed = self.entries.timed(now);
+        if state == ConnState::SynRecv {
+            self.half_open.push(&mut timed, id);
+        } else {
+            self.wheel.add(&mut timed, id);
         }
         Ok(ConnId(id))
     }
@@ -236,5 +273,36 @@ mod tests {
         assert_eq!(dest.leased(), 0);
         let id = open(&mut table, 4).expect("room");
         assert_eq!(table.conn(id).local(), Some(Endpoint::new(lip, 1025)));
+    }
+
+    #[test]
+    fn a_table_takes_all_the_conns_it_was_made_for_and_not_one_more() {
+        let dest = dest();
+        let new = |number: u32| {
+            let [.., high, low] = number.to_be_bytes();
+            let mut conn = conn(1024, Protocol::Udp, &dest, true);
+            conn.flow.source.addr = Addr::v4([192, 0, high, low]);
+            conn
+        };
+        // Each draws its own hash function.
+        for capacity in (1..=40).chain([100, 300]) {
+            for _ in 0..20 {
+                let mut table = table(capacity);
+                let mut open = |number: u32, second| {
+                    table.expire(at(second), usize::MAX);
+                    while table.is_behind() {
+                        table.expire(at(second), usize::MAX);
+                    }
+                    table.open(new(number), None, TcpFlags::default(), at(second))
+                };
+                // Those of the first round have ended when those of the next come.
+                for (round, second) in [(0, 0), (1, 400), (2, 800)] {
+                    let numbers = round * capacity..(round + 1) * capacity;
+                    let refused = numbers.filter(|number| open(*number, second).is_err());
+                    assert_eq!(refused.count(), 0, "of {capacity}");
+                    assert_eq!(open(u32::MAX, second), Err(Refused::Full));
+                }
+            }
+        }
     }
 }

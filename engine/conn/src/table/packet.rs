@@ -6,9 +6,9 @@ use lb_model::{ConnId, ConnState, Dest, Direction, Hit, Time};
 use lb_wire::TcpFlags;
 
 use super::ConnTable;
-use crate::entry::Life;
+use crate::entry::{End, Life};
 use crate::next_state;
-use crate::sign::{Owes, Sign};
+use crate::sign::Sign;
 
 impl ConnTable {
     /// Notes a packet of a conn: its state moves as the flags say and its time-out starts anew. The answer is the conn's
@@ -17,19 +17,12 @@ impl ConnTable {
     pub fn packet(&mut self, hit: Hit, flags: TcpFlags, now: Time) -> (u8, &Arc<Dest>) {
         let record = &self.entries.get(hit.conn.0).record;
         let (mode, dest) = (record.mode(), record.dest());
-        self.note::<false>(hit.conn, hit.direction, flags, now);
+        self.note(hit.conn, hit.direction, flags, now);
         (mode, self.dests.get(dest))
     }
 
-    /// `FIRST`: the packet opens the conn, of which no list knows yet.
     #[inline(always)]
-    pub(super) fn note<const FIRST: bool>(
-        &mut self,
-        id: ConnId,
-        direction: Direction,
-        flags: TcpFlags,
-        now: Time,
-    ) {
+    fn note(&mut self, id: ConnId, direction: Direction, flags: TcpFlags, now: Time) {
         let entry = self.entries.get_mut(id.0);
         if entry.life != Life::Found {
             return;
@@ -51,9 +44,7 @@ impl ConnTable {
         {
             self.templates.assure(template);
         }
-        if FIRST {
-            entry.owes = Owes::at_first(state, flags, two_way);
-        } else if state != before || before == ConnState::SynRecv {
+        if state != before || before == ConnState::SynRecv {
             let quiet_ms = entry.quiet_ms(now);
             if let Some(sign) = entry.owes.note(before, direction, flags, quiet_ms) {
                 let slot = self.dests.get(entry.record.dest()).slot();
@@ -62,17 +53,19 @@ impl ConnTable {
         }
         entry.state = state;
         // A timer that stands too early is set anew when it fires; one that stands too late must move now.
-        let ends_earlier = entry.touch(now, self.timeouts_ms[state as usize]);
+        let end = entry.touch(now, self.timeouts_ms[state as usize]);
         let queued = ConnState::SynRecv;
-        if FIRST || ends_earlier || before == queued || state == queued {
-            if !FIRST {
-                self.unset_timer(id, before, now);
-            }
+        if state == before && end == End::Same {
+            // As for the packet that has just opened the conn.
+            return;
+        }
+        if end == End::Earlier || before == queued || state == queued {
+            self.unset_timer(id, before, now);
             let mut timed = self.entries.timed(now);
             if state == queued {
                 self.half_open.push(&mut timed, id.0);
             } else {
-                self.wheel.set(&mut timed, id.0);
+                self.wheel.add(&mut timed, id.0);
             }
         }
     }

@@ -18,7 +18,7 @@ pub fn dest() -> Arc<Dest> {
     Arc::new(Dest::new("10.1.0.11:8080".parse().expect("valid"), 1))
 }
 
-pub fn conn(cport: u16, protocol: Protocol, dest: &Arc<Dest>, two_way: bool) -> NewConn {
+pub fn conn(cport: u16, protocol: Protocol, dest: &Arc<Dest>, two_way: bool) -> NewConn<'_> {
     let client = format!("192.0.2.1:{cport}").parse().expect("valid");
     let flow = FlowKey {
         source: client,
@@ -27,7 +27,7 @@ pub fn conn(cport: u16, protocol: Protocol, dest: &Arc<Dest>, two_way: bool) -> 
     };
     NewConn {
         flow,
-        dest: Arc::clone(dest),
+        dest,
         rip: dest.rip(),
         local: None,
         replies: if two_way {

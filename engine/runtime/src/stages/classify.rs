@@ -11,8 +11,15 @@ use super::rewrite::take_hop;
 use crate::snapshot::Snapshot;
 
 pub fn run(batch: &mut Batch, snapshot: &Snapshot) {
+    // Where the last packet went, as the next one often does, and which service that is.
+    let mut last = None;
     for packet in batch.open_mut().filter(|packet| packet.hit.is_none()) {
-        packet.service = snapshot.service_for(&packet.flow);
+        let to = (packet.flow.destination, packet.flow.protocol);
+        packet.service = match last {
+            Some((known, service)) if known == to => service,
+            _ => snapshot.service_for(&packet.flow),
+        };
+        last = Some((to, packet.service));
         if packet.service.is_none() {
             packet.verdict = Some(stranger(packet, snapshot));
         }

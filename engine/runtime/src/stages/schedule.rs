@@ -4,11 +4,12 @@
 //! Ends: [`PuntReason::NotOurs`], [`PuntReason::NoConn`], [`DropReason::NoDest`], [`DropReason::TableFull`],
 //! [`DropReason::ReplyTupleTaken`], [`DropReason::NoLocalPort`].
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
-use lb_conn::{Refused, TemplateId, TemplateKey};
+use lb_conn::{FlowHash, Refused, TemplateId, TemplateKey};
 use lb_model::{
-    Dest, Direction, DropReason, Endpoint, Hit, NewConn, Packet, Persistence, Port, Protocol,
+    Addr, Dest, Direction, DropReason, Endpoint, Hit, NewConn, Packet, Persistence, Port, Protocol,
     PuntReason, Replies, Request, Time, Verdict, VirtualService,
 };
 use lb_wire::TcpFlags;
@@ -23,15 +24,17 @@ pub fn run<P: Port>(worker: &mut Worker<P>, now: Time) {
     let snapshot = Arc::clone(&worker.snapshot);
     let mut opened = 0;
     for packet in batch.open_mut().filter(|packet| packet.hit.is_none()) {
+        let hash = worker.conns.flow_hash(&packet.flow);
         // A packet before this one in the batch may have opened the conn.
         if opened > 0 {
-            let found = worker.conns.find(&packet.flow);
+            let place = worker.conns.place(hash);
+            let found = worker.conns.find_hashed(place, &packet.flow);
             packet.hit = found.filter(|hit| packet.superseded != Some(hit.conn));
             if packet.hit.is_some() {
                 continue;
             }
         }
-        let outcome = open(worker, &snapshot, packet, now);
+        let outcome = open(worker, &snapshot, packet, hash, now);
         note(worker, &snapshot, packet, &outcome, now);
         match outcome {
             Ok(hit) => {
@@ -74,8 +77,8 @@ fn note<P>(
 }
 
 /// Where a new conn goes.
-struct Choice {
-    dest: Arc<Dest>,
+struct Choice<'s> {
+    dest: Cow<'s, Arc<Dest>>,
     /// The server's end of the conn.
     rip: Endpoint,
     template: Option<TemplateId>,
@@ -87,6 +90,7 @@ fn open<P>(
     worker: &mut Worker<P>,
     snapshot: &Snapshot,
     packet: &Packet,
+    hash: FlowHash,
     now: Time,
 ) -> Result<Hit, Verdict> {
     let choice = choose(worker, snapshot, packet, now);
@@ -111,8 +115,12 @@ fn open<P>(
         Replies::ToLocalAddress => settings.map(|settings| &*settings.local_addresses),
         Replies::ByAgent => Some(&vip[..]),
     };
-    let lease = |locals| {
-        let (ports, turn) = (worker.conns.ports_mut(), dest.next_turn());
+    let lease = |locals: &[Addr]| {
+        let turn = match locals {
+            [_] => 0,
+            _ => dest.next_turn(),
+        };
+        let ports = worker.conns.ports_mut();
         let leased = ports.lease(locals, turn, rip, packet.flow.protocol, now);
         leased.ok_or(Verdict::Drop(DropReason::NoLocalPort))
     };
@@ -122,7 +130,7 @@ fn open<P>(
     let slot = dest.slot();
     let conn = NewConn {
         flow: packet.flow,
-        dest,
+        dest: &dest,
         rip,
         local,
         replies,
@@ -133,7 +141,7 @@ fn open<P>(
         worker.conns.open_for_one_packet(conn, template, now)
     } else {
         let flags = TcpFlags(packet.headers.tcp_flags);
-        worker.conns.open(conn, template, flags, now)
+        worker.conns.open_hashed(hash, conn, template, flags, now)
     };
     match opened {
         Ok(conn) => {
@@ -148,12 +156,12 @@ fn open<P>(
     }
 }
 
-fn choose<P>(
+fn choose<'s, P>(
     worker: &mut Worker<P>,
-    snapshot: &Snapshot,
+    snapshot: &'s Snapshot,
     packet: &Packet,
     now: Time,
-) -> Result<Choice, Verdict> {
+) -> Result<Choice<'s>, Verdict> {
     let position = packet.service.ok_or(Verdict::Punt(PuntReason::NotOurs))? as usize;
     let service = &snapshot.services()[position];
     let flags = TcpFlags(packet.headers.tcp_flags);
@@ -174,20 +182,20 @@ fn choose<P>(
     let dest = pick(worker, packet, service, now)?;
     Ok(Choice {
         rip: service.server_end(dest.rip(), asked_for),
-        dest,
+        dest: Cow::Borrowed(dest),
         template: None,
         one_packet: is_one_packet(packet, service),
     })
 }
 
 /// By the client's template, or by a new one (kernel `ip_vs_sched_persist`).
-fn choose_persistently<P>(
+fn choose_persistently<'s, P>(
     worker: &mut Worker<P>,
     packet: &Packet,
-    service: &VirtualService,
+    service: &'s VirtualService,
     persistence: &Persistence,
     now: Time,
-) -> Result<Choice, Verdict> {
+) -> Result<Choice<'s>, Verdict> {
     let key = TemplateKey::of(service, persistence, &packet.flow);
     let found = worker.conns.templates().find(&key);
     let passes_over_quiesced = worker.snapshot.settings().expire_quiescent_template;
@@ -202,7 +210,7 @@ fn choose_persistently<P>(
             }
             let dest = match worker.conns.templates().agreed(&key, is_usable) {
                 Some(dest) => dest,
-                None => pick(worker, packet, service, now)?,
+                None => Arc::clone(pick(worker, packet, service, now)?),
             };
             let templates = worker.conns.templates_mut();
             let opened = templates.open(key, &dest, is_usable, persistence.timeout, now);
@@ -212,7 +220,7 @@ fn choose_persistently<P>(
     let dest = Arc::clone(&worker.conns.templates().get(template).dest);
     Ok(Choice {
         rip: service.server_end(dest.rip(), packet.flow.destination.port),
-        dest,
+        dest: Cow::Owned(dest),
         template: Some(template),
         one_packet: is_one_packet(packet, service),
     })
@@ -222,12 +230,12 @@ fn is_one_packet(packet: &Packet, service: &VirtualService) -> bool {
     service.settings().one_packet && packet.flow.protocol == Protocol::Udp
 }
 
-fn pick<P>(
+fn pick<'s, P>(
     worker: &mut Worker<P>,
     packet: &Packet,
-    service: &VirtualService,
+    service: &'s VirtualService,
     now: Time,
-) -> Result<Arc<Dest>, Verdict> {
+) -> Result<&'s Arc<Dest>, Verdict> {
     let request = Request {
         flow: &packet.flow,
         now,
@@ -238,6 +246,5 @@ fn pick<P>(
     scheduler
         .and_then(|scheduler| scheduler.schedule(&request, service.dests()))
         .and_then(|at| service.dests().get(at))
-        .map(Arc::clone)
         .ok_or(Verdict::Drop(DropReason::NoDest))
 }
