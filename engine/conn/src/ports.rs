@@ -9,7 +9,8 @@
 //! ports towards a server on which that server's replies come in on its own queue; a pool passes over the others. Where it does not, each has a
 //! part of the range, and replies are handed over.
 //!
-//! A lease and a return take constant time, however full a pool is. A pool takes two bytes for each port given back, which is
+//! A lease and a return take constant time, however full a pool is: a port is looked at, or there is none. Where ports are told
+//! by queue, a pool passes over each port of others once, as many in a row as workers on average. A pool takes two bytes for each port given back, which is
 //! 126 KiB at most, and nothing once it has been quiet for [`QUIET`]; there are at most [`MAX_POOLS`].
 
 use std::collections::VecDeque;
@@ -445,6 +446,66 @@ mod tests {
                 assert_eq!(rss.queue(&reply).map(|queue| queue % 4), Some(number));
             }
         }
+    }
+
+    /// How many ports a lease looks at, as a pool counts those that were never leased or passed over, and those given back.
+    fn looks(ports: &mut LocalPorts) -> (Option<Endpoint>, u32) {
+        let behind = |ports: &LocalPorts| {
+            let pools = ports.pools.values();
+            let (used, free) = pools.fold((0, 0), |(used, free), pool| {
+                (used + pool.used, free + pool.free.len() as u32)
+            });
+            (used, free)
+        };
+        let before = behind(ports);
+        let leased = lease(ports, &[lip(1)], 0, at(0));
+        let after = behind(ports);
+        (leased, (after.0 - before.0) + (before.1 - after.1))
+    }
+
+    #[test]
+    fn a_lease_looks_at_one_port_however_many_are_in_use() {
+        const PORTS: u32 = 64_512;
+        for (percent, was_used) in [
+            (50, false),
+            (50, true),
+            (99, false),
+            (99, true),
+            (100, true),
+        ] {
+            let mut ports = LocalPorts::new(1024..=65535, 7);
+            let take = |ports: &mut LocalPorts, count: u32| -> Vec<Endpoint> {
+                let next = || lease(ports, &[lip(1)], 0, at(0));
+                std::iter::from_fn(next).take(count as usize).collect()
+            };
+            if was_used {
+                // All come back in an order that is not that of their numbers.
+                let mut all = take(&mut ports, PORTS);
+                all.sort_by_key(|local| local.port.reverse_bits());
+                for local in all {
+                    ports.give_back(local, server(80), Protocol::Tcp, at(0));
+                }
+            }
+            take(&mut ports, PORTS * percent / 100);
+            for _ in 0..100 {
+                let (leased, looks) = looks(&mut ports);
+                assert_eq!(leased.is_some(), percent < 100);
+                assert!(looks <= 1, "{looks} looks with {percent} % in use");
+            }
+        }
+    }
+
+    #[test]
+    fn a_pool_passes_over_each_port_of_other_workers_once() {
+        let rss = rss(8, HashedFields::Ports);
+        let mut ports = LocalPorts::of_worker(1024..=65535, (3, 8), Some(rss), 7);
+        let (mut most, mut sum, mut leases) = (0, 0, 0);
+        while let (Some(_), looks) = looks(&mut ports) {
+            (most, sum, leases) = (most.max(looks), sum + looks, leases + 1);
+        }
+        assert!((7_000..9_000).contains(&leases), "{leases}");
+        assert!(sum <= 64_512 && most < 512, "{sum}, at most {most} at once");
+        assert_eq!(looks(&mut ports), (None, 0));
     }
 
     proptest! {
