@@ -15,6 +15,7 @@ mod network;
 mod plan;
 mod registry;
 mod service_table;
+mod table_memory;
 mod why;
 
 pub use config::{Config, ConfigError, EngineConfig, ServerConfig, ServiceConfig, Workers};
@@ -46,4 +47,5 @@ pub use lb_runtime::{
     HandOvers, Inside, Observed, Observer, Place, Resolver, Turn, Worker,
 };
 pub use lb_schedulers::SchedulerOptions;
+pub use table_memory::table_memory;
 pub use why::{Choice, NextHop, Why};

@@ -28,7 +28,7 @@ use lb_netlink::{Kernel, NetlinkError};
 use lb_runtime::{Counters, Worker};
 use lb_xsk::{Xsk, XskError, XskPort, queue_count};
 
-use crate::{Config, ConfigError, Engine, Workers};
+use crate::{Config, ConfigError, Engine, Workers, table_memory};
 use addresses::Addresses;
 use follower::Follower;
 use queue_choice::QueueChoice;
@@ -122,12 +122,15 @@ impl Balancer {
         if let Some(choice) = &queue_choice {
             engine.set_rss(choice.told().clone());
         }
+        let populates = takes_tables_at_once(count, engine.capacity());
         let places = engine.places(count);
         for (number, (port, place)) in ports.into_iter().zip(places).enumerate() {
             let resolver = resolver.clone();
             let ask = Box::new(move |interface, addr| resolver.request(interface, addr));
             let mut worker = engine.worker_with(port, place, Arc::clone(&next_hops), ask);
-            worker.populate();
+            if populates {
+                worker.populate();
+            }
             let thread = worker_thread::spawn(number, worker, Arc::clone(&balancer.stopping));
             balancer.workers.push(thread.map_err(LiveError::Thread)?);
         }
@@ -180,6 +183,28 @@ impl Drop for Balancer {
     fn drop(&mut self) {
         self.end();
     }
+}
+
+/// Whether the conn tables' memory is taken now rather than conn by conn. Not if that is more than half of the machine's:
+/// who has asked for so much may never use it, and should not be killed for it.
+fn takes_tables_at_once(workers: u16, capacity: u32) -> bool {
+    let machine = rustix::system::sysinfo();
+    let has = machine.totalram as u64 * u64::from(machine.mem_unit);
+    let takes = table_memory(workers.into(), capacity);
+    let what = format!(
+        "conn tables: {workers} x {capacity} conns, {} MiB",
+        takes.div_ceil(1 << 20)
+    );
+    let fits = takes <= has / 2;
+    if fits {
+        tracing::info!("{what}");
+    } else {
+        tracing::warn!(
+            "{what} are more than half of this machine's {} MiB, so they are taken as conns open: lower engine.capacity",
+            has >> 20
+        );
+    }
+    fits
 }
 
 /// How many workers share the queues; `None`: one for each.

@@ -7,9 +7,6 @@ use super::finding::Finding;
 
 const ABOUT: &str = "machine";
 
-/// Bytes of a conn with its place in the index.
-const CONN: u64 = 80;
-
 /// All that is to be said of the machine's memory.
 pub fn findings(facts: &Facts) -> Vec<Finding> {
     let machine = &facts.machine;
@@ -47,14 +44,18 @@ fn locked_memory(facts: &Facts) -> Finding {
 
 fn memory(facts: &Facts) -> Finding {
     let check = "memory";
-    let conns = u64::from(facts.workers()) * u64::from(facts.wanted.capacity) * CONN;
-    let wanted = conns + facts.wanted.sockets.packet_memory(facts.queues());
+    let (workers, capacity) = (facts.workers(), facts.wanted.capacity);
+    let conns = lb::table_memory(workers, capacity);
+    let packets = facts.wanted.sockets.packet_memory(facts.queues());
+    let wanted = conns + packets;
     match facts.machine.available_memory {
         None => Finding::unseen(ABOUT, check, "how much memory there is"),
         Some(available) => {
             let text = format!(
-                "lbd takes {}, {} are there",
+                "lbd takes {}: {} for {workers} x {capacity} conns, {} for packets; {} are there",
                 mebibytes(wanted),
+                mebibytes(conns),
+                mebibytes(packets),
                 mebibytes(available)
             );
             match wanted <= available {
