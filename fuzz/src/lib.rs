@@ -120,6 +120,14 @@ pub fn check_answers(data: &[u8]) {
             assert!(data.windows(token.len()).any(|window| window == token));
         }
     }
+    if let Some(segment) = lb_checks::probe::segment::Segment::parse(data) {
+        assert_eq!(segment.source.is_ipv4(), segment.destination.is_ipv4());
+        let written = segment.packet();
+        assert_eq!(
+            lb_checks::probe::segment::Segment::parse(&written),
+            Some(segment)
+        );
+    }
     let asked = lb_checks::Dns {
         name: "www.example".to_owned(),
         record: lb_checks::RecordType::SOA,

@@ -89,6 +89,8 @@ impl Check {
 pub enum Probe {
     /// To accept a connection.
     Tcp,
+    /// To accept a connection to the VIP, on the way that clients' packets take.
+    Vip,
     /// For a page.
     Http(Http),
     /// To answer a datagram.
@@ -106,6 +108,7 @@ impl Probe {
     pub fn name(&self) -> &'static str {
         match self {
             Probe::Tcp => "tcp",
+            Probe::Vip => "vip",
             Probe::Http(Http { tls: None, .. }) => "http",
             Probe::Http(_) => "https",
             Probe::Udp(_) => "udp",
@@ -119,6 +122,18 @@ impl Probe {
     pub fn has_port(&self) -> bool {
         !matches!(self, Probe::Icmp | Probe::Script(_))
     }
+}
+
+/// How clients' packets get to a server.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum Way {
+    /// To its own address, for they are rewritten; or they could, as far as a check can tell.
+    #[default]
+    Own,
+    /// To its MAC, as they are.
+    Direct,
+    /// To its own address, within another IP header.
+    Ipip,
 }
 
 /// A page, and what it must be like.

@@ -17,7 +17,7 @@ mod watcher;
 pub use command::{Command, Notifier};
 pub use config::{
     Check, Dns, Http, Initial, OnFailure, Policy, Probe, RecordType, ServiceHealth, SorryServer,
-    StatusSet, Tls, Udp,
+    StatusSet, Tls, Udp, Way,
 };
 pub use failure::Failure;
 pub use judge::{Judge, State};

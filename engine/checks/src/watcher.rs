@@ -7,13 +7,13 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use lb_model::{Endpoint, ServiceId};
+use lb_model::{Endpoint, ServiceId, ServiceKey};
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::task::AbortHandle;
 use tokio::time::{Instant, MissedTickBehavior, interval_at, timeout};
 
 use crate::probe::Tools;
-use crate::{Check, Failure, Judge, State};
+use crate::{Check, Failure, Judge, State, Way};
 
 /// A server of a service, and how it is checked.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -28,13 +28,28 @@ pub struct Target {
     pub initial: State,
     /// How it is checked.
     pub check: Arc<Check>,
+    /// How clients' packets get there.
+    pub way: Way,
 }
 
 impl Target {
+    fn is_asked_as(&self, other: &Target) -> bool {
+        (&self.check, self.way) == (&other.check, other.way)
+    }
+
     /// Where the question goes.
     pub fn address(&self) -> SocketAddr {
         let Endpoint { addr, port } = self.server;
         SocketAddr::new(addr.into(), self.check.port.unwrap_or(port))
+    }
+
+    /// Where clients' packets go, if all go to one address.
+    pub fn vip(&self) -> Option<SocketAddr> {
+        let ServiceId::Address(ServiceKey { vip, .. }) = self.service else {
+            return None;
+        };
+        let port = self.check.port.unwrap_or(vip.port);
+        Some(SocketAddr::new(vip.addr.into(), port))
     }
 }
 
@@ -114,7 +129,7 @@ impl Watcher {
             let of = (target.service, target.server, target.part);
             let known = before.remove(&of);
             let watched = match known {
-                Some(known) if known.target.check == target.check => known,
+                Some(known) if known.target.is_asked_as(&target) => known,
                 known => {
                     let judge = known.map(|known| Judge::new(known.judge.state()));
                     self.begin(target, judge)

@@ -6,7 +6,9 @@ use std::process::Command;
 use std::sync::Arc;
 use std::time::Duration;
 
-use lb_checks::{Check, Dns, Http, Probe, RecordType, State, StatusSet, Target, Tls, Udp, Watcher};
+use lb_checks::{
+    Check, Dns, Http, Probe, RecordType, State, StatusSet, Target, Tls, Udp, Watcher, Way,
+};
 use lb_model::{Endpoint, Protocol, ServiceId, ServiceKey};
 use lb_testkit::netns::{Namespace, Process, Scratch, UdpServer, WebServer, available};
 use tokio::net::UdpSocket;
@@ -176,6 +178,7 @@ async fn ask_all(cases: Vec<Case>, source: Option<IpAddr>) -> BTreeMap<usize, St
                 service: service(at),
                 server: address.parse().expect("valid"),
                 part: 0,
+                way: Way::Own,
                 initial: State::Up,
                 check: Arc::new(Check {
                     interval: Duration::from_millis(50),

@@ -18,6 +18,7 @@ use super::service::SWITCH;
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Type {
     Tcp,
+    Vip,
     Http,
     Https,
     Udp,
@@ -27,9 +28,10 @@ enum Type {
 }
 
 const TYPE: Kind<Type> = Kind {
-    allowed: "\"tcp\", \"http\", \"https\", \"udp\", \"icmp\", \"dns\" or \"script\"",
+    allowed: "\"tcp\", \"http\", \"https\", \"udp\", \"icmp\", \"dns\", \"vip\" or \"script\"",
     parse: |value| match value.as_str()? {
         "tcp" => Some(Type::Tcp),
+        "vip" => Some(Type::Vip),
         "http" => Some(Type::Http),
         "https" => Some(Type::Https),
         "udp" => Some(Type::Udp),
@@ -193,6 +195,7 @@ pub fn read(
 fn probe(kind: Type, section: &mut Section<'_>, faults: &mut Faults<'_>) -> Option<Probe> {
     Some(match kind {
         Type::Tcp => Probe::Tcp,
+        Type::Vip => Probe::Vip,
         Type::Icmp => Probe::Icmp,
         Type::Http | Type::Https => Probe::Http(http(kind == Type::Https, section, faults)),
         Type::Udp => Probe::Udp(udp(section, faults)),
@@ -288,7 +291,7 @@ pub fn written(check: &Check) -> Lines {
 impl Lines {
     fn probe(&mut self, probe: &Probe) {
         match probe {
-            Probe::Tcp | Probe::Icmp => {}
+            Probe::Tcp | Probe::Vip | Probe::Icmp => {}
             Probe::Http(Http {
                 tls,
                 path,

@@ -3,8 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use lb::{Config, ConfigError, Endpoint, ServerConfig, ServiceConfig, ServiceId};
-use lb_checks::{Check, Policy, ServiceHealth};
+use lb::{Config, ConfigError, Endpoint, Protocol, ServerConfig, ServiceConfig, ServiceId, Tunnel};
+use lb_checks::{Check, Policy, Probe, ServiceHealth};
 
 use super::fault::Faults;
 use super::lines::Lines;
@@ -27,16 +27,23 @@ pub fn read(
     service: &ServiceConfig,
     faults: &mut Faults<'_>,
 ) -> Option<ServiceHealth> {
+    let own: Vec<Endpoint> = tables
+        .own_checks
+        .iter()
+        .filter(|(_, sections)| !sections.is_empty())
+        .map(|(rip, _)| *rip)
+        .collect();
     let mut rips = service.servers.iter().map(|server| server.rip);
-    let has_own = |rip: &Endpoint| {
-        let mut own = tables.own_checks.iter();
-        own.any(|(of, sections)| of == rip && !sections.is_empty())
-    };
-    let nameless = rips.find(|rip| rip.port == 0 && !has_own(rip));
+    let nameless = rips.find(|rip| rip.port == 0 && !own.contains(rip));
     let mut service_policy = Policy::default();
     let mut checks = Vec::new();
     for (at, mut section) in tables.checks.into_iter().enumerate() {
         let check = check::read(&mut section, nameless, faults);
+        let asked = service
+            .servers
+            .iter()
+            .filter(|server| !own.contains(&server.rip));
+        refuse_vip(check.as_ref(), &section, service, asked, faults);
         match at {
             0 => service_policy = policy::read(&mut section, service, faults),
             _ => {
@@ -52,6 +59,8 @@ pub fn read(
         let mut own = Vec::new();
         for mut section in sections {
             let check = check::read(&mut section, nameless, faults);
+            let asked = service.servers.iter().filter(|server| server.rip == rip);
+            refuse_vip(check.as_ref(), &section, service, asked, faults);
             let allowed = "nothing: this is for the whole service, in [service.check]";
             refuse_policy(&mut section, allowed, faults);
             own.extend(finished(check, section, faults));
@@ -68,6 +77,38 @@ pub fn read(
         passive,
         policy: service_policy,
     })
+}
+
+/// A check of the VIP that would ask something else.
+fn refuse_vip<'s>(
+    check: Option<&Check>,
+    section: &Section<'_>,
+    service: &ServiceConfig,
+    mut asked: impl Iterator<Item = &'s ServerConfig>,
+    faults: &mut Faults<'_>,
+) {
+    if check.is_none_or(|check| check.probe != Probe::Vip) {
+        return;
+    }
+    let key = match service.id {
+        ServiceId::Address(key) if key.protocol == Protocol::Tcp => key,
+        _ => {
+            let allowed = "another, for \"vip\" takes a service with a VIP and protocol \"tcp\"";
+            return section.reproach("type", allowed, faults);
+        }
+    };
+    let is_out_of_reach = |server: &&ServerConfig| {
+        let mode = server.mode.as_ref().unwrap_or(&service.mode);
+        let other_family = server.rip.addr.is_v4() != key.vip.addr.is_v4();
+        mode == "tun" && (server.tunnel != Tunnel::Ipip || other_family)
+    };
+    if let Some(server) = asked.find(is_out_of_reach) {
+        let allowed = format!(
+            "another, for \"vip\" asks through a tunnel of type \"ipip\" within one family only, and not {}",
+            server.rip
+        );
+        section.reproach("type", &allowed, faults);
+    }
 }
 
 fn refuse_policy(section: &mut Section<'_>, allowed: &str, faults: &mut Faults<'_>) {

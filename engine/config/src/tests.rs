@@ -518,6 +518,7 @@ fn checked(lines: &str) -> String {
 fn every_kind_of_check_is_read_and_written() {
     for lines in [
         "type = \"tcp\"",
+        "type = \"vip\"",
         "type = \"icmp\"\ninterval = \"500ms\"\ntimeout = \"50ms\"\nrise = 1\nfall = 1\ndamping = \"1m\"",
         "type = \"http\"",
         "type = \"http\"\npath = \"/a?b=c\"\nhost = \"w.example\"\nstatus = \"200,301-302\"\nbody = \"\\\"ok\\\"\"",
@@ -671,9 +672,14 @@ interface = "eth1"
 
 /// With these tables after the first service's first server.
 fn with_tables(tables: &str) -> String {
+    with_servers("", tables)
+}
+
+/// The same with these lines in the server.
+fn with_servers(lines: &str, tables: &str) -> String {
     let text = "[engine]\ninterfaces = []\n[[service]]\nvip = \"10.0.0.100:80\"\nprotocol = \"tcp\"\nscheduler = \"wrr\"\n\
                 mode = \"nat\"\n[[service.server]]\nrip = \"192.168.100.2:8080\"\n";
-    format!("{text}{tables}")
+    format!("{text}{lines}{tables}")
 }
 
 const TWO_CHECKS: &str =
@@ -731,7 +737,7 @@ fn what_is_for_the_whole_service_stands_in_its_first_check() {
             "service[0].check[0].sorry_server.rip: [2001:db8::9]:80, allowed: IPv4 addresses",
         ),
         (
-            "[service.passive]\nkeeps = 60\n".to_owned(),
+            "[service.server.check]\ntype = \"vip\"\n[service.passive]\nkeeps = 60\n".to_owned(),
             "service[0].passive.keeps: 60, allowed: together less than 100",
         ),
         (
@@ -747,6 +753,42 @@ fn what_is_for_the_whole_service_stands_in_its_first_check() {
         assert!(
             told.contains(&format!("error: {expected}")),
             "{tables}: {told}"
+        );
+    }
+}
+
+#[test]
+fn a_check_of_the_vip_is_refused_where_it_would_ask_something_else() {
+    let check = "[service.check]\ntype = \"vip\"\n";
+    let tun = |lines: &str| {
+        with_servers(lines, check)
+            .replace("\"nat\"", "\"tun\"")
+            .replace(":8080", "")
+    };
+    assert!(parse("f".into(), tun("")).is_ok());
+    let own = "tunnel = { type = \"gre\" }\n[service.server.check]\ntype = \"tcp\"\n";
+    assert!(
+        parse("f".into(), tun(own)).is_ok(),
+        "it is asked another way"
+    );
+    for (text, expected) in [
+        (
+            tun("tunnel = { type = \"gre\" }\n"),
+            "service[0].check.type: \"vip\", allowed: another, for \"vip\" asks through a tunnel of type",
+        ),
+        (
+            tun("").replace("192.168.100.2", "2001:db8::2"),
+            "service[0].check.type: \"vip\", allowed: another, for \"vip\" asks through a tunnel of type",
+        ),
+        (
+            with_tables(check).replace("\"tcp\"\nsch", "\"udp\"\nsch"),
+            "service[0].check.type: \"vip\", allowed: another, for \"vip\" takes a service with a VIP",
+        ),
+    ] {
+        let told = drawn(&text);
+        assert!(
+            told.contains(&format!("error: {expected}")),
+            "{text}: {told}"
         );
     }
 }

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 pub struct ServiceChecks {
     /// What names it.
     pub service: String,
-    /// What servers are asked: `tcp`, `http`, `https`, `udp`, `icmp`, `dns`, `script`, `own` where some have checks of their
+    /// What servers are asked: `tcp`, `http`, `https`, `udp`, `icmp`, `dns`, `vip`, `script`, `own` where some have checks of their
     /// own, `passive` where their clients' packets are judged; several with `+` between.
     pub r#type: String,
     /// From one question to the next, of the most frequent ones.

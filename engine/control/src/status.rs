@@ -20,6 +20,12 @@ pub struct Status {
     pub services: usize,
     /// Real servers, counted once for each service that has them.
     pub servers: usize,
+    /// Servers whose health is checked, counted likewise.
+    pub checked: usize,
+    /// Those of them that are down.
+    pub down: usize,
+    /// Those of them that have less than their weight for what their clients' packets show.
+    pub suspects: usize,
     /// Conns.
     pub conns: u64,
     /// Conns that each worker has room for.

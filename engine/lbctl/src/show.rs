@@ -39,12 +39,19 @@ pub fn status(status: &Status) -> String {
         dropped,
         ..
     } = status;
+    let checks = match status.checked {
+        0 => String::new(),
+        checked => format!(
+            "checks      {checked} servers, {} down, {} suspect\n",
+            status.down, status.suspects
+        ),
+    };
     format!(
         "lbd {version}, process {pid}, up {uptime}\n\
          interfaces  {on}\n\
          workers     {workers}, room for {room} conns each\n\
          services    {services}, with {servers} servers\n\
-         conns       {conns}\n\
+         {checks}conns       {conns}\n\
          packets     {received} received, {sent} sent, {passed} passed to the kernel, {dropped} dropped\n"
     )
 }

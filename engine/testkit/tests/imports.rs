@@ -41,7 +41,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("lb-keepalived", &["lb", "lb-checks", "lb-config"]),
     ("lb-control", &[]),
     ("lb-manual", &[]),
-    ("lb-checks", &["lb-model"]),
+    ("lb-checks", &["lb-model", "lb-wire"]),
     (
         "lbd",
         &[

@@ -4,20 +4,23 @@ pub mod dns;
 pub mod echo;
 mod http;
 mod script;
+pub mod segment;
 mod tcp;
 mod tls;
 mod udp;
+mod vip;
 
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
-use crate::{Failure, Probe, Target, Udp};
+use crate::{Failure, Probe, Target, Udp, Way};
 
 /// What questions of all servers share.
 #[derive(Default)]
 pub(crate) struct Tools {
     echo: echo::Echo,
     tls: tls::TlsClients,
+    vips: vip::Vips,
 }
 
 impl Tools {
@@ -26,6 +29,11 @@ impl Tools {
         let (address, source) = (target.address(), target.check.source);
         match &target.check.probe {
             Probe::Tcp => tcp::ask(address, source).await,
+            Probe::Vip => match (target.vip(), target.way) {
+                // Its own address is the end of clients' packets, too.
+                (None, _) | (_, Way::Own) => tcp::ask(address, source).await,
+                (Some(vip), way) => self.vips.ask(address.ip(), vip, way, source).await,
+            },
             Probe::Http(http) => http::ask(address, source, http, &self.tls).await,
             Probe::Udp(udp) => udp::ask(address, source, udp).await,
             Probe::Icmp => self.echo.ask(address.ip(), source).await,
@@ -38,6 +46,15 @@ impl Tools {
     pub(crate) fn silence(&self, target: &Target) -> Result<(), Failure> {
         match &target.check.probe {
             Probe::Udp(Udp { expect: None, .. }) => Ok(()),
+            Probe::Vip if target.way != Way::Own => {
+                let vip = target
+                    .vip()
+                    .map_or(String::new(), |vip| format!(" from {vip}"));
+                let timeout = target.check.timeout;
+                Err(Failure::Network(format!(
+                    "no answer{vip} within {timeout:?}"
+                )))
+            }
             _ => Err(Failure::Silent(target.check.timeout)),
         }
     }

@@ -248,6 +248,13 @@ impl ServiceTable {
         self.server(id, rip).filter(|_| stands_in)
     }
 
+    /// What a server is that is in a service, or [out](Limit::Out) of it.
+    pub fn server_spec(&self, id: ServiceId, rip: Endpoint) -> Option<ServerSpec> {
+        let out = || self.holds.holds.get(&(id, rip))?.out.clone();
+        let present = self.server(id, rip).map(|dest| self.spec_of(dest));
+        present.or_else(out)
+    }
+
     /// The servers of a service, those included that are [out](Limit::Out), those not that stand in for others.
     pub fn members(&self, id: ServiceId) -> Result<Vec<Member>, Refusal> {
         let service = self.service(id)?;

@@ -20,6 +20,10 @@ pub async fn status(State(office): State<Arc<Office>>) -> Result<Json<Status>, R
             let servers = services.iter().map(|service| service.dests().len()).sum();
             (services.len(), servers)
         });
+        let book = office.health.book();
+        let states: Vec<&str> = book.states().into_values().collect();
+        drop(book);
+        let count = |wanted| states.iter().filter(|state| **state == wanted).count();
         Status {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             pid: std::process::id(),
@@ -28,6 +32,9 @@ pub async fn status(State(office): State<Arc<Office>>) -> Result<Json<Status>, R
             workers: engine.askers().len(),
             services,
             servers,
+            checked: states.len(),
+            down: count("down"),
+            suspects: count("suspect"),
             conns: engine.conn_count(),
             capacity: engine.capacity(),
             received: counters.of(lb::Counter::Rx),

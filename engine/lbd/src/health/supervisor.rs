@@ -7,10 +7,11 @@ use std::time::Duration;
 
 use lb::{
     Endpoint, Engine, Limit, Member, Refusal, ServerSpec, ServiceId, ServiceTable, Thresholds,
+    Tunnel,
 };
 use lb_checks::{
     Found, Notifier, OnFailure, Quorum, Ramp, ServiceHealth, SorryServer, State, Suspicion, Target,
-    Watcher,
+    Watcher, Way,
 };
 use rustix::time::{ClockId, clock_gettime};
 
@@ -100,12 +101,14 @@ impl Supervisor<'_> {
             }
             for (rip, server) in &service.servers {
                 let checks = health.checks_of(*rip).iter().enumerate();
+                let way = self.engine.look(|table| way(table, *id, *rip));
                 targets.extend(checks.map(|(part, check)| Target {
                     service: *id,
                     server: *rip,
                     part,
                     initial: server.state,
                     check: Arc::clone(check),
+                    way,
                 }));
             }
         }
@@ -443,6 +446,19 @@ impl Server {
             (State::Up, _, Some((part, of))) => Limit::Share { part, of },
             (State::Up, _, None) => Limit::None,
         }
+    }
+}
+
+/// How clients' packets get to a server, as far as a check can take the same way.
+fn way(table: &ServiceTable, id: ServiceId, rip: Endpoint) -> Way {
+    let (ServiceId::Address(key), Some(spec)) = (id, table.server_spec(id, rip)) else {
+        return Way::Own;
+    };
+    let one_family = key.vip.addr.is_v4() == rip.addr.is_v4();
+    match (spec.mode.as_str(), spec.tunnel) {
+        ("dr", _) => Way::Direct,
+        ("tun", Tunnel::Ipip) if one_family => Way::Ipip,
+        _ => Way::Own,
     }
 }
 

@@ -6,6 +6,7 @@ mod farm;
 mod passive;
 mod several;
 mod thousand;
+mod vip;
 
 use std::net::SocketAddr;
 

@@ -43,6 +43,11 @@ fn a_server_must_pass_all_of_its_checks() {
     farm.wait_for(0, "down");
     farm.wait_for(1, "down");
     assert!(!farm.is_healthy());
+    let status = farm.lbctl("status");
+    assert!(
+        status.contains("checks      3 servers, 3 down, 0 suspect\n"),
+        "{status}"
+    );
     let rip = format!("{}:{}", farm.rip(2), WEB + 8000);
     let log = farm.finish();
     assert!(
