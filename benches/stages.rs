@@ -7,7 +7,7 @@ use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use lb_benches::{client, inbound, next_hops};
 use lb_model::{
     Addr, Conn, ConnRecord, Dest, Direction, Endpoint, FlowKey, Frame, Headers, HopCache,
-    InterfaceId, Introduction, Mode, NewConn, Packet, Protocol, Replies, Work,
+    InterfaceId, Introduction, Mode, NewConn, Packet, Protocol, Replies,
 };
 
 const BATCH: usize = 64;
@@ -74,13 +74,9 @@ fn rewrite(c: &mut Criterion) {
                     (packet.headers, packet.verdict) = (headers, None);
                     assert!(packet.frame.resize(len), "it was so long before");
                 }
-                let work = |packet| Work {
-                    packet,
-                    conn,
-                    direction: Direction::Inbound,
-                };
-                let mut group: Vec<Work<'_>> = packets.iter_mut().map(work).collect();
-                mode.rewrite(black_box(&mut group), &mut hops);
+                for packet in black_box(&mut packets) {
+                    mode.rewrite(packet, conn, Direction::Inbound, &mut hops);
+                }
             });
         });
     }

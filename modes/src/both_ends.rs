@@ -1,6 +1,6 @@
 //! What full NAT and ENAT do alike: both ends of a packet are replaced, and servers are told of their clients.
 
-use lb_model::{Conn, Direction, Endpoint, HopCache, Protocol, Work};
+use lb_model::{Conn, Direction, Endpoint, HopCache, Packet, Protocol};
 
 use crate::tcp_option::Form;
 use crate::translate::replace_both;
@@ -15,28 +15,24 @@ pub fn endpoints(conn: Conn<'_>, direction: Direction) -> (Endpoint, Endpoint) {
     }
 }
 
-/// Replaces both ends of packets, and tells servers of clients in this `form`.
-pub fn rewrite(group: &mut [Work<'_>], form: Form, hops: &mut HopCache) {
-    for Work {
-        packet,
-        conn,
-        direction,
-    } in group
-    {
-        let conn = *conn;
-        let (source, destination) = endpoints(conn, *direction);
-        packet.route_to = destination.addr;
-        replace_both(packet, source, destination);
-        match (direction, packet.flow.protocol) {
-            (Direction::Inbound, Protocol::Tcp) => {
-                tcp_option::inbound(packet, conn, form, hops);
-            }
-            (Direction::Outbound, Protocol::Tcp) => tcp_option::outbound(packet, conn, form),
-            (Direction::Inbound, Protocol::Udp) => {
-                ip_option::inbound(packet, conn, form, hops);
-                proxy::inbound(packet, conn);
-            }
-            (Direction::Outbound, Protocol::Udp) | (_, Protocol::Sctp) => {}
+/// Replaces both ends of a packet, and tells the server of the client in this `form`.
+#[inline]
+pub fn rewrite(
+    packet: &mut Packet,
+    conn: Conn<'_>,
+    direction: Direction,
+    form: Form,
+    hops: &mut HopCache,
+) {
+    let (source, destination) = endpoints(conn, direction);
+    replace_both(packet, source, destination);
+    match (direction, packet.flow.protocol) {
+        (Direction::Inbound, Protocol::Tcp) => tcp_option::inbound(packet, conn, form, hops),
+        (Direction::Outbound, Protocol::Tcp) => tcp_option::outbound(packet, conn, form),
+        (Direction::Inbound, Protocol::Udp) => {
+            ip_option::inbound(packet, conn, form, hops);
+            proxy::inbound(packet, conn);
         }
+        (Direction::Outbound, Protocol::Udp) | (_, Protocol::Sctp) => {}
     }
 }

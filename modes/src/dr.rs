@@ -14,7 +14,7 @@
 //! The server must be on a segment of ours and hold the VIP without answering ARP for it. Replies do not pass
 //! through us, and ports cannot be mapped.
 
-use lb_model::{HopCache, Mode, Replies, Work};
+use lb_model::{Conn, Direction, HopCache, Mode, Packet, Replies};
 
 /// The `dr` mode.
 pub struct DirectRouting;
@@ -32,9 +32,12 @@ impl Mode for DirectRouting {
         Replies::Direct
     }
 
-    fn rewrite(&self, group: &mut [Work<'_>], _hops: &mut HopCache) {
-        for work in group {
-            work.packet.route_to = work.conn.rip().addr;
-        }
+    fn rewrite(
+        &self,
+        _packet: &mut Packet,
+        _conn: Conn<'_>,
+        _direction: Direction,
+        _hops: &mut HopCache,
+    ) {
     }
 }

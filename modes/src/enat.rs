@@ -18,7 +18,8 @@
 //! is translated as there.
 
 use lb_model::{
-    ClientAddress, Conn, Direction, Endpoint, HopCache, Introduction, Mode, Protocol, Replies, Work,
+    ClientAddress, Conn, Direction, Endpoint, HopCache, Introduction, Mode, Packet, Protocol,
+    Replies,
 };
 
 use crate::both_ends;
@@ -52,7 +53,13 @@ impl Mode for Enat {
         both_ends::endpoints(conn, direction)
     }
 
-    fn rewrite(&self, group: &mut [Work<'_>], hops: &mut HopCache) {
-        both_ends::rewrite(group, Form::Enat, hops);
+    fn rewrite(
+        &self,
+        packet: &mut Packet,
+        conn: Conn<'_>,
+        direction: Direction,
+        hops: &mut HopCache,
+    ) {
+        both_ends::rewrite(packet, conn, direction, Form::Enat, hops);
     }
 }

@@ -19,7 +19,8 @@
 //! it of the client on the way.
 
 use lb_model::{
-    ClientAddress, Conn, Direction, Endpoint, HopCache, Introduction, Mode, Protocol, Replies, Work,
+    ClientAddress, Conn, Direction, Endpoint, HopCache, Introduction, Mode, Packet, Protocol,
+    Replies,
 };
 
 use crate::tcp_option::Form;
@@ -62,7 +63,13 @@ impl Mode for FullNat {
         }
     }
 
-    fn rewrite(&self, group: &mut [Work<'_>], hops: &mut HopCache) {
-        both_ends::rewrite(group, Form::Toa, hops);
+    fn rewrite(
+        &self,
+        packet: &mut Packet,
+        conn: Conn<'_>,
+        direction: Direction,
+        hops: &mut HopCache,
+    ) {
+        both_ends::rewrite(packet, conn, direction, Form::Toa, hops);
     }
 }

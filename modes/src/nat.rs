@@ -15,7 +15,7 @@
 //!
 //! Ports can be mapped. The server needs no VIP, but must route its replies through us.
 
-use lb_model::{Conn, Direction, Endpoint, HopCache, Mode, Replies, Work};
+use lb_model::{Conn, Direction, Endpoint, HopCache, Mode, Packet, Replies};
 
 use crate::translate::{replace_destination, replace_source};
 
@@ -42,24 +42,16 @@ impl Mode for Nat {
         }
     }
 
-    fn rewrite(&self, group: &mut [Work<'_>], _hops: &mut HopCache) {
-        for Work {
-            packet,
-            conn,
-            direction,
-        } in group
-        {
-            match direction {
-                Direction::Inbound => {
-                    let rip = conn.rip();
-                    packet.route_to = rip.addr;
-                    replace_destination(packet, rip);
-                }
-                Direction::Outbound => {
-                    packet.route_to = conn.client().addr;
-                    replace_source(packet, conn.vip());
-                }
-            }
+    fn rewrite(
+        &self,
+        packet: &mut Packet,
+        conn: Conn<'_>,
+        direction: Direction,
+        _hops: &mut HopCache,
+    ) {
+        match direction {
+            Direction::Inbound => replace_destination(packet, conn.rip()),
+            Direction::Outbound => replace_source(packet, conn.vip()),
         }
     }
 }

@@ -17,8 +17,7 @@
 mod outer;
 
 use lb_model::{
-    Addr, Conn, Direction, DropReason, HopCache, Mode, Packet, Replies, Resolution, Tunnel,
-    Verdict, Work,
+    Addr, Conn, Direction, DropReason, HopCache, Mode, Packet, Replies, Resolution, Tunnel, Verdict,
 };
 
 use self::outer::{Inner, Wrapping};
@@ -51,18 +50,21 @@ impl Mode for Tunnelling {
         conn.dest().tunnel().overhead(conn.rip().addr.is_v4())
     }
 
-    fn rewrite(&self, group: &mut [Work<'_>], hops: &mut HopCache) {
-        for work in group {
-            let rip = work.conn.rip().addr;
-            work.packet.route_to = rip;
-            let done = match hops.source_for(rip) {
-                Some(dip) => encapsulate(work.packet, work.conn.dest().tunnel(), dip, rip),
-                None if hops.resolve(rip) == Resolution::Unreachable => Err(DropReason::NoRoute),
-                None => Err(DropReason::NoSource),
-            };
-            if let Err(reason) = done {
-                work.packet.verdict = Some(Verdict::Drop(reason));
-            }
+    fn rewrite(
+        &self,
+        packet: &mut Packet,
+        conn: Conn<'_>,
+        _direction: Direction,
+        hops: &mut HopCache,
+    ) {
+        let rip = conn.rip().addr;
+        let done = match hops.source_for(rip) {
+            Some(dip) => encapsulate(packet, conn.dest().tunnel(), dip, rip),
+            None if hops.resolve(rip) == Resolution::Unreachable => Err(DropReason::NoRoute),
+            None => Err(DropReason::NoSource),
+        };
+        if let Err(reason) = done {
+            packet.verdict = Some(Verdict::Drop(reason));
         }
     }
 }

@@ -3,7 +3,7 @@
 use std::cmp::Ordering;
 use std::time::Duration;
 
-use lb_model::{ConnRecord, ConnState, NewConn, Time, WideEnds};
+use lb_model::{ConnRecord, ConnState, Direction, NewConn, Time, WideEnds};
 use zerocopy::FromZeros;
 
 use crate::TemplateId;
@@ -27,7 +27,8 @@ pub struct Entry {
     pub state: ConnState,
     pub life: Life,
     pub owes: Owes,
-    spare: [u8; 1],
+    /// Whether its template waits for a word of the server's.
+    pub assures: bool,
 }
 
 /// Where an entry is in its life.
@@ -54,9 +55,9 @@ impl Entry {
     /// Notes a packet at `now`, after which the conn lives for `timeout`; returns what that does to its end.
     #[inline(always)]
     pub fn touch(&mut self, now: Time, timeout: Millis) -> End {
-        let stamp = stamp(now);
+        let stamp = Stamp::of(now);
         let left = self.timeout.saturating_sub(self.passed(stamp));
-        (self.last_packet, self.timeout) = (stamp, timeout.0);
+        (self.last_packet, self.timeout) = (stamp.0, timeout.0);
         match timeout.0.cmp(&left) {
             Ordering::Less => End::Earlier,
             Ordering::Equal => End::Same,
@@ -64,32 +65,44 @@ impl Entry {
         }
     }
 
+    /// [`touch`](Entry::touch) for a packet that can only prolong an established conn's life; false, and nothing noted, if more
+    /// than that follows from it: the conn is not established, its time-out has changed, or its template hears of it.
+    #[inline(always)]
+    fn prolong(&mut self, direction: Direction, stamp: Stamp, timeouts: &TimeoutsOfStates) -> bool {
+        let is_usual = matches!(self.state, ConnState::Established | ConnState::Udp)
+            && self.timeout == timeouts[self.state as usize].0
+            && !(self.assures && self.state.is_answered_by(direction));
+        if is_usual {
+            self.last_packet = stamp.0;
+        }
+        is_usual
+    }
+
     /// How long it lives on without a packet.
     pub fn expires_in(&self, now: Time) -> Duration {
-        let left = self.timeout.saturating_sub(self.passed(stamp(now)));
+        let left = self.timeout.saturating_sub(self.passed(Stamp::of(now)));
         Duration::from_millis(left.into())
     }
 
     /// Whether its time is over.
     pub fn is_over(&self, now: Time) -> bool {
         let whole = (now.as_nanos() / NANOS_PER_MILLI) as u32;
-        self.passed(whole) >= self.timeout
+        self.passed(Stamp(whole)) >= self.timeout
     }
 
     /// Milliseconds from its last packet to `now`.
     pub fn quiet_ms(&self, now: Time) -> u32 {
-        self.passed(stamp(now))
+        self.passed(Stamp::of(now))
     }
 
     /// Milliseconds from its last packet to `stamp`; none if `stamp` is earlier.
     #[inline(always)]
-    fn passed(&self, stamp: u32) -> u32 {
-        let passed = stamp.wrapping_sub(self.last_packet);
+    fn passed(&self, stamp: Stamp) -> u32 {
+        let passed = stamp.0.wrapping_sub(self.last_packet);
         if passed > Millis::MAX.0 { 0 } else { passed }
     }
 
     /// The template that made it.
-    #[inline(always)]
     pub fn template(&self) -> Option<TemplateId> {
         self.template.checked_sub(1).map(TemplateId)
     }
@@ -98,9 +111,15 @@ impl Entry {
 const NANOS_PER_MILLI: u64 = 1_000_000;
 
 /// The time as entries note it. Rounded up, so that nothing ends early; whole differences stay what they are.
-#[inline(always)]
-fn stamp(now: Time) -> u32 {
-    now.as_nanos().div_ceil(NANOS_PER_MILLI) as u32
+#[derive(Clone, Copy, Debug)]
+pub struct Stamp(u32);
+
+impl Stamp {
+    /// This time's.
+    #[inline(always)]
+    pub fn of(now: Time) -> Stamp {
+        Stamp(now.as_nanos().div_ceil(NANOS_PER_MILLI) as u32)
+    }
 }
 
 /// A time-out as entries note it.
@@ -120,6 +139,9 @@ impl From<Duration> for Millis {
         Millis(millis.min(Millis::MAX.0))
     }
 }
+
+/// A time-out for each state.
+pub type TimeoutsOfStates = [Millis; ConnState::ALL.len()];
 
 /// All entries of a table.
 pub struct Entries {
@@ -184,7 +206,7 @@ impl Entries {
             state,
             life: Life::Found,
             owes: Owes::Nothing,
-            spare: [0; 1],
+            assures: template.is_some(),
         };
         Some(id)
     }
@@ -249,6 +271,21 @@ impl Entries {
         &mut self.entries[id as usize]
     }
 
+    /// [`Entry::prolong`] of entry `id`, and what is in it of the conn.
+    #[inline(always)]
+    pub fn prolong(
+        &mut self,
+        id: u32,
+        direction: Direction,
+        stamp: Stamp,
+        timeouts: &TimeoutsOfStates,
+    ) -> Option<(&ConnRecord, &WideEnds)> {
+        let entry = &mut self.entries[id as usize];
+        entry
+            .prolong(direction, stamp, timeouts)
+            .then_some((&entry.record, &self.wide[id as usize]))
+    }
+
     /// Asks for the memory of entry `id`.
     #[inline(always)]
     pub fn prefetch(&self, id: u32) {
@@ -290,7 +327,7 @@ impl Timers for Timed<'_> {
     fn due(&self, id: u32) -> Time {
         let entry = self.entries.get(id);
         // Stamps are cut to 32 bits; how long ago the last packet came says which time was meant.
-        let passed = entry.passed(self.now_ms as u32);
+        let passed = entry.passed(Stamp(self.now_ms as u32));
         let due_ms = self.now_ms.saturating_sub(passed.into()) + u64::from(entry.timeout);
         Time::from_nanos(due_ms.saturating_mul(NANOS_PER_MILLI))
     }
@@ -362,6 +399,51 @@ mod tests {
         assert!(!entry.is_over(at(59_999_999_999)));
         assert!(entry.is_over(at(60_001_000_000)));
         assert!(!entry.is_over(Time::from_nanos(start - 5_000_000_000)));
+    }
+
+    #[test]
+    fn only_the_life_of_an_established_conn_is_prolonged_and_nothing_else_about_it() {
+        let timeouts: TimeoutsOfStates = ConnState::ALL.map(|state| state.default_timeout().into());
+        let at = |second| Time::ZERO + Duration::from_secs(second);
+        for state in ConnState::ALL {
+            let mut entries = Entries::new(1);
+            let id = insert(&mut entries, "10.0.0.1:80").expect("room");
+            let entry = entries.get_mut(id);
+            entry.state = state;
+            entry.touch(at(0), timeouts[state as usize]);
+            let mut prolong = |second, direction| {
+                let stamp = Stamp::of(at(second));
+                entries.prolong(id, direction, stamp, &timeouts).is_some()
+            };
+            let prolonged = prolong(1, Direction::Inbound);
+            let established = matches!(state, ConnState::Established | ConnState::Udp);
+            assert_eq!(prolonged, established, "{state}");
+            let lived = if established { 0 } else { 1 };
+            let left = state.default_timeout() - Duration::from_secs(lived);
+            assert_eq!(entries.get(id).expires_in(at(1)), left, "{state}");
+        }
+    }
+
+    #[test]
+    fn a_conn_whose_template_waits_for_an_answer_is_not_prolonged_by_one() {
+        let timeouts: TimeoutsOfStates = ConnState::ALL.map(|state| state.default_timeout().into());
+        let mut entries = Entries::new(1);
+        let template = Some(TemplateId(0));
+        let id = entries.insert(&conn("10.0.0.1:80"), 0, ConnState::Udp, template);
+        let id = id.expect("room");
+        entries
+            .get_mut(id)
+            .touch(Time::ZERO, timeouts[ConnState::Udp as usize]);
+        let now = Stamp::of(Time::ZERO);
+        let mut prolongs = |direction| entries.prolong(id, direction, now, &timeouts).is_some();
+        assert!(prolongs(Direction::Inbound));
+        assert!(!prolongs(Direction::Outbound));
+        entries.get_mut(id).assures = false;
+        assert!(
+            entries
+                .prolong(id, Direction::Outbound, now, &timeouts)
+                .is_some()
+        );
     }
 
     #[test]

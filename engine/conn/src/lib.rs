@@ -26,6 +26,7 @@ mod wheel;
 
 pub use agreed::AgreedServers;
 pub use claims::Claims;
+pub use entry::Stamp;
 pub use index::Hash;
 pub use local_use::{LocalUse, LocalUses};
 pub use owners::{BYTES_PER_CLAIM, MAX_WORKERS, Owners};

@@ -89,10 +89,9 @@ pub fn next_state(
     two_way: bool,
     secure: bool,
 ) -> ConnState {
-    // What nearly every packet is: all six tables agree about it.
-    const COUNTS: u8 = TcpFlags::RST.0 | TcpFlags::SYN.0 | TcpFlags::FIN.0 | TcpFlags::ACK.0;
-    let acknowledges = flags.0 & COUNTS == TcpFlags::ACK.0;
-    if state == ConnState::Udp || (state == ConnState::Established && acknowledges) {
+    // All six tables agree about what nearly every packet is.
+    let is_usual = state == ConnState::Established && flags.acknowledge_only();
+    if state == ConnState::Udp || is_usual {
         return state;
     }
     next_by_table(state, direction, flags, two_way, secure)

@@ -17,7 +17,7 @@ use lb_model::{BATCH, ConnState};
 
 use crate::claims::Claims;
 use crate::dests::ConnDests;
-use crate::entry::{Entries, Millis};
+use crate::entry::{Entries, TimeoutsOfStates};
 use crate::fifo::Fifo;
 use crate::hash::FlowHasher;
 use crate::index::{Hash, Index};
@@ -54,7 +54,7 @@ pub struct ConnTable {
     signs: Signs,
     timeouts: Timeouts,
     secure_tcp: bool,
-    timeouts_ms: [Millis; ConnState::ALL.len()],
+    timeouts_ms: TimeoutsOfStates,
     templates: Templates,
     ports: LocalPorts,
     /// Where other workers ask for the owners of conns, if there are any.
@@ -192,7 +192,7 @@ impl ConnTable {
     }
 }
 
-fn in_millis(timeouts: &Timeouts) -> [Millis; ConnState::ALL.len()] {
+fn in_millis(timeouts: &Timeouts) -> TimeoutsOfStates {
     ConnState::ALL.map(|state| timeouts.of(state).into())
 }
 

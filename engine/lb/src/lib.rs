@@ -40,7 +40,7 @@ pub use lb_model::{
     Introduction, IpvsSettings, Mac, Mark, MarkRule, Mode, NextHops, Packet, Persistence, Port,
     Prefix, Prepared, Protocol, PuntReason, Replies, Request, Resolution, Rss, Scheduler,
     SchedulerFlags, SchedulerKind, ServiceId, ServiceKey, ServiceSettings, Stage, Thresholds, Time,
-    Traffic, Tunnel, TunnelChecksum, Verdict, VirtualService, Work,
+    Traffic, Tunnel, TunnelChecksum, Verdict, VirtualService,
 };
 pub use lb_runtime::{
     Adoption, Asker, Counter, Counters, Decision, Decisions, Effort, Foreign, ForeignTemplate,

@@ -84,6 +84,16 @@ impl ConnState {
         )
     }
 
+    /// Whether a packet in this direction that leaves a conn in this state shows that the conn's server answers.
+    #[inline(always)]
+    pub fn is_answered_by(self, direction: Direction) -> bool {
+        match self {
+            ConnState::Established => true,
+            ConnState::Udp => direction == Direction::Outbound,
+            _ => false,
+        }
+    }
+
     /// How long a conn in this state lives without a packet, by IPVS's defaults.
     pub const fn default_timeout(self) -> Duration {
         Duration::from_secs(match self {

@@ -72,6 +72,12 @@ impl Frame {
         fits
     }
 
+    /// Makes the packet `len` bytes long, if it is longer.
+    #[inline(always)]
+    pub fn truncate(&mut self, len: u16) {
+        self.len = self.len.min(len);
+    }
+
     /// Makes the packet begin `bytes` earlier, with whatever is there; `false` and no change if there is no room before it.
     #[must_use]
     pub fn grow_front(&mut self, bytes: usize) -> bool {

@@ -6,8 +6,8 @@ use crate::{ClientAddress, Conn, Direction, Endpoint, HopCache, Introduction, Pa
 
 /// A forwarding mode: DR, NAT, FNAT, ENAT, TUN.
 ///
-/// The engine calls it once when a conn opens and once per group of packets after that. It has seen to the TTL, the
-/// conn's state and partial checksums before [`rewrite`](Mode::rewrite), and sees to the Ethernet header after it.
+/// The engine calls it once when a conn opens and once per packet after that. It has seen to the TTL, the conn's state,
+/// partial checksums and the way out before [`rewrite`](Mode::rewrite).
 pub trait Mode: Send + Sync {
     /// The mode's name in the configuration and in listings.
     fn name(&self) -> &'static str;
@@ -47,10 +47,15 @@ pub trait Mode: Send + Sync {
         0
     }
 
-    /// Rewrites packets of this mode's conns and sets where each is routed to
-    /// ([`Packet::route_to`]). A packet that cannot be rewritten gets a verdict instead. `hops` is for modes that
-    /// send under an address of ours.
-    fn rewrite(&self, group: &mut [Work<'_>], hops: &mut HopCache);
+    /// Rewrites a packet of one of this mode's conns, which goes in this direction. One that cannot be rewritten gets a verdict.
+    /// `hops` is for modes that send under an address of ours, or make packets longer than they must be.
+    fn rewrite(
+        &self,
+        packet: &mut Packet,
+        conn: Conn<'_>,
+        direction: Direction,
+        hops: &mut HopCache,
+    );
 }
 
 /// Which way the replies of a conn's server take, and so where they are looked for.
@@ -73,14 +78,4 @@ impl Replies {
     pub const fn pass_through_us(self) -> bool {
         matches!(self, Replies::ToClient | Replies::ToLocalAddress)
     }
-}
-
-/// A packet and the conn it belongs to.
-pub struct Work<'a> {
-    /// The packet.
-    pub packet: &'a mut Packet,
-    /// Its conn.
-    pub conn: Conn<'a>,
-    /// Which way it goes.
-    pub direction: Direction,
 }

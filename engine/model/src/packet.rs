@@ -63,6 +63,9 @@ pub struct Packet {
     /// `parse`: its addresses and ports as received; of an ICMP error those that a packet of the same direction would
     /// have.
     pub flow: FlowKey,
+    /// Whether it is like nearly all packets: `parse` found nothing but its ends to look at, and `lookup`
+    /// its conn and a server that is there. `rewrite` has a short way for such.
+    pub plain: bool,
     /// `parse`: what it is about, if it is an ICMP error.
     pub related: Option<Related>,
     /// `gather`: how it came, if that was in fragments. Its frame is the worker's then, and not the port's.
@@ -77,7 +80,7 @@ pub struct Packet {
     pub superseded: Option<ConnId>,
     /// `rewrite`: whether there was no room in it to tell the server of the client.
     pub without_client_address: bool,
-    /// `rewrite`: the address whose route it takes.
+    /// `rewrite`: the address whose route it takes: its conn's server or client.
     pub route_to: Addr,
     /// `rewrite`: whether an outer header leaves "don't fragment" out, whatever the packet itself says.
     pub ignore_df: bool,
@@ -102,6 +105,7 @@ impl Packet {
             handed: false,
             headers: Headers::default(),
             flow: FlowKey::UNKNOWN,
+            plain: false,
             related: None,
             reassembled: None,
             service: None,
@@ -122,6 +126,12 @@ impl Packet {
     /// Whether `parse` found its headers.
     pub fn is_parsed(&self) -> bool {
         self.headers.end > 0
+    }
+
+    /// The length of the IP packet.
+    #[inline(always)]
+    pub fn ip_len(&self) -> u32 {
+        u32::from(self.headers.end - self.headers.l3)
     }
 
     /// Whether it is of IPv4, as received.

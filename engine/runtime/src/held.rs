@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use lb_model::{Addr, DropReason, InterfaceId, NextHops, Packet, Time, Verdict};
 
-use crate::stages::rewrite::route;
+use crate::stages::route::route;
 
 /// All packets that one worker lets wait.
 const TOTAL: usize = 256;

@@ -134,8 +134,8 @@ impl<P: Port> Worker<P> {
 
         stages::receive::run(self);
         let received = self.batch.len();
-        stages::parse::run(&mut self.batch);
-        stages::gather::run(self, now);
+        let fragments = stages::parse::run(&mut self.batch);
+        stages::gather::run(self, fragments, now);
         let misses = stages::lookup::run(&mut self.batch, &self.conns, self.snapshot.settings());
         if misses > 0 {
             stages::classify::run(&mut self.batch, &self.snapshot);

@@ -1,13 +1,15 @@
 //! The Internet checksum (RFC 1071), mended in place as fields change (RFC 1624).
 
 use zerocopy::network_endian::U16;
+use zerocopy::transmute_ref;
 
 use crate::{Ipv4Header, Ipv6Header, PROTOCOL_TCP, PROTOCOL_UDP};
 
 /// What changed in the words a checksum covers; apply it to every checksum that covers them.
 ///
 /// RFC 1624 equation 3: `HC' = ~(~HC + ~m + m')`; the sums `~m + m'` of all changed words are collected first. Two words
-/// at once are as good as one after the other: 2^16 counts as 1, so the upper one comes back down with the carries.
+/// at once are as good as one after the other: 2^16 counts as 1, so the upper one comes back down with the carries. And words
+/// as they lie are as good as their values, as long as all are such (RFC 1071 section 2 B).
 #[derive(Clone, Copy, Default, Debug)]
 #[must_use]
 pub struct Change(u64);
@@ -16,7 +18,7 @@ impl Change {
     /// A 16-bit word at an even offset changed.
     #[inline]
     pub fn word(self, old: u16, new: u16) -> Change {
-        Change(self.0 + u64::from(!old) + u64::from(new))
+        Change(self.0 + u64::from(!old.to_be()) + u64::from(new.to_be()))
     }
 
     /// The byte at `offset` changed, counted from an even place.
@@ -34,7 +36,7 @@ impl Change {
     /// An IPv4 address changed.
     #[inline]
     pub fn address_v4(self, old: [u8; 4], new: [u8; 4]) -> Change {
-        let (old, new) = (u32::from_be_bytes(old), u32::from_be_bytes(new));
+        let (old, new) = (u32::from_ne_bytes(old), u32::from_ne_bytes(new));
         Change(self.0 + u64::from(!old) + u64::from(new))
     }
 
@@ -42,15 +44,15 @@ impl Change {
     #[inline]
     pub fn address_v6(self, old: [u8; 16], new: [u8; 16]) -> Change {
         let inverted = (!u128::from_ne_bytes(old)).to_ne_bytes();
-        let changed = fold(words(&inverted) + words(&new));
-        Change(self.0 + u64::from(u16::from_be(changed)))
+        Change(self.0 + words(&inverted) + words(&new))
     }
 
     /// The checksum after the change.
     #[inline]
     #[must_use]
     pub fn apply(self, checksum: U16) -> U16 {
-        U16::new(!fold(u64::from(!checksum.get()) + self.0))
+        let old = u16::from_ne_bytes(checksum.to_bytes());
+        U16::from_bytes((!fold(u64::from(!old) + self.0)).to_ne_bytes())
     }
 
     /// The UDP checksum after the change: none stays none, and zero is sent as all ones (RFC 768).
@@ -95,14 +97,15 @@ pub fn fold(sum: u64) -> u16 {
 /// The sum of a few words as they lie in memory: not folded, and its bytes are to be swapped after that where the machine's
 /// order is not the network's. Of a length that is known and small it is a handful of additions.
 #[inline(always)]
-fn words<const LENGTH: usize>(bytes: &[u8; LENGTH]) -> u64 {
+pub(crate) fn words<const LENGTH: usize>(bytes: &[u8; LENGTH]) -> u64 {
     let words = bytes.as_chunks::<4>().0.iter();
     words.map(|word| u64::from(u32::from_ne_bytes(*word))).sum()
 }
 
 /// Whether the checksum of an IPv4 header without options is right.
 #[inline(always)]
-pub(crate) fn holds_without_options(header: &[u8; Ipv4Header::LEN]) -> bool {
+pub(crate) fn holds_without_options(header: &Ipv4Header) -> bool {
+    let header: &[u8; Ipv4Header::LEN] = transmute_ref!(header);
     // What folds to all ones, in either order of bytes, is a multiple of that, and no header is zero. A compiler knows how
     // to tell a multiple by one multiplication.
     words(header).is_multiple_of(0xffff)
@@ -172,7 +175,7 @@ fn segment_len(packet: &[u8], l4: usize) -> Option<u16> {
     u16::try_from(packet.len().checked_sub(l4)?).ok()
 }
 
-/// The payload is read only if the checksum is a partial one.
+/// The payload is read only if the checksum is a partial one: the sum of the pseudo-header, folded.
 #[inline]
 fn complete(segment: &mut [u8], protocol: u8, pseudo: u64) {
     let Some(field) = checksum_field(protocol) else {
@@ -182,10 +185,19 @@ fn complete(segment: &mut [u8], protocol: u8, pseudo: u64) {
         return;
     };
     let checksum = u16::from_be_bytes([high, low]);
-    // Zero apart, two numbers of 16 bits that are the same modulo all ones are the same.
-    if checksum != 0 && (pseudo + u64::from(!checksum)).is_multiple_of(0xffff) {
+    if checksum != 0 && checksum == fold(pseudo) {
         compute(segment, protocol, pseudo);
     }
+}
+
+/// Whether a segment's checksum is no more than the sum of its pseudo-header; of that these are the addresses' words, as
+/// they lie.
+#[inline(always)]
+pub(crate) fn is_partial(checksum: U16, addresses: u64, protocol: u8, len: u16) -> bool {
+    let checksum = u16::from_ne_bytes(checksum.to_bytes());
+    let others = u64::from(u16::from(protocol).to_be()) + u64::from(len.to_be());
+    // Zero apart, two numbers of 16 bits that are the same modulo all ones are the same.
+    checksum != 0 && (addresses + others + u64::from(!checksum)).is_multiple_of(0xffff)
 }
 
 #[cold]

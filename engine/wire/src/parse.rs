@@ -2,11 +2,11 @@
 
 use zerocopy::FromBytes;
 
-use crate::checksum::{fold, holds_without_options, sum};
+use crate::checksum::{fold, holds_without_options, is_partial, sum, words};
 use crate::ethernet::{ETHERTYPE_PROVIDER_VLAN, ETHERTYPE_VLAN, VLAN_TAG_LEN};
 use crate::{
     ETHERTYPE_IPV4, ETHERTYPE_IPV6, EthernetHeader, Ipv4Header, Ipv6Header, PROTOCOL_TCP,
-    PROTOCOL_UDP, TcpHeader, UdpHeader,
+    PROTOCOL_UDP, TcpFlags, TcpHeader, UdpHeader,
 };
 
 /// What a frame holds and where.
@@ -28,6 +28,9 @@ pub struct Parsed<'a> {
     pub source_port: u16,
     /// Destination port.
     pub destination_port: u16,
+    /// Whether who forwards it need look at nothing but its ends: there are no IPv4 options, the transport checksum is whole, and
+    /// of TCP it neither begins a connection nor ends one.
+    pub is_plain: bool,
 }
 
 /// How many VLAN tags a frame may have: a customer's within a provider's (IEEE 802.1ad).
@@ -73,24 +76,55 @@ pub enum Refused {
 ///
 /// After `Ok`, `l3..end` is an IP packet (over IPv4 with a valid header checksum), and `l4..end` begins with the fixed
 /// part of a TCP or UDP header. What that says of lengths is not looked at: the receiver will, and so IPVS does it.
-// All of it in the caller's body: the result of a call goes through memory, which doubles the cost of a parse.
-#[inline(always)]
 pub fn parse(frame: &[u8]) -> Result<Parsed<'_>, Refused> {
+    parse_with(frame, |parsed| parsed)
+}
+
+/// [`parse`], and `note` of what it found.
+///
+/// The way of each family has a `note` of its own in the caller's body, so that what was found goes from the frame to its
+/// place at once. Two ways that meet, or the result of a call, go through memory first, which doubles the cost of a parse.
+#[inline(always)]
+pub fn parse_with<'a, N>(
+    frame: &'a [u8],
+    note: impl FnOnce(Parsed<'a>) -> N,
+) -> Result<N, Refused> {
     let (ethernet, _) = EthernetHeader::ref_from_prefix(frame).map_err(|_| Refused::Malformed)?;
-    let (ethertype, l3) = match ethernet.ethertype.get() {
-        ethertype @ (ETHERTYPE_IPV4 | ETHERTYPE_IPV6) => (ethertype, EthernetHeader::LEN),
-        _ => payload(frame)?,
-    };
-    let packet = frame.get(l3..).ok_or(Refused::Malformed)?;
-    match ethertype {
-        ETHERTYPE_IPV4 => parse_v4(packet, l3),
-        ETHERTYPE_IPV6 => parse_v6(packet, l3),
+    match ethernet.ethertype.get() {
+        ETHERTYPE_IPV4 => Ok(note(parse_v4(frame, EthernetHeader::LEN)?)),
+        ETHERTYPE_IPV6 => Ok(note(parse_v6(frame, EthernetHeader::LEN)?)),
+        _ => Ok(note(parse_tagged(frame)?)),
+    }
+}
+
+#[cold]
+fn parse_tagged(frame: &[u8]) -> Result<Parsed<'_>, Refused> {
+    match payload(frame)? {
+        (ETHERTYPE_IPV4, l3) => parse_v4(frame, l3),
+        (ETHERTYPE_IPV6, l3) => parse_v6(frame, l3),
         _ => Err(Refused::Other),
     }
 }
 
+/// The first byte of an IPv4 header without options.
+const V4_WITHOUT_OPTIONS: u8 = 0x45;
+
 #[inline(always)]
-fn parse_v4(packet: &[u8], l3: usize) -> Result<Parsed<'_>, Refused> {
+fn parse_v4(frame: &[u8], l3: usize) -> Result<Parsed<'_>, Refused> {
+    let packet = frame.get(l3..).ok_or(Refused::Malformed)?;
+    let (ip, _) = Ipv4Header::ref_from_prefix(packet).map_err(|_| Refused::Malformed)?;
+    if ip.version_ihl != V4_WITHOUT_OPTIONS {
+        return parse_v4_with_options(packet, l3);
+    }
+    let total_len = usize::from(ip.total_len.get());
+    if total_len < Ipv4Header::LEN || total_len > packet.len() || !holds_without_options(ip) {
+        return Err(Refused::Malformed);
+    }
+    parse_v4_transport(&packet[..total_len], (l3, Ipv4Header::LEN), ip)
+}
+
+#[cold]
+fn parse_v4_with_options(packet: &[u8], l3: usize) -> Result<Parsed<'_>, Refused> {
     let (ip, _) = Ipv4Header::ref_from_prefix(packet).map_err(|_| Refused::Malformed)?;
     let header_len = ip.header_len();
     let total_len = usize::from(ip.total_len.get());
@@ -98,28 +132,36 @@ fn parse_v4(packet: &[u8], l3: usize) -> Result<Parsed<'_>, Refused> {
         || header_len < Ipv4Header::LEN
         || total_len < header_len
         || total_len > packet.len()
+        || fold(sum(&packet[..header_len])) != 0xffff
     {
         return Err(Refused::Malformed);
     }
-    let intact = match packet.first_chunk() {
-        Some(header) if header_len == Ipv4Header::LEN => holds_without_options(header),
-        _ => fold(sum(&packet[..header_len])) == 0xffff,
-    };
-    if !intact {
-        return Err(Refused::Malformed);
-    }
+    let parsed = parse_v4_transport(&packet[..total_len], (l3, header_len), ip)?;
+    Ok(Parsed {
+        is_plain: false,
+        ..parsed
+    })
+}
+
+#[inline(always)]
+fn parse_v4_transport<'a>(
+    packet: &[u8],
+    (l3, l4): (usize, usize),
+    ip: &'a Ipv4Header,
+) -> Result<Parsed<'a>, Refused> {
     if !matches!(ip.protocol, PROTOCOL_TCP | PROTOCOL_UDP) {
         return Err(Refused::Other);
     }
     if ip.is_fragment() {
         return Err(Refused::Fragment);
     }
-    let packet = &packet[..total_len];
-    parse_transport(packet, (l3, header_len), ip.protocol, IpHeader::V4(ip))
+    let addresses = words(&ip.source) + words(&ip.destination);
+    parse_transport(packet, (l3, l4), ip.protocol, IpHeader::V4(ip), addresses)
 }
 
 #[inline(always)]
-fn parse_v6(packet: &[u8], l3: usize) -> Result<Parsed<'_>, Refused> {
+fn parse_v6(frame: &[u8], l3: usize) -> Result<Parsed<'_>, Refused> {
+    let packet = frame.get(l3..).ok_or(Refused::Malformed)?;
     let (ip, _) = Ipv6Header::ref_from_prefix(packet).map_err(|_| Refused::Malformed)?;
     let total_len = Ipv6Header::LEN + usize::from(ip.payload_len.get());
     if ip.version() != 6
@@ -130,28 +172,37 @@ fn parse_v6(packet: &[u8], l3: usize) -> Result<Parsed<'_>, Refused> {
         return Err(Refused::Malformed);
     }
     let packet = &packet[..total_len];
-    let (l4, protocol) = skip_extension_headers::<false>(packet, ip.next_header)?;
+    let (l4, protocol) = match ip.next_header {
+        protocol @ (PROTOCOL_TCP | PROTOCOL_UDP) => (Ipv6Header::LEN, protocol),
+        first => skip_extension_headers::<false>(packet, first)?,
+    };
     if !matches!(protocol, PROTOCOL_TCP | PROTOCOL_UDP) {
         return Err(Refused::Other);
     }
-    parse_transport(packet, (l3, l4), protocol, IpHeader::V6(ip))
+    let addresses = words(&ip.source) + words(&ip.destination);
+    parse_transport(packet, (l3, l4), protocol, IpHeader::V6(ip), addresses)
 }
 
-/// `packet` lies at `l3` and ends where the IP packet ends; `l4` lies within it.
+/// `packet` lies at `l3` and ends where the IP packet ends; `l4` lies within it. The sum of its addresses is that of words as
+/// they lie.
 #[inline(always)]
 fn parse_transport<'a>(
     packet: &[u8],
     (l3, l4): (usize, usize),
     protocol: u8,
     ip: IpHeader<'a>,
+    addresses: u64,
 ) -> Result<Parsed<'a>, Refused> {
     let segment = &packet[l4..];
-    let (source_port, destination_port, tcp_flags) = if protocol == PROTOCOL_TCP {
+    // Both begin with the ports, and UDP's is the shorter one.
+    let (udp, _) = UdpHeader::ref_from_prefix(segment).map_err(|_| Refused::Malformed)?;
+    let (source_port, destination_port) = (udp.source.get(), udp.destination.get());
+    let (tcp_flags, is_plain, checksum) = if protocol == PROTOCOL_TCP {
         let (tcp, _) = TcpHeader::ref_from_prefix(segment).map_err(|_| Refused::Malformed)?;
-        (tcp.source.get(), tcp.destination.get(), tcp.flags)
+        let is_plain = TcpFlags(tcp.flags).acknowledge_only();
+        (tcp.flags, is_plain, tcp.checksum)
     } else {
-        let (udp, _) = UdpHeader::ref_from_prefix(segment).map_err(|_| Refused::Malformed)?;
-        (udp.source.get(), udp.destination.get(), 0)
+        (0, true, udp.checksum)
     };
     let end = u16::try_from(l3 + packet.len()).map_err(|_| Refused::Malformed)?;
     Ok(Parsed {
@@ -163,6 +214,7 @@ fn parse_transport<'a>(
         tcp_flags,
         source_port,
         destination_port,
+        is_plain: is_plain && !is_partial(checksum, addresses, protocol, segment.len() as u16),
     })
 }
 
@@ -344,6 +396,49 @@ mod tests {
         let mut arp = datagram();
         arp[13] = 6;
         assert_eq!(parse(&arp), Err(Refused::Other));
+    }
+
+    fn is_plain(frame: &[u8]) -> bool {
+        parse(frame).expect("valid").is_plain
+    }
+
+    #[test]
+    fn plain_is_what_has_only_ends_to_look_at() {
+        let mut frame = datagram();
+        assert!(is_plain(&frame), "no checksum");
+        // The pseudo-header: the addresses, the protocol, the length.
+        let partial: u16 = (0x0a00 + 0x0001) + (0x0a00 + 0x0064) + 17 + 8;
+        frame[40..42].copy_from_slice(&partial.to_be_bytes());
+        assert!(!is_plain(&frame), "a checksum left to a device");
+        frame[41] ^= 1;
+        assert!(is_plain(&frame), "any other");
+        // The two bytes of its ports are options as well as any.
+        let mut with_options = frame.to_vec();
+        with_options.splice(34..34, [1, 1, 1, 0]);
+        (with_options[14], with_options[17]) = (0x46, 32);
+        let mut start: [u8; 60] = with_options[..60].try_into().expect("longer");
+        mend(&mut start);
+        with_options[..60].copy_from_slice(&start);
+        assert!(!is_plain(&with_options), "options");
+        let vlan = [&frame[..12], &[0x81, 0, 0, 5], &frame[12..]].concat();
+        assert!(is_plain(&vlan), "behind a tag");
+    }
+
+    #[test]
+    fn of_tcp_only_what_acknowledges_and_no_more_is_plain() {
+        let with = |flags: TcpFlags| {
+            let mut frame = datagram();
+            (frame[17], frame[23]) = (40, PROTOCOL_TCP);
+            (frame[46], frame[47]) = (0x50, flags.0);
+            mend(&mut frame);
+            is_plain(&frame)
+        };
+        let ack = TcpFlags::ACK;
+        assert!(with(ack) && with(ack.with(TcpFlags::PSH)));
+        for other in [TcpFlags::SYN, TcpFlags::FIN, TcpFlags::RST] {
+            assert!(!with(other) && !with(ack.with(other)));
+        }
+        assert!(!with(TcpFlags::PSH));
     }
 
     const A: [u8; 16] = [0x20, 1, 0xd, 0xb8, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1];

@@ -73,6 +73,13 @@ impl TcpFlags {
         self.0 & other.0 == other.0
     }
 
+    /// Whether these are an acknowledgement's, and neither begin nor end a connection: what nearly every segment is.
+    #[inline(always)]
+    pub const fn acknowledge_only(self) -> bool {
+        const COUNT: u8 = TcpFlags::RST.0 | TcpFlags::SYN.0 | TcpFlags::FIN.0 | TcpFlags::ACK.0;
+        self.0 & COUNT == TcpFlags::ACK.0
+    }
+
     /// These bits and those.
     pub const fn with(self, other: TcpFlags) -> TcpFlags {
         TcpFlags(self.0 | other.0)

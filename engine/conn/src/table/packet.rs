@@ -1,24 +1,27 @@
 //! What a packet changes of its conn: state, time-out, timer.
 
-use std::sync::Arc;
-
-use lb_model::{ConnId, ConnState, Dest, Direction, Hit, Time};
+use lb_model::{Conn, ConnId, ConnState, Direction, Hit, Time};
 use lb_wire::TcpFlags;
 
 use super::ConnTable;
-use crate::entry::{End, Life};
+use crate::entry::{End, Life, Stamp};
 use crate::next_state;
 use crate::sign::Sign;
 
 impl ConnTable {
-    /// Notes a packet of a conn: its state moves as the flags say and its time-out starts anew. The answer is the conn's
-    /// mode and its server.
+    /// Notes a packet that is [plain](lb_wire::Parsed::is_plain), which an established conn only lives longer for; the conn.
+    /// `None`, and nothing noted, if more may follow from it: [`packet`](ConnTable::packet) does the same for any.
     #[inline(always)]
-    pub fn packet(&mut self, hit: Hit, flags: TcpFlags, now: Time) -> (u8, &Arc<Dest>) {
-        let record = &self.entries.get(hit.conn.0).record;
-        let (mode, dest) = (record.mode(), record.dest());
+    pub fn prolong(&mut self, hit: Hit, stamp: Stamp) -> Option<Conn<'_>> {
+        let (conn, direction) = (hit.conn, hit.direction);
+        let timeouts = &self.timeouts_ms;
+        let (record, wide) = self.entries.prolong(conn.0, direction, stamp, timeouts)?;
+        Some(Conn::new(record, wide, self.dests.get(record.dest())))
+    }
+
+    /// Notes a packet of a conn: its state moves as the flags say and its time-out starts anew.
+    pub fn packet(&mut self, hit: Hit, flags: TcpFlags, now: Time) {
         self.note(hit.conn, hit.direction, flags, now);
-        (mode, self.dests.get(dest))
     }
 
     #[inline(always)]
@@ -34,15 +37,11 @@ impl ConnTable {
             let dest = self.dests.get(entry.record.dest());
             dest.conn_became(state.is_active());
         }
-        let answered = match state {
-            ConnState::Established => true,
-            ConnState::Udp => direction == Direction::Outbound,
-            _ => false,
-        };
-        if let Some(template) = entry.template()
-            && answered
-        {
-            self.templates.assure(template);
+        if entry.assures && state.is_answered_by(direction) {
+            entry.assures = false;
+            if let Some(template) = entry.template() {
+                self.templates.assure(template);
+            }
         }
         if state != before || before == ConnState::SynRecv {
             let quiet_ms = entry.quiet_ms(now);

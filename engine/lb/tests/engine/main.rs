@@ -12,6 +12,7 @@ mod limits;
 mod many_queues;
 mod matrix;
 mod modes;
+mod plain;
 mod reasons;
 mod reload;
 mod rewrites;

@@ -13,14 +13,17 @@ use crate::counters::Counter;
 use crate::fragments::Fate;
 use crate::worker::Worker;
 
-pub fn run<P: Port>(worker: &mut Worker<P>, now: Time) {
-    let mut batch = mem::take(&mut worker.batch);
-    let is_fragment =
-        |packet: &&mut Packet| packet.verdict == Some(Verdict::Punt(PuntReason::Fragment));
-    for packet in batch.packets_mut().iter_mut().filter(is_fragment) {
-        gather(worker, packet, now);
+/// The batch has so many `fragments`; most have none.
+pub fn run<P: Port>(worker: &mut Worker<P>, fragments: usize, now: Time) {
+    if fragments > 0 {
+        let mut batch = mem::take(&mut worker.batch);
+        let is_fragment =
+            |packet: &&mut Packet| packet.verdict == Some(Verdict::Punt(PuntReason::Fragment));
+        for packet in batch.packets_mut().iter_mut().filter(is_fragment) {
+            gather(worker, packet, now);
+        }
+        worker.batch = batch;
     }
-    worker.batch = batch;
     let lost = worker.fragments.take_lost(now);
     let reason = DropReason::FragmentIncomplete;
     worker.counters.count(Counter::Drop(reason), lost);

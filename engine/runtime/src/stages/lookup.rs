@@ -24,11 +24,12 @@ pub fn run(batch: &mut Batch, conns: &ConnTable, settings: &IpvsSettings) -> usi
     }
     let mut misses = 0;
     for (packet, (hash, guess)) in batch.packets_mut().iter_mut().zip(&places) {
-        if !packet.is_open() {
-            continue;
-        }
-        packet.hit = conns.confirm(*guess, &packet.flow);
-        if !is_plain(packet, conns) {
+        if packet.plain
+            && let Some(hit) = conns.confirm(*guess, &packet.flow)
+            && conns.dest(hit.conn).is_available()
+        {
+            packet.hit = Some(hit);
+        } else if packet.is_open() {
             look_closer(packet, *hash, conns, settings);
             misses += usize::from(packet.hit.is_none() && packet.is_open());
         }
@@ -36,23 +37,9 @@ pub fn run(batch: &mut Batch, conns: &ConnTable, settings: &IpvsSettings) -> usi
     misses
 }
 
-/// Whether there is nothing more to say of the packet but that it is its conn's.
-#[inline(always)]
-fn is_plain(packet: &Packet, conns: &ConnTable) -> bool {
-    let Some(hit) = packet.hit else {
-        return false;
-    };
-    let begins = TcpFlags(packet.headers.tcp_flags).has(TcpFlags::SYN);
-    let rare = begins || packet.related.is_some();
-    !rare && (hit.direction == Direction::Outbound || conns.dest(hit.conn).is_available())
-}
-
-#[cold]
 #[inline(never)]
 fn look_closer(packet: &mut Packet, hash: Hash, conns: &ConnTable, settings: &IpvsSettings) {
-    if packet.hit.is_none() {
-        packet.hit = conns.find_hashed(hash, &packet.flow);
-    }
+    packet.hit = conns.find_hashed(hash, &packet.flow);
     match packet.hit {
         None if let Some(owner) = elsewhere(packet, hash, conns) => {
             packet.verdict = Some(Verdict::Hand(owner));
@@ -63,6 +50,8 @@ fn look_closer(packet: &mut Packet, hash: Hash, conns: &ConnTable, settings: &Ip
         }
         _ => {}
     }
+    let is_there = |hit: Hit| conns.dest(hit.conn).is_available();
+    packet.plain = packet.plain && packet.hit.is_some_and(is_there);
 }
 
 /// Which other worker has the packet's conn, unless it was one that took this one for that.

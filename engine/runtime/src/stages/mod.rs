@@ -14,6 +14,8 @@ pub mod schedule;
 
 pub mod rewrite;
 
+pub mod route;
+
 pub mod transmit;
 
 mod options;

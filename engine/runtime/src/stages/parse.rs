@@ -8,45 +8,60 @@ use lb_model::{
 };
 use lb_wire::{IcmpError, IpHeader, Refused};
 
-pub fn run(batch: &mut Batch) {
-    for packet in batch.open_mut() {
-        read(packet);
+/// How many of the packets are fragments.
+pub fn run(batch: &mut Batch) -> usize {
+    let mut fragments = 0;
+    for packet in batch.packets_mut() {
+        if read(packet) == Some(Refused::Fragment) {
+            fragments += 1;
+        }
     }
+    fragments
 }
 
-/// Of one packet.
+/// Of one packet; why it was refused, if it was.
 #[inline(always)]
-pub fn read(packet: &mut Packet) {
-    match lb_wire::parse(packet.frame.bytes()) {
-        Ok(parsed) => {
-            packet.headers = Headers {
-                l3: parsed.l3,
-                l4: parsed.l4,
-                end: parsed.end,
-                tcp_flags: parsed.tcp_flags,
-                is_v4: matches!(parsed.ip, IpHeader::V4(_)),
-            };
-            let (source, destination) = addresses(parsed.ip);
-            let flow = &mut packet.flow;
-            (flow.source.addr, flow.destination.addr) = (source, destination);
-            flow.source.port = parsed.source_port;
-            flow.destination.port = parsed.destination_port;
-            flow.protocol = protocol(parsed.protocol);
-        }
-        Err(Refused::Malformed) => {
-            packet.verdict = Some(Verdict::Drop(DropReason::Malformed));
-        }
-        Err(Refused::Fragment) => packet.verdict = Some(Verdict::Punt(PuntReason::Fragment)),
-        Err(Refused::Other) => {
-            if !read_error(packet) {
-                packet.verdict = Some(Verdict::Punt(PuntReason::NotBalanced));
-            }
-        }
+pub fn read(packet: &mut Packet) -> Option<Refused> {
+    let Packet {
+        frame,
+        headers,
+        flow,
+        plain,
+        ..
+    } = packet;
+    let read = lb_wire::parse_with(frame.bytes(), |parsed| {
+        *headers = Headers {
+            l3: parsed.l3,
+            l4: parsed.l4,
+            end: parsed.end,
+            tcp_flags: parsed.tcp_flags,
+            is_v4: matches!(parsed.ip, IpHeader::V4(_)),
+        };
+        let (source, destination) = addresses(parsed.ip);
+        (flow.source.addr, flow.destination.addr) = (source, destination);
+        flow.source.port = parsed.source_port;
+        flow.destination.port = parsed.destination_port;
+        flow.protocol = protocol(parsed.protocol);
+        *plain = parsed.is_plain;
+    });
+    let refused = read.err();
+    if let Some(refused) = refused {
+        refuse(packet, refused);
     }
+    refused
+}
+
+#[cold]
+fn refuse(packet: &mut Packet, refused: Refused) {
+    packet.verdict = match refused {
+        Refused::Malformed => Some(Verdict::Drop(DropReason::Malformed)),
+        Refused::Fragment => Some(Verdict::Punt(PuntReason::Fragment)),
+        Refused::Other if read_error(packet) => None,
+        Refused::Other => Some(Verdict::Punt(PuntReason::NotBalanced)),
+    };
 }
 
 /// Whether the packet is an ICMP error that may be about one of a conn.
-#[cold]
 fn read_error(packet: &mut Packet) -> bool {
     let (headers, flow, related) = match lb_wire::icmp_error(packet.frame.bytes()) {
         Some(error) => about(&error),

@@ -8,7 +8,8 @@ use lb_model::{
 };
 
 use super::pieces;
-use super::rewrite::{complete_checksum, route};
+use super::rewrite::complete_checksum;
+use super::route::route;
 use crate::answer::{self, Message, turn_round};
 use crate::counters::Counter;
 use crate::crew::Handed;
@@ -18,15 +19,23 @@ use crate::worker::Worker;
 /// The batch, then whatever the port has queued.
 pub fn run<P: Port>(worker: &mut Worker<P>, now: Time) {
     let mut batch = std::mem::take(&mut worker.batch);
+    let (mut sent, mut bytes) = (0, 0);
     for packet in batch.packets_mut() {
         match packet.verdict {
             Some(Verdict::Tx(egress)) if packet.split.is_none() => {
-                send(worker, egress, packet.frame.take());
+                let frame = packet.frame.take();
+                let len = frame.len() as u64;
+                match worker.port.transmit(egress, frame) {
+                    Ok(()) => (sent, bytes) = (sent + 1, bytes + len),
+                    Err(frame) => drop_frame(worker, frame, DropReason::TxRingFull),
+                }
             }
             Some(Verdict::Hand(owner)) => hand(worker, owner, Handed::from(packet)),
             _ => end(worker, packet.take(), now),
         }
     }
+    worker.counters.count(Counter::Tx, sent);
+    worker.counters.count(Counter::TxBytes, bytes);
     batch.clear();
     worker.batch = batch;
     worker.port.flush();
@@ -110,7 +119,6 @@ fn hand<P: Port>(worker: &mut Worker<P>, owner: u16, packet: Handed) {
     worker.counters.count(busy, 1);
 }
 
-#[inline]
 fn send<P: Port>(worker: &mut Worker<P>, egress: InterfaceId, frame: Frame) {
     let bytes = frame.len() as u64;
     match worker.port.transmit(egress, frame) {
@@ -216,6 +224,7 @@ fn give_back<P: Port>(worker: &mut Worker<P>, frame: Frame, is_reassembled: bool
     }
 }
 
+#[cold]
 fn drop_frame<P: Port>(worker: &mut Worker<P>, frame: Frame, reason: DropReason) {
     worker.port.release(frame);
     worker.counters.count(Counter::Drop(reason), 1);
