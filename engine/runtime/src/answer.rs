@@ -169,7 +169,7 @@ fn header_v4(source: [u8; 4], destination: [u8; 4], len: usize, tos: u8) -> Ipv4
         source,
         destination,
     };
-    header.checksum = U16::new(!fold(sum(header.as_bytes())));
+    header.compute_checksum();
     header
 }
 

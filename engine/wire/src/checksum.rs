@@ -111,6 +111,13 @@ pub(crate) fn holds_without_options(header: &Ipv4Header) -> bool {
     words(header).is_multiple_of(0xffff)
 }
 
+/// The checksum of an IPv4 header without options, whose own is zero.
+#[inline(always)]
+pub(crate) fn of_header_without_options(header: &Ipv4Header) -> U16 {
+    let header: &[u8; Ipv4Header::LEN] = transmute_ref!(header);
+    U16::from_bytes((!fold(words(header))).to_ne_bytes())
+}
+
 /// The sum of the pseudo-header of a TCP or UDP segment of `len` bytes, not folded.
 #[inline]
 pub fn pseudo_header_v4(ip: &Ipv4Header, len: u16) -> u64 {

@@ -3,7 +3,7 @@
 use zerocopy::network_endian::U16;
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
 
-use crate::checksum::Change;
+use crate::checksum::{self, Change};
 
 /// The fixed part of an IPv4 header; options may follow it.
 #[derive(
@@ -113,9 +113,18 @@ impl Ipv4Header {
     #[inline]
     pub fn decrement_ttl(&mut self) {
         self.ttl = self.ttl.saturating_sub(1);
-        // The TTL is the upper half of its word. All ones, which is what zero may be, goes on to zero.
-        let checksum = u32::from(self.checksum.get()) + 0x0100;
-        self.checksum = U16::new((checksum + u32::from(checksum >= 0xffff)) as u16);
+        // The TTL is the first byte of its word. All ones, which is what zero may be, goes on to zero.
+        let hop = u16::from_ne_bytes([1, 0]);
+        let checksum = u32::from(u16::from_ne_bytes(self.checksum.to_bytes())) + u32::from(hop);
+        let checksum = checksum + u32::from(checksum >= 0xffff);
+        self.checksum = U16::from_bytes((checksum as u16).to_ne_bytes());
+    }
+
+    /// Gives the header, which has no options, its checksum, computed anew.
+    #[inline]
+    pub fn compute_checksum(&mut self) {
+        self.checksum = U16::ZERO;
+        self.checksum = checksum::of_header_without_options(self);
     }
 
     /// Gives one hop back to the TTL and mends the checksum.

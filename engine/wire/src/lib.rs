@@ -24,7 +24,7 @@ pub use icmp_error::{
 };
 pub use ipv4::Ipv4Header;
 pub use ipv6::Ipv6Header;
-pub use parse::{IpHeader, Parsed, Refused, parse, parse_with};
+pub use parse::{Found, IpHeader, Parsed, Refused, parse, parse_into};
 pub use tcp::{TcpFlags, TcpHeader};
 pub use tunnel::{GreHeader, GueHeader};
 pub use udp::UdpHeader;

@@ -77,23 +77,41 @@ pub enum Refused {
 /// After `Ok`, `l3..end` is an IP packet (over IPv4 with a valid header checksum), and `l4..end` begins with the fixed
 /// part of a TCP or UDP header. What that says of lengths is not looked at: the receiver will, and so IPVS does it.
 pub fn parse(frame: &[u8]) -> Result<Parsed<'_>, Refused> {
-    parse_with(frame, |parsed| parsed)
+    parse_into(frame, Whole)
 }
 
-/// [`parse`], and `note` of what it found.
+/// Where what [`parse_into`] finds goes.
+pub trait Found<'a> {
+    /// What comes of it.
+    type Noted;
+
+    /// Notes what was found; to be inlined always.
+    fn note(self, parsed: Parsed<'a>) -> Self::Noted;
+}
+
+/// As it is.
+struct Whole;
+
+impl<'a> Found<'a> for Whole {
+    type Noted = Parsed<'a>;
+
+    #[inline(always)]
+    fn note(self, parsed: Parsed<'a>) -> Parsed<'a> {
+        parsed
+    }
+}
+
+/// [`parse`], and note of what it found.
 ///
-/// The way of each family has a `note` of its own in the caller's body, so that what was found goes from the frame to its
-/// place at once. Two ways that meet, or the result of a call, go through memory first, which doubles the cost of a parse.
+/// The way of each family notes by itself, in the caller's body, so that what was found goes from the frame to its place at
+/// once. Where two ways meet, or of a call, the result goes through memory first, which doubles the cost of a parse.
 #[inline(always)]
-pub fn parse_with<'a, N>(
-    frame: &'a [u8],
-    note: impl FnOnce(Parsed<'a>) -> N,
-) -> Result<N, Refused> {
+pub fn parse_into<'a, F: Found<'a>>(frame: &'a [u8], found: F) -> Result<F::Noted, Refused> {
     let (ethernet, _) = EthernetHeader::ref_from_prefix(frame).map_err(|_| Refused::Malformed)?;
     match ethernet.ethertype.get() {
-        ETHERTYPE_IPV4 => Ok(note(parse_v4(frame, EthernetHeader::LEN)?)),
-        ETHERTYPE_IPV6 => Ok(note(parse_v6(frame, EthernetHeader::LEN)?)),
-        _ => Ok(note(parse_tagged(frame)?)),
+        ETHERTYPE_IPV4 => Ok(found.note(parse_v4(frame, EthernetHeader::LEN)?)),
+        ETHERTYPE_IPV6 => Ok(found.note(parse_v6(frame, EthernetHeader::LEN)?)),
+        _ => Ok(found.note(parse_tagged(frame)?)),
     }
 }
 

@@ -238,7 +238,7 @@ fn outer_v4(
         source: dip,
         destination: rip,
     };
-    header.checksum = U16::new(!fold(sum(header.as_bytes())));
+    header.compute_checksum();
     header
 }
 

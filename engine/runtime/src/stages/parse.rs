@@ -6,7 +6,7 @@ use lb_model::{
     Addr, Batch, DropReason, Endpoint, FlowKey, Headers, Packet, Protocol, PuntReason, Related,
     Verdict,
 };
-use lb_wire::{IcmpError, IpHeader, Refused};
+use lb_wire::{Found, IcmpError, IpHeader, Parsed, Refused};
 
 /// How many of the packets are fragments.
 pub fn run(batch: &mut Batch) -> usize {
@@ -29,8 +29,31 @@ pub fn read(packet: &mut Packet) -> Option<Refused> {
         plain,
         ..
     } = packet;
-    let read = lb_wire::parse_with(frame.bytes(), |parsed| {
-        *headers = Headers {
+    let places = Places {
+        headers,
+        flow,
+        plain,
+    };
+    let refused = lb_wire::parse_into(frame.bytes(), places).err();
+    if let Some(refused) = refused {
+        refuse(packet, refused);
+    }
+    refused
+}
+
+/// What of a packet its parse tells.
+struct Places<'p> {
+    headers: &'p mut Headers,
+    flow: &'p mut FlowKey,
+    plain: &'p mut bool,
+}
+
+impl<'a> Found<'a> for Places<'_> {
+    type Noted = ();
+
+    #[inline(always)]
+    fn note(self, parsed: Parsed<'a>) {
+        *self.headers = Headers {
             l3: parsed.l3,
             l4: parsed.l4,
             end: parsed.end,
@@ -38,17 +61,12 @@ pub fn read(packet: &mut Packet) -> Option<Refused> {
             is_v4: matches!(parsed.ip, IpHeader::V4(_)),
         };
         let (source, destination) = addresses(parsed.ip);
-        (flow.source.addr, flow.destination.addr) = (source, destination);
-        flow.source.port = parsed.source_port;
-        flow.destination.port = parsed.destination_port;
-        flow.protocol = protocol(parsed.protocol);
-        *plain = parsed.is_plain;
-    });
-    let refused = read.err();
-    if let Some(refused) = refused {
-        refuse(packet, refused);
+        (self.flow.source.addr, self.flow.destination.addr) = (source, destination);
+        self.flow.source.port = parsed.source_port;
+        self.flow.destination.port = parsed.destination_port;
+        self.flow.protocol = protocol(parsed.protocol);
+        *self.plain = parsed.is_plain;
     }
-    refused
 }
 
 #[cold]

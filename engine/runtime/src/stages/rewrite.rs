@@ -11,14 +11,15 @@
 
 mod closely;
 
+use std::sync::Arc;
+
 use lb_conn::{ConnTable, Stamp};
-use lb_model::{Addr, Conn, Dest, Direction, HopCache, Packet, Port, Time, Verdict};
+use lb_model::{Addr, Conn, Dest, Direction, HopCache, Mode, Packet, Port, Time, Verdict};
 use lb_wire::{EthernetHeader, Ipv4Header, Ipv6Header, checksum};
 
 use super::route::address;
 use crate::counters::{Counter, Counters};
 use crate::paths::Paths;
-use crate::snapshot::Snapshot;
 use crate::traffic_book::TrafficBook;
 use crate::worker::Worker;
 
@@ -37,7 +38,7 @@ pub fn run<P: Port>(worker: &mut Worker<P>, now: Time) {
         paths: &mut worker.paths,
         counters: &mut worker.counters,
         book: &worker.book,
-        snapshot: &worker.snapshot,
+        modes: worker.snapshot.modes(),
     };
     for packet in worker.batch.packets_mut() {
         if packet.plain && rewriting.at_once(packet).is_some() {
@@ -63,7 +64,7 @@ struct Rewriting<'a> {
     paths: &'a mut Paths,
     counters: &'a mut Counters,
     book: &'a TrafficBook,
-    snapshot: &'a Snapshot,
+    modes: &'a [Arc<dyn Mode>],
 }
 
 impl Rewriting<'_> {
@@ -87,7 +88,7 @@ impl Rewriting<'_> {
         packet.frame.truncate(packet.headers.end);
         (packet.route_to, packet.ignore_df) = (to, self.ignore_df);
         packet.verdict = Some(Verdict::Tx(hop.egress));
-        let mode = &self.snapshot.modes()[usize::from(conn.mode())];
+        let mode = &self.modes[usize::from(conn.mode())];
         mode.rewrite(packet, conn, hit.direction, self.hops);
         if packet.without_client_address {
             self.counters.count(Counter::NoRoomForClientAddress, 1);

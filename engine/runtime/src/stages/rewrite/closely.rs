@@ -25,7 +25,7 @@ impl Rewriting<'_> {
         }
         let conn = self.conns.conn(hit.conn);
         packet.route_to = goes_to(conn, hit.direction);
-        let mode = &self.snapshot.modes()[usize::from(conn.mode())];
+        let mode = &self.modes[usize::from(conn.mode())];
         mode.rewrite(packet, conn, hit.direction, self.hops);
         if !packet.is_open() {
             return;
@@ -107,7 +107,7 @@ impl Rewriting<'_> {
 
     fn carry_error(&mut self, packet: &mut Packet, related: Related, hit: Hit) -> Option<Verdict> {
         let conn = self.conns.conn(hit.conn);
-        let mode = &*self.snapshot.modes()[usize::from(conn.mode())];
+        let mode = &*self.modes[usize::from(conn.mode())];
         if !relay::is_intact(packet) {
             return Some(Verdict::Drop(DropReason::Malformed));
         }
@@ -151,7 +151,7 @@ impl Rewriting<'_> {
     #[cold]
     fn check_size(&mut self, packet: &mut Packet, hit: Hit) -> Option<Verdict> {
         let conn = self.conns.conn(hit.conn);
-        let mode = &*self.snapshot.modes()[usize::from(conn.mode())];
+        let mode = &*self.modes[usize::from(conn.mode())];
         let inbound = hit.direction == Direction::Inbound;
         let to = goes_to(conn, hit.direction);
         let overhead = mode.overhead(conn, hit.direction) as u32;
