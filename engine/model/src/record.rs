@@ -109,12 +109,6 @@ impl ConnRecord {
         self.dest
     }
 
-    /// The mode it was opened with.
-    #[inline(always)]
-    pub fn mode(&self) -> u8 {
-        self.mode
-    }
-
     /// Which way its replies take.
     #[inline(always)]
     pub fn replies(&self) -> Replies {
