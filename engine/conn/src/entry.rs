@@ -429,7 +429,8 @@ mod tests {
         let timeouts: TimeoutsOfStates = ConnState::ALL.map(|state| state.default_timeout().into());
         let mut entries = Entries::new(1);
         let template = Some(TemplateId(0));
-        let id = entries.insert(&conn("10.0.0.1:80"), 0, ConnState::Udp, template);
+        let dest = Arc::new(Dest::new("10.0.0.1:80".parse().expect("valid"), 1));
+        let id = entries.insert(&conn(&dest), 0, ConnState::Udp, template);
         let id = id.expect("room");
         entries
             .get_mut(id)
