@@ -9,9 +9,10 @@ mod passive;
 mod supervisor;
 
 use std::collections::BTreeMap;
+use std::convert::Infallible;
 use std::io;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, mpsc};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
@@ -43,7 +44,7 @@ struct Shared {
 }
 
 impl Health {
-    /// Checks the servers of `engine` from now on, as `plan` says.
+    /// Checks the servers of `engine` from now on, as `plan` says; returns when all of them are in the book.
     pub fn start(engine: Arc<Engine>, plan: HealthPlan) -> io::Result<Health> {
         let shared = Arc::new(Shared {
             plan: Mutex::new(plan),
@@ -56,10 +57,13 @@ impl Health {
         let seen = Arc::clone(&shared);
         engine.on_change(move || seen.changed.notify_one());
         let seen = Arc::clone(&shared);
-        let work = move || runtime.block_on(watch(engine, &seen));
+        let (begun, beginning) = mpsc::channel();
+        let work = move || runtime.block_on(watch(engine, &seen, begun));
         let thread = thread::Builder::new()
             .name("lbd-checks".into())
             .spawn(work)?;
+        // Nothing is ever sent: it ends when the other half goes.
+        let _ = beginning.recv();
         Ok(Health {
             shared,
             thread: Some(thread),
@@ -104,9 +108,10 @@ pub fn hold_back(config: &mut Config, plan: &HealthPlan) {
     }
 }
 
-async fn watch(engine: Arc<Engine>, shared: &Shared) {
+async fn watch(engine: Arc<Engine>, shared: &Shared, begun: mpsc::Sender<Infallible>) {
     let mut supervisor = Supervisor::new(engine, shared);
     supervisor.follow();
+    drop(begun);
     while !shared.stopping.load(Ordering::Relaxed) {
         let due = supervisor.due().unwrap_or(Duration::MAX / 4);
         tokio::select! {
