@@ -20,13 +20,14 @@ pub async fn checks(
 ) -> Result<Json<Vec<ServiceChecks>>, Refused> {
     wait_for(move || {
         let plan = office.health.plan().clone();
+        // Before the weights: they are changed first.
+        let book = office.health.book().clone();
         let members: Vec<(ServiceId, Vec<Member>)> = office.engine.look(|table| {
             let services = table.services().iter().map(|service| service.id());
             let checked = services.filter(|id| plan.contains_key(id));
             let members = checked.map(|id| (id, table.members(id).unwrap_or_default()));
             members.collect()
         });
-        let book = office.health.book();
         let services = members.iter();
         services
             .map(|(id, members)| service(*id, members, &plan, &book))

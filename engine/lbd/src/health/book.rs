@@ -7,7 +7,7 @@ use lb::{Conduct, Endpoint, ServiceId};
 use lb_checks::{Found, State};
 
 /// What was found out about servers, for whoever asks.
-#[derive(Default)]
+#[derive(Clone, Default)]
 pub struct Book {
     /// All servers that are checked.
     pub servers: BTreeMap<(ServiceId, Endpoint), ServerEntry>,
@@ -100,10 +100,12 @@ impl ServerEntry {
         self.took = Some(found.took);
     }
 
-    /// It is taken for something else from now on.
+    /// What it is taken for from now on.
     pub fn turn(&mut self, state: State) {
-        self.state = state;
-        self.since = Instant::now();
-        self.changes += 1;
+        if self.state != state {
+            self.state = state;
+            self.since = Instant::now();
+            self.changes += 1;
+        }
     }
 }

@@ -121,3 +121,48 @@ async fn watch(engine: Arc<Engine>, shared: &Shared, begun: mpsc::Sender<Infalli
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use lb::{Addr, Endpoint, Protocol, ServiceConfig};
+    use lb_checks::{Check, Policy, Probe, State};
+
+    use super::*;
+
+    #[test]
+    fn a_server_is_called_down_once_it_gets_nothing() {
+        // Nobody listens there.
+        let server = Endpoint::new(Addr::v4([127, 0, 0, 1]), 1);
+        let vip = Endpoint::new(Addr::v4([192, 0, 2, 1]), 80);
+        let service = ServiceConfig::new(vip, Protocol::Tcp, "rr", "nat").with_server(server, 10);
+        let id = service.id;
+        let engine = Engine::new(&Config::default().with_service(service)).expect("valid");
+        let engine = Arc::new(engine);
+        let health = Health::start(Arc::clone(&engine), HealthPlan::new()).expect("a thread");
+        let state = move |shared: &Shared| shared.book.lock().servers[&(id, server)].state;
+        let weight =
+            move |engine: &Engine| engine.look(|table| table.members(id).expect("it is")[0].weight);
+
+        let (changes, changed) = mpsc::channel();
+        let (shared, table) = (Arc::downgrade(&health.shared), Arc::downgrade(&engine));
+        engine.on_change(move || {
+            let (shared, engine) = (shared.upgrade(), table.upgrade());
+            let (shared, engine) = (shared.expect("it lives"), engine.expect("it lives"));
+            // The test waits for no more than one.
+            let _ = changes.send((weight(&engine), state(&shared)));
+        });
+        let check = Check {
+            interval: Duration::from_millis(10),
+            ..Check::new(Probe::Tcp)
+        };
+        let checked = ServiceHealth::new(check, Policy::default());
+        health.plan().insert(id, checked);
+        health.plan_changed();
+
+        assert_eq!(changed.recv(), Ok((0, State::Up)));
+        while state(&health.shared) == State::Up {
+            thread::yield_now();
+        }
+        assert_eq!(weight(&engine), 0);
+    }
+}

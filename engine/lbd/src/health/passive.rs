@@ -1,7 +1,7 @@
 //! From what clients' packets showed of servers to what those keep of their weights.
 
 use lb::{Limit, ServiceId};
-use lb_checks::{Change, Evidence, Passive, State, Witnessed};
+use lb_checks::{Change, Passive, State, Witnessed};
 
 use super::supervisor::Supervisor;
 
@@ -28,7 +28,7 @@ impl Supervisor<'_> {
         }
     }
 
-    /// Judges the servers of services whose windows are over; the services.
+    /// Judges the servers of services whose windows are over; the services, which are to be settled.
     pub(super) fn judge_windows(&mut self) -> Vec<ServiceId> {
         let now = self.watcher.now();
         let mut judged = Vec::new();
@@ -73,12 +73,6 @@ impl Supervisor<'_> {
             .collect();
         let changes = service.suspicion.judge(passive, &witnessed);
         let mut book = self.shared.book.lock();
-        for rip in service.servers.keys() {
-            if let Some(entry) = book.servers.get_mut(&(id, *rip)) {
-                let evidence = service.suspicion.evidence(*rip);
-                entry.suspicion = evidence.map(Evidence::to_string);
-            }
-        }
         for one in &witnessed {
             if let Some(entry) = book.servers.get_mut(&(id, one.server)) {
                 entry.conduct = Some(one.conduct);

@@ -10,8 +10,8 @@ use lb::{
     Tunnel,
 };
 use lb_checks::{
-    Found, Notifier, OnFailure, Quorum, Ramp, ServiceHealth, SorryServer, State, Suspicion, Target,
-    Watcher, Way,
+    Evidence, Found, Notifier, OnFailure, Quorum, Ramp, ServiceHealth, SorryServer, State,
+    Suspicion, Target, Watcher, Way,
 };
 use rustix::time::{ClockId, clock_gettime};
 
@@ -163,7 +163,7 @@ impl Supervisor<'_> {
         }
     }
 
-    /// Takes a server for something else from now on, and says so.
+    /// Takes a server for something else from now on, and says so; to be settled.
     fn turn(&mut self, id: ServiceId, rip: Endpoint, state: State, reason: &str) {
         let now = self.watcher.now();
         let Some(service) = self.services.get_mut(&id) else {
@@ -178,9 +178,6 @@ impl Supervisor<'_> {
             State::Up => Ramp::begin(now, slow_start),
             State::Down => None,
         };
-        if let Some(entry) = self.shared.book.lock().servers.get_mut(&(id, rip)) {
-            entry.turn(state);
-        }
         let state = match state {
             State::Up => {
                 tracing::info!("{id}: server {rip} is up: {reason}");
@@ -248,7 +245,8 @@ impl Supervisor<'_> {
         }
     }
 
-    /// Makes a service's servers as they should be; `turned` is one whose state has just changed.
+    /// Makes a service's servers as they should be, and only then writes down what they are taken for: who reads that
+    /// one is down finds that it gets nothing. `turned` is one whose state has just changed.
     fn settle(&mut self, id: ServiceId, turned: Option<Endpoint>) {
         let now = self.watcher.now();
         let Some(service) = self.services.get_mut(&id) else {
@@ -270,7 +268,10 @@ impl Supervisor<'_> {
         book.quorums.insert(id, service.quorum.is_met());
         for (rip, server) in &service.servers {
             if let Some(entry) = book.servers.get_mut(&(id, *rip)) {
+                entry.turn(server.state);
                 entry.starting = server.ramp.is_some();
+                let evidence = service.suspicion.evidence(*rip);
+                entry.suspicion = evidence.map(Evidence::to_string);
             }
         }
         drop(book);
@@ -320,7 +321,7 @@ impl Supervisor<'_> {
                 let checks = service.health.checks_of(*rip).len();
                 entry.failures.retain(|part, _| *part < checks);
                 if service.health.passive.is_none() {
-                    (entry.suspicion, entry.conduct) = (None, None);
+                    entry.conduct = None;
                 }
                 book.servers.insert((*id, *rip), entry);
             }
