@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use crate::hash::FlowHasher;
+use crate::mem::populate;
 use crate::{AgreedServers, Owners};
 
 /// Where workers tell each other which conns they have.
@@ -34,6 +35,11 @@ impl Claims {
     #[inline]
     pub(crate) fn owner(&self, hash: u64) -> Option<u16> {
         self.owners.find(hash, self.worker)
+    }
+
+    /// Takes the memory in which all workers claim their conns.
+    pub(crate) fn populate(&self) {
+        populate(self.owners.lines());
     }
 
     /// Whether there was room to say so.

@@ -7,7 +7,8 @@ use lb_model::{ConnRecord, ConnState, Direction, NewConn, Time, WideEnds};
 use zerocopy::FromZeros;
 
 use crate::TemplateId;
-use crate::mem::{populate, prefer_huge_pages, prefetch, zeroed};
+use crate::looks;
+use crate::mem::{populate, prefer_huge_pages, prefetch, refuse_huge_pages, zeroed};
 use crate::sign::Owes;
 use crate::wheel::{Link, Timers};
 
@@ -167,9 +168,11 @@ impl Entries {
     pub fn new(capacity: u32) -> Entries {
         let mut entries = zeroed(capacity as usize);
         prefer_huge_pages(&mut entries);
+        let mut wide = zeroed(capacity as usize);
+        refuse_huge_pages(&mut wide);
         Entries {
             entries,
-            wide: zeroed(capacity as usize),
+            wide,
             vacant: [NONE; 2],
             lower: 0,
             upper: capacity,
@@ -177,8 +180,8 @@ impl Entries {
     }
 
     /// Takes the memory of all entries but for their wide ends, which may never be used.
-    pub fn populate(&mut self) {
-        populate(&mut self.entries);
+    pub fn populate(&self) {
+        populate(&self.entries);
     }
 
     /// The numbers of all entries that were ever used, from `start` on.
@@ -197,6 +200,7 @@ impl Entries {
         let narrow = conn.flow.source.addr.is_v4() && conn.rip.addr.is_v4();
         let id = self.take_vacant(narrow)?;
         let at = id as usize;
+        looks::count();
         self.entries[at] = Entry {
             record: ConnRecord::new(conn, dest, &mut self.wide[at]),
             link: Link::UNSET,
@@ -262,12 +266,14 @@ impl Entries {
     /// Entry `id`.
     #[inline(always)]
     pub fn get(&self, id: u32) -> &Entry {
+        looks::count();
         &self.entries[id as usize]
     }
 
     /// Entry `id`.
     #[inline(always)]
     pub fn get_mut(&mut self, id: u32) -> &mut Entry {
+        looks::count();
         &mut self.entries[id as usize]
     }
 
@@ -280,6 +286,7 @@ impl Entries {
         stamp: Stamp,
         timeouts: &TimeoutsOfStates,
     ) -> Option<(&ConnRecord, &WideEnds)> {
+        looks::count();
         let entry = &mut self.entries[id as usize];
         entry
             .prolong(direction, stamp, timeouts)

@@ -16,7 +16,8 @@
 
 use zerocopy::{FromZeros, Immutable, IntoBytes};
 
-use crate::mem::{equal_words, populate, prefer_huge_pages, prefetch, zeroed};
+use crate::looks;
+use crate::mem::{equal_words, populate, prefer_huge_pages, prefetch, refuse_huge_pages, zeroed};
 
 /// Slots in a bucket: as many as a cache line holds.
 const SLOTS: usize = 10;
@@ -57,17 +58,30 @@ pub struct Index {
 }
 
 impl Index {
-    /// An index with room for `keys`.
+    /// An index with room for `keys`, whose memory is taken bit by bit as they come.
+    pub fn growing(keys: u64) -> Index {
+        let mut index = Index::of(keys);
+        refuse_huge_pages(&mut index.buckets);
+        index
+    }
+
+    /// An index with room for `keys`, most of which will come.
     pub fn new(keys: u64) -> Index {
+        let mut index = Index::of(keys);
+        prefer_huge_pages(&mut index.buckets);
+        index
+    }
+
+    fn of(keys: u64) -> Index {
         let buckets = (keys * 100).div_ceil(SLOTS as u64 * LOAD) + SPARE;
-        let mut buckets = zeroed(buckets as usize);
-        prefer_huge_pages(&mut buckets);
-        Index { buckets }
+        Index {
+            buckets: zeroed(buckets as usize),
+        }
     }
 
     /// Takes all of its memory.
-    pub fn populate(&mut self) {
-        populate(&mut self.buckets);
+    pub fn populate(&self) {
+        populate(&self.buckets);
     }
 
     /// What `hash` means here.
@@ -176,6 +190,7 @@ impl Index {
 
     /// Where else the key in this slot may be.
     fn elsewhere(&self, bucket: usize, slot: usize) -> usize {
+        looks::count();
         self.other(bucket as u32, self.buckets[bucket].tags[slot])
     }
 
@@ -214,6 +229,7 @@ impl Bucket {
     /// Which slots have this tag, as a bit set.
     #[inline(always)]
     fn slots_of(&self, tag: u16) -> u32 {
+        looks::count();
         let (head, _) = self
             .as_bytes()
             .split_first_chunk()
@@ -245,6 +261,7 @@ impl Bucket {
     }
 
     fn take(&mut self, tag: u16, place: u32) -> bool {
+        looks::count();
         let slot = (0..SLOTS).find(|&slot| self.tags[slot] == tag && self.places[slot] == place);
         if let Some(slot) = slot {
             self.tags[slot] = EMPTY;

@@ -4,41 +4,43 @@
 
 use std::alloc::{Layout, handle_alloc_error};
 
+use rustix::mm::{Advice, madvise};
 use zerocopy::FromZeros;
 
 /// What huge pages are big, and aligned to.
 const HUGE_PAGE: usize = 2 << 20;
 
-/// The largest that other pages are.
+/// The largest that other pages are: what lies between these is given as it is written, some tens of small pages.
 const PAGE: usize = 64 << 10;
 
 /// Asks for huge pages under memory that was not written yet: a random access then seldom waits for a page table. The
 /// kernel gives them if it has them and may (`/sys/kernel/mm/transparent_hugepage/enabled`).
 pub fn prefer_huge_pages<T>(memory: &mut [T]) {
-    let range = memory.as_mut_ptr_range();
-    let start = range.start.addr().next_multiple_of(HUGE_PAGE);
-    let end = range.end.addr() / HUGE_PAGE * HUGE_PAGE;
-    if start < end {
-        let first = range.start.with_addr(start).cast();
-        // SAFETY: the pages lie within `memory`, which is ours alone, and the advice changes nothing that can be read.
-        // Whether it is followed only shows in time, so the outcome does not matter.
-        let _ =
-            unsafe { rustix::mm::madvise(first, end - start, rustix::mm::Advice::LinuxHugepage) };
-    }
+    advise(memory, HUGE_PAGE, Advice::LinuxHugepage);
 }
 
-/// Has the kernel give all of this memory now, so that no packet waits for a page to be zeroed: with huge pages that is
-/// a tenth of a millisecond. Kernels before 5.14 do not know how, and give it as it is written.
-pub fn populate<T>(memory: &mut [T]) {
-    let range = memory.as_mut_ptr_range();
-    let start = range.start.addr().next_multiple_of(PAGE);
-    let end = range.end.addr() / PAGE * PAGE;
+/// Asks for small pages under memory that is taken while packets wait for it: a huge page is zeroed before it is given,
+/// which takes a tenth of a millisecond, and where the kernel gives them to all it gives them to this, too.
+pub fn refuse_huge_pages<T>(memory: &mut [T]) {
+    advise(memory, PAGE, Advice::LinuxNoHugepage);
+}
+
+/// Has the kernel give all of this memory now, so that no packet waits for a page to be zeroed. What is in it stays, and
+/// others may use it all the while. Kernels before 5.14 do not know how, and give it as it is written.
+pub fn populate<T>(memory: &[T]) {
+    advise(memory, PAGE, Advice::LinuxPopulateWrite);
+}
+
+/// Tells the kernel about the pages of this size that lie within `memory`.
+fn advise<T>(memory: &[T], page: usize, advice: Advice) {
+    let range = memory.as_ptr_range();
+    let start = range.start.addr().next_multiple_of(page);
+    let end = range.end.addr() / page * page;
     if start < end {
-        let first = range.start.with_addr(start).cast();
-        // SAFETY: the pages lie within `memory`, which is ours alone, and what is in them stays.
-        let _ = unsafe {
-            rustix::mm::madvise(first, end - start, rustix::mm::Advice::LinuxPopulateWrite)
-        };
+        let first = range.start.with_addr(start).cast_mut().cast();
+        // SAFETY: the pages lie within `memory`, and none of the advice that is given here changes what is in them.
+        // Whether it is followed only shows in time, so the outcome does not matter.
+        let _ = unsafe { madvise(first, end - start, advice) };
     }
 }
 

@@ -105,6 +105,11 @@ impl Owners {
         None
     }
 
+    /// Where all of it is said.
+    pub(crate) fn lines(&self) -> &[Line] {
+        &self.lines
+    }
+
     /// Scaled instead of a remainder (Lemire, "Fast random integer generation in an interval", 2019).
     fn home(&self, hash: u64) -> usize {
         let homes = self.lines.len() - REACH;

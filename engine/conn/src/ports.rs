@@ -10,29 +10,21 @@
 //! part of the range, and replies are handed over.
 //!
 //! A lease and a return take constant time, however full a pool is: a port is looked at, or there is none. Where ports are told
-//! by queue, a pool passes over each port of others once, as many in a row as workers on average. A pool takes two bytes for each port given back, which is
-//! 126 KiB at most, and nothing once it has been quiet for [`QUIET`]; there are at most [`MAX_POOLS`].
+//! by queue, a pool passes over each port of others once, as many in a row as workers on average.
 
-use std::collections::VecDeque;
+mod pool;
+mod pools;
+
 use std::ops::RangeInclusive;
 use std::sync::Arc;
-use std::time::Duration;
 
 use ahash::RandomState;
-use hashbrown::HashMap;
 use lb_model::{Addr, Endpoint, HashedFields, Protocol, Rss, Time};
 
-use crate::{LocalUse, LocalUses};
+use crate::LocalUses;
 
-/// No server remembers a connection for longer: twice the 60 seconds of Linux, the 2 MSL of RFC 9293 section 3.4.2 with
-/// the usual MSL of a minute.
-const QUIET: Duration = Duration::from_secs(120);
-
-/// Local addresses times server endpoints; of this many pools, only those in use matter.
-const MAX_POOLS: usize = 1 << 16;
-
-/// How often it is worth looking for quiet pools when there are as many as may be.
-const SWEEP_INTERVAL: Duration = Duration::from_secs(1);
+use pool::{Pool, PoolKey};
+use pools::Pools;
 
 /// The local ports of one worker, towards all servers.
 pub struct LocalPorts {
@@ -43,16 +35,8 @@ pub struct LocalPorts {
     by_queue: Option<Arc<ByQueue>>,
     /// Where in the range pools begin: the same place for 0, otherwise one that differs from pool to pool.
     seed: u64,
-    pools: HashMap<PoolKey, Pool, RandomState>,
+    pools: Pools,
     uses: Arc<LocalUses>,
-    next_sweep: Time,
-}
-
-#[derive(Clone, Copy, PartialEq, Eq, Hash)]
-struct PoolKey {
-    local: Addr,
-    server: Endpoint,
-    protocol: Protocol,
 }
 
 /// Ports in a row.
@@ -109,23 +93,6 @@ impl ByQueue {
     }
 }
 
-struct Pool {
-    local: Addr,
-    range: Range,
-    /// Which of these ports are the worker's own, if not all: with this hash of the replies to it.
-    own: Option<(u32, Arc<ByQueue>)>,
-    /// Where in the range it began.
-    start: u32,
-    /// How many ports, from there on, were ever leased or passed over.
-    used: u32,
-    /// Those given back, the oldest in front.
-    free: VecDeque<u16>,
-    leased: u32,
-    /// When the last one was given back.
-    quiet_since: Time,
-    uses: Arc<LocalUse>,
-}
-
 impl LocalPorts {
     /// Ports in `range`, of which no other worker uses any.
     ///
@@ -152,9 +119,8 @@ impl LocalPorts {
             share: whole.share(number, workers),
             by_queue: by_queue.map(Arc::new),
             seed,
-            pools: HashMap::default(),
+            pools: Pools::new(),
             uses: Arc::default(),
-            next_sweep: Time::ZERO,
         }
     }
 
@@ -194,103 +160,52 @@ impl LocalPorts {
             server,
             protocol,
         };
-        let pool = self.pools.get_mut(&key);
+        let pool = self.pools.find(&key);
         debug_assert!(pool.is_some(), "a pool with leases is kept");
         if let Some(pool) = pool {
-            pool.free.push_back(local.port);
-            pool.leased -= 1;
-            pool.uses.give_back();
-            pool.quiet_since = now;
+            self.pools[pool].give_back(local.port, now);
         }
     }
 
     fn pool(&mut self, key: PoolKey, now: Time) -> Option<&mut Pool> {
-        if self.pools.len() >= MAX_POOLS && !self.pools.contains_key(&key) {
-            self.sweep(now);
-            if self.pools.len() >= MAX_POOLS {
-                return None;
-            }
-        }
-        let new = || {
-            let own = self
-                .by_queue
-                .as_ref()
-                .and_then(|by_queue| Some((by_queue.hash(&key)?, Arc::clone(by_queue))));
-            let range = match own {
-                Some(_) => self.whole,
-                None => self.share,
-            };
-            let start = match self.seed {
-                0 => 0,
-                seed => {
-                    let place = RandomState::with_seeds(seed, 0, 0, 0).hash_one(key);
-                    (place % u64::from(range.count.max(1))) as u32
-                }
-            };
-            Pool {
-                local: key.local,
-                range,
-                own,
-                start,
-                used: 0,
-                free: VecDeque::new(),
-                leased: 0,
-                quiet_since: Time::ZERO,
-                uses: self.uses.of(key.local),
+        let at = match self.pools.find(&key) {
+            Some(at) => at,
+            None => {
+                let at = self.pools.make_room(now)?;
+                self.pools.put(at, self.new_pool(key))?;
+                at
             }
         };
-        Some(self.pools.entry(key).or_insert_with(new))
+        Some(&mut self.pools[at])
     }
 
-    fn sweep(&mut self, now: Time) {
-        if now >= self.next_sweep {
-            self.next_sweep = now + SWEEP_INTERVAL;
-            self.pools.retain(|_, pool| !pool.is_quiet(now));
-        }
-    }
-}
-
-impl Pool {
-    /// The port that has been free for longest.
-    fn take(&mut self, now: Time) -> Option<u16> {
-        if !self.free.is_empty() && self.is_quiet(now) {
-            // Nobody remembers any of them: go on from here, and give the memory back.
-            self.start = (self.start + self.used) % self.range.count;
-            (self.used, self.free) = (0, VecDeque::new());
-        }
-        let Some(port) = self.unused().or_else(|| self.free.pop_front()) else {
-            self.uses.exhaust();
-            return None;
+    #[cold]
+    fn new_pool(&self, key: PoolKey) -> Pool {
+        let own = self
+            .by_queue
+            .as_ref()
+            .and_then(|by_queue| Some((by_queue.hash(&key)?, Arc::clone(by_queue))));
+        let range = match own {
+            Some(_) => self.whole,
+            None => self.share,
         };
-        self.leased += 1;
-        self.uses.lease();
-        Some(port)
-    }
-
-    /// The next of its own ports that was never leased.
-    fn unused(&mut self) -> Option<u16> {
-        while self.used < self.range.count {
-            // Below 65536, as all of the range.
-            let port = self.range.first + ((self.start + self.used) % self.range.count) as u16;
-            self.used += 1;
-            let local = Endpoint::new(self.local, port);
-            let is_own = |(hash, by_queue): &(u32, Arc<ByQueue>)| by_queue.is_own(*hash, local);
-            if self.own.as_ref().is_none_or(is_own) {
-                return Some(port);
+        let start = match self.seed {
+            0 => 0,
+            seed => {
+                let place = RandomState::with_seeds(seed, 0, 0, 0).hash_one(key);
+                (place % u64::from(range.count.max(1))) as u32
             }
-        }
-        None
-    }
-
-    fn is_quiet(&self, now: Time) -> bool {
-        self.leased == 0 && now.since(self.quiet_since) >= QUIET
+        };
+        Pool::new(key, range, own, start, self.uses.of(key.local))
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use super::pools::MAX_POOLS;
     use super::*;
     use std::collections::{BTreeSet, VecDeque};
+    use std::time::Duration;
 
     use proptest::prelude::*;
 
@@ -365,8 +280,8 @@ mod tests {
         }
         let local = lease(&mut ports, &locals, 0, at(121)).expect("free");
         assert_eq!(local.port, 1026);
-        let pool = ports.pools.values().next().expect("one");
-        assert_eq!((pool.free.len(), pool.used), (0, 1));
+        let pool = ports.pools.iter().next().expect("one");
+        assert_eq!((pool.given_back(), pool.used()), (0, 1));
     }
 
     #[test]
@@ -378,10 +293,10 @@ mod tests {
             ports.give_back(local, server, Protocol::Tcp, now);
             Some(local)
         };
-        assert!((0..MAX_POOLS as u32).all(|addr| to(addr, at(0)).is_some()));
-        assert_eq!(to(MAX_POOLS as u32, at(1)), None);
+        assert!((0..MAX_POOLS).all(|addr| to(addr, at(0)).is_some()));
+        assert_eq!(to(MAX_POOLS, at(1)), None);
         assert!(to(0, at(1)).is_some(), "pools that are there serve on");
-        assert!(to(MAX_POOLS as u32, at(121)).is_some());
+        assert!(to(MAX_POOLS, at(121)).is_some());
     }
 
     #[test]
@@ -451,11 +366,8 @@ mod tests {
     /// How many ports a lease looks at, as a pool counts those that were never leased or passed over, and those given back.
     fn looks(ports: &mut LocalPorts) -> (Option<Endpoint>, u32) {
         let behind = |ports: &LocalPorts| {
-            let pools = ports.pools.values();
-            let (used, free) = pools.fold((0, 0), |(used, free), pool| {
-                (used + pool.used, free + pool.free.len() as u32)
-            });
-            (used, free)
+            let add = |(used, free), pool: &Pool| (used + pool.used(), free + pool.given_back());
+            ports.pools.iter().fold((0, 0), add)
         };
         let before = behind(ports);
         let leased = lease(ports, &[lip(1)], 0, at(0));

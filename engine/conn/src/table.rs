@@ -10,6 +10,8 @@ mod opening;
 mod packet;
 #[cfg(test)]
 mod testing;
+#[cfg(test)]
+mod work;
 
 use std::sync::Arc;
 
@@ -130,9 +132,12 @@ impl ConnTable {
 
     /// Takes its memory from the kernel now, rather than bit by bit while packets wait for it; that for IPv6 addresses is
     /// still taken as it is needed.
-    pub fn populate(&mut self) {
+    pub fn populate(&self) {
         self.index.populate();
         self.entries.populate();
+        if let Some(claims) = &self.claims {
+            claims.populate();
+        }
     }
 
     /// Whether half-open conns are dealt with as in a flood of them, from their next packets on.

@@ -18,7 +18,9 @@ use lb_model::{
 
 use crate::AgreedServers;
 use crate::index::{Hash, Index};
-use crate::wheel::{Link, MOVES, Timers, Wheel};
+use crate::looks;
+use crate::pages::Pages;
+use crate::wheel::{Link, Timers, Wheel};
 
 /// What a template is found by.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
@@ -95,11 +97,8 @@ impl Template {
 /// How long a template lives on after its time-out has passed while conns held it.
 const HELD_ON: Duration = Duration::from_secs(60);
 
-/// Templates that are looked at in one turn, in search of those whose servers were removed.
-const SWEEP_PER_TURN: usize = 256;
-
-/// Templates whose memory is taken at once: some 100 KiB.
-const PAGE: usize = 1024;
+/// Templates that are looked at in one turn, in search of those whose servers were removed. They lie next to each other.
+const SWEEP_PER_TURN: usize = 128;
 
 /// A place for a template, and its timer. Where there is no template, its link leads to another such place.
 struct Slot {
@@ -107,22 +106,17 @@ struct Slot {
     link: Link,
 }
 
-/// In pages of [`PAGE`], all but the last of them full.
-struct Slots(Vec<Vec<Slot>>);
+struct Slots(Pages<Slot>);
 
 impl Slots {
     fn len(&self) -> usize {
-        let full = self.0.len().saturating_sub(1);
-        full * PAGE + self.0.last().map_or(0, Vec::len)
+        self.0.len()
     }
 
     /// One more place, unless there are `capacity` already.
     fn add(&mut self, capacity: u32) -> Option<u32> {
         let id = u32::try_from(self.len()).ok().filter(|id| *id < capacity)?;
-        if (id as usize).is_multiple_of(PAGE) {
-            self.0.push(Vec::with_capacity(PAGE));
-        }
-        self.0.last_mut()?.push(Slot {
+        self.0.push(Slot {
             template: None,
             link: Link::UNSET,
         });
@@ -130,11 +124,13 @@ impl Slots {
     }
 
     fn get(&self, id: u32) -> &Slot {
-        &self.0[id as usize / PAGE][id as usize % PAGE]
+        looks::count();
+        &self.0[id]
     }
 
     fn get_mut(&mut self, id: u32) -> &mut Slot {
-        &mut self.0[id as usize / PAGE][id as usize % PAGE]
+        looks::count();
+        &mut self.0[id]
     }
 
     fn template(&mut self, id: u32) -> &mut Template {
@@ -174,11 +170,11 @@ impl Templates {
     /// Room for `capacity` templates.
     pub fn new(capacity: u32) -> Templates {
         Templates {
-            slots: Slots(Vec::new()),
+            slots: Slots(Pages::new()),
             capacity,
             free: NONE,
             live: 0,
-            index: Index::new(capacity.into()),
+            index: Index::growing(capacity.into()),
             hasher: RandomState::new(),
             wheel: Wheel::new(),
             sweep: None,
@@ -301,12 +297,11 @@ impl Templates {
     }
 
     /// Ends templates whose time-out is over at `now` and that no conn holds, as many as it finds by looking at `limit` of
-    /// them.
-    pub fn expire(&mut self, now: Time, limit: usize) {
+    /// them, and by so many `moves` of timers.
+    pub fn expire(&mut self, now: Time, limit: usize, moves: &mut usize) {
         self.sweep();
-        let mut moves = MOVES;
         for _ in 0..limit {
-            self.wheel.advance(&mut self.slots, now, &mut moves);
+            self.wheel.advance(&mut self.slots, now, moves);
             let Some(id) = self.wheel.take_due(&mut self.slots) else {
                 return;
             };
@@ -389,6 +384,7 @@ const LIVE: &str = "an id that a conn holds names a live template";
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::wheel::MOVES;
 
     fn key() -> TemplateKey {
         TemplateKey {
@@ -416,9 +412,9 @@ mod tests {
         assert_eq!(dest.persistent(), 1);
         templates.hold(id, at(200));
         templates.let_go(id);
-        templates.expire(at(499), 9);
+        templates.expire(at(499), 9, &mut { MOVES });
         assert_eq!(templates.find(&key()), Some(id));
-        templates.expire(at(501), 9);
+        templates.expire(at(501), 9, &mut { MOVES });
         assert_eq!(templates.find(&key()), None);
         assert_eq!(dest.persistent(), 0);
     }
@@ -430,12 +426,12 @@ mod tests {
             .open(key(), &dest, |_| true, FIVE_MINUTES, at(0))
             .expect("room");
         templates.renew(id, Duration::from_secs(60), at(10));
-        templates.expire(at(69), 9);
+        templates.expire(at(69), 9, &mut { MOVES });
         assert_eq!(templates.find(&key()), Some(id));
         templates.renew(id, FIVE_MINUTES, at(69));
-        templates.expire(at(368), 9);
+        templates.expire(at(368), 9, &mut { MOVES });
         assert_eq!(templates.find(&key()), Some(id));
-        templates.expire(at(370), 9);
+        templates.expire(at(370), 9, &mut { MOVES });
         assert_eq!(templates.find(&key()), None);
     }
 
@@ -446,7 +442,7 @@ mod tests {
             .open(key(), &dest, |_| true, FIVE_MINUTES, at(0))
             .expect("room");
         templates.hold(id, at(0));
-        templates.expire(at(301), 9);
+        templates.expire(at(301), 9, &mut { MOVES });
         assert_eq!(
             templates.get(id).expires_in(at(301)),
             Duration::from_secs(60)
@@ -454,9 +450,9 @@ mod tests {
         templates.hold(id, at(310));
         templates.let_go(id);
         templates.let_go(id);
-        templates.expire(at(369), 9);
+        templates.expire(at(369), 9, &mut { MOVES });
         assert_eq!(templates.find(&key()), Some(id));
-        templates.expire(at(371), 9);
+        templates.expire(at(371), 9, &mut { MOVES });
         assert_eq!(templates.find(&key()), None);
     }
 
@@ -478,7 +474,7 @@ mod tests {
         );
         assert_eq!(templates.find(&key()), Some(new));
         templates.let_go(old);
-        templates.expire(at(400), 9);
+        templates.expire(at(400), 9, &mut { MOVES });
         assert_eq!(dest.persistent(), 0);
     }
 
@@ -503,7 +499,7 @@ mod tests {
         templates.end_of_removed_dests();
         for left in [2, 1, 0] {
             assert!(templates.is_behind());
-            templates.expire(at(0), 9);
+            templates.expire(at(0), 9, &mut { MOVES });
             let left = CLIENTS * left / 3;
             assert_eq!((gone.persistent(), stays.persistent()), (left, CLIENTS));
         }

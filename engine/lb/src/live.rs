@@ -127,7 +127,7 @@ impl Balancer {
         for (number, (port, place)) in ports.into_iter().zip(places).enumerate() {
             let resolver = resolver.clone();
             let ask = Box::new(move |interface, addr| resolver.request(interface, addr));
-            let mut worker = engine.worker_with(port, place, Arc::clone(&next_hops), ask);
+            let worker = engine.worker_with(port, place, Arc::clone(&next_hops), ask);
             if populates {
                 worker.populate();
             }

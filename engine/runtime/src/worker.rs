@@ -6,7 +6,7 @@ use std::time::Duration;
 use ahash::RandomState;
 use arc_swap::{ArcSwap, Cache};
 use lb_conn::ConnTable;
-use lb_model::{Addr, Batch, Frame, HopCache, InterfaceId, NextHops, Port, Time, Verdict};
+use lb_model::{Addr, BATCH, Batch, Frame, HopCache, InterfaceId, NextHops, Port, Time, Verdict};
 
 use crate::answer::Limiter;
 use crate::counters::{Counter, Counters, SharedCounters};
@@ -26,8 +26,9 @@ use crate::traffic_book::TrafficBook;
 /// Asks the kernel for the MAC of a next hop; must not block, may be called often.
 pub type Resolver = Box<dyn FnMut(InterfaceId, Addr) + Send>;
 
-/// Conns that may end in one turn, so that a burst of them does not keep packets waiting.
-const EXPIRE_PER_TURN: usize = 256;
+/// Conns that may end in one turn, so that a burst of them does not keep packets waiting: twice as many as can open in it,
+/// so that they do not become more and more, and some 25 microseconds where nothing of them is in a cache.
+const EXPIRE_PER_TURN: usize = 2 * BATCH;
 
 /// What a turn did.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -263,7 +264,7 @@ impl<P: Port> Worker<P> {
     }
 
     /// Takes the memory of the connection table from the kernel now, rather than while packets wait for it.
-    pub fn populate(&mut self) {
+    pub fn populate(&self) {
         self.conns.populate();
     }
 
