@@ -1,17 +1,24 @@
 //! What a packet waits for at worst: the longest turns while a million conns a second begin and end, and the table's longest
 //! single operations, beside so many conns that live. In CPU time of the thread, which leaves out when it does not run; what
 //! an interrupt or the host of a virtual machine takes is still in it.
+//!
+//! So all is done several times over. What takes long because of its work takes long each time, but the machine disturbs
+//! other steps each time: `each time` is the longest of what a step took at least. `alone` is the longest step in which no
+//! other thread had the CPU, and `faults` are the steps that waited for memory.
 
+use std::array;
 use std::hint::black_box;
+use std::sync::Arc;
 use std::time::Duration;
 
 use lb::{ConnState, ConnTable, Dest, Endpoint, FlowKey, LocalPorts, Protocol, Time, Timeouts};
-use lb_benches::{Scenario, client, inbound, live_conns, random, service};
+use lb_benches::{Scenario, ThreadEvents, client, inbound, live_conns, machine, random, service};
 use lb_model::{Introduction, NewConn, Replies};
 use lb_wire::TcpFlags;
 use rustix::time::{ClockId, clock_gettime};
-use std::sync::Arc;
 
+/// How often all is done.
+const RUNS: usize = 3;
 /// Of a turn's packets half belong to conns that live, and half open one.
 const NEW_PER_TURN: u32 = 32;
 /// That is a million new conns a second.
@@ -26,24 +33,36 @@ const CHURN: u32 = 2_000_000;
 const UNTIL_STEADY: u32 = 40_000;
 const TURNS: u32 = 60_000;
 const OPERATIONS: u32 = 200_000;
+const HOUR: Duration = Duration::from_secs(3600);
+/// Conns that a worker lets end at once.
+const AT_ONCE: usize = 128;
+/// Multiplications that take about as long as a turn.
+const MULTIPLICATIONS: u64 = 20_000;
 
 fn main() {
+    println!("{}", machine().expect("/proc is as expected"));
     println!(
-        "{:<40} {:>9} {:>9} {:>9}",
-        "microseconds of CPU time", "median", "99.9 %", "longest"
+        "{:<42} {:>9} {:>9} {:>9} {:>9} {:>9} {:>7}",
+        "microseconds of CPU time", "median", "99.9 %", "longest", "alone", "each time", "faults"
     );
-    row(
-        "nothing, between two looks at the clock",
-        (0..TURNS).map(|_| timed(|| ())),
-    );
+    show(nothing);
     for (label, live) in live_conns() {
-        turns(label, live);
-        operations(label, live);
+        show(|| turns(label, live));
+        show(|| operations(label, live));
     }
 }
 
+/// What the machine adds to what does not wait for anything.
+fn nothing() -> Vec<Row> {
+    let spin = || (0..MULTIPLICATIONS).fold(1_u64, |product, n| black_box(product * (2 * n + 1)));
+    vec![
+        Row::new("nothing", TURNS, |_| timed(|| ())),
+        Row::new("multiplications", TURNS, |_| timed(spin)),
+    ]
+}
+
 /// Turns of 64 packets, while a million conns begin and a million end in every second of their clock.
-fn turns(label: &str, live: u32) {
+fn turns(label: &str, live: u32) -> Vec<Row> {
     let mut scenario = Scenario::serving(service("nat", Protocol::Udp, false, false), live + CHURN);
     scenario.set_udp_timeout(LONG);
     scenario.open(live, inbound);
@@ -59,53 +78,78 @@ fn turns(label: &str, live: u32) {
     (0..UNTIL_STEADY).for_each(|_| {
         turn();
     });
-    row(
-        &format!("turns, 1 M/s begin and end beside {label}"),
-        (0..TURNS).map(|_| turn()),
-    );
+    let what = format!("turns, 1 M/s begin and end beside {label}");
+    let row = Row::new(what, TURNS, |_| turn());
     let counters = scenario.worker.counters();
     assert_eq!((counters.dropped(), counters.punted()), (0, 0));
     // A conn ends at most a tick of the wheel late, and some turns after that.
     let at_most = live as usize + 1_100_000;
     assert!(scenario.worker.conns().len() < at_most, "it falls behind");
+    vec![row]
 }
 
-fn operations(label: &str, live: u32) {
+fn operations(label: &str, live: u32) -> Vec<Row> {
     let ports = LocalPorts::new(1024..=65535, 0);
-    let timeouts = Timeouts::default().with(ConnState::Udp, LONG);
+    let timeouts = Timeouts::default().with(ConnState::Udp, HOUR);
     let mut table = ConnTable::new(live + OPERATIONS, timeouts, ports);
+    table.populate();
     let dest = Arc::new(Dest::new("10.1.0.11:8080".parse().expect("valid"), 1));
     let open = |table: &mut ConnTable, number| {
         let opened = table.open(conn(number, &dest), None, TcpFlags::default(), Time::ZERO);
         opened.expect("there is room")
     };
+    let end = |table: &mut ConnTable, number| {
+        let hit = table.find(&flow(number)).expect("it lives");
+        timed(|| {
+            table.retire(hit.conn);
+            table.expire(Time::ZERO, 1)
+        })
+    };
+    // Once in order, ended in none, and then again: so those that follow each other in a list lie anywhere.
     for number in 0..live {
         open(&mut table, number);
     }
-    let hits = random(live).take(OPERATIONS as usize);
-    row(
-        &format!("a lookup that finds, among {label}"),
-        hits.map(|number| timed(|| black_box(table.find(&flow(number))))),
-    );
-    let misses = live + OPERATIONS..live + 2 * OPERATIONS;
-    row(
-        &format!("a lookup that does not, among {label}"),
-        misses.map(|number| timed(|| black_box(table.find(&flow(number))))),
-    );
-    row(
-        &format!("a conn that opens beside {label}"),
-        (live..live + OPERATIONS).map(|number| timed(|| open(&mut table, number))),
-    );
-    row(
-        &format!("a conn that ends beside {label}"),
-        (0..OPERATIONS).map(|number| {
-            let hit = table.find(&flow(number)).expect("it lives");
-            timed(|| {
-                table.retire(hit.conn);
-                table.expire(Time::ZERO, 1)
-            })
-        }),
-    );
+    for number in shuffled(live) {
+        end(&mut table, number);
+    }
+    for number in 0..live {
+        open(&mut table, number);
+    }
+    let mut rows = Vec::new();
+    let mut row = |what: &str, step: &mut dyn FnMut(u32) -> u64| {
+        rows.push(Row::new(format!("{what} {label}"), OPERATIONS, step));
+    };
+    let mut hits = random(live);
+    row("a lookup that finds, among", &mut |_| {
+        let flow = flow(hits.next().expect("there is no last one"));
+        timed(|| table.find(&flow))
+    });
+    row("a lookup that does not, among", &mut |number| {
+        let flow = flow(live + OPERATIONS + number);
+        timed(|| table.find(&flow))
+    });
+    row("a conn that opens beside", &mut |number| {
+        timed(|| open(&mut table, live + number))
+    });
+    row("a conn that ends beside", &mut |number| {
+        end(&mut table, number)
+    });
+    // All that are left, at most so many at once.
+    let later = Time::ZERO + 2 * HOUR;
+    let steps = live.div_ceil(AT_ONCE as u32);
+    rows.push(Row::new(
+        format!("{AT_ONCE} that end of {label}"),
+        steps,
+        |_| timed(|| table.expire(later, AT_ONCE)),
+    ));
+    rows
+}
+
+/// All numbers below `limit`, in an order that has nothing to do with theirs.
+fn shuffled(limit: u32) -> impl Iterator<Item = u32> {
+    // A prime that divides no power of ten, so each comes once.
+    let of = move |number| u64::from(number) * 2_654_435_761 % u64::from(limit);
+    (0..limit).map(move |number| of(number) as u32)
 }
 
 fn flow(number: u32) -> FlowKey {
@@ -139,14 +183,66 @@ fn timed<T>(what: impl FnOnce() -> T) -> u64 {
     nanos() - start
 }
 
-fn row(what: &str, nanos: impl Iterator<Item = u64>) {
-    let mut nanos: Vec<u64> = nanos.collect();
+/// What is done again and again.
+struct Row {
+    what: String,
+    steps: Vec<Step>,
+}
+
+#[derive(Clone, Copy)]
+struct Step {
+    nanos: u64,
+    /// Whether no other thread had the CPU meanwhile.
+    alone: bool,
+    faults: u64,
+}
+
+impl Row {
+    /// `step` is told its number, and tells how long it took.
+    fn new(what: impl Into<String>, steps: u32, mut step: impl FnMut(u32) -> u64) -> Row {
+        let events = ThreadEvents::of_this_thread().expect("/proc is there");
+        let so_far = || events.so_far().expect("/proc is as expected");
+        let step = |number| {
+            let before = so_far();
+            let nanos = step(number);
+            let after = so_far();
+            Step {
+                nanos,
+                alone: after.arrivals == before.arrivals,
+                faults: after.faults - before.faults,
+            }
+        };
+        Row {
+            what: what.into(),
+            steps: (0..steps).map(step).collect(),
+        }
+    }
+}
+
+/// Does all of `work` several times over, and prints what became of it.
+fn show(work: impl Fn() -> Vec<Row>) {
+    let mut runs = array::from_fn::<_, RUNS, _>(|_| work().into_iter());
+    while let [Some(first), Some(second), Some(third)] = runs.each_mut().map(Iterator::next) {
+        print(&first.what, [&first.steps, &second.steps, &third.steps]);
+    }
+}
+
+fn print(what: &str, runs: [&[Step]; RUNS]) {
+    let all = || runs.iter().copied().flatten();
+    let mut nanos: Vec<u64> = all().map(|step| step.nanos).collect();
     nanos.sort_unstable();
-    let micros = |nanos: Option<&u64>| *nanos.expect("more than none") as f64 / 1e3;
+    let alone = all().filter(|step| step.alone).map(|step| step.nanos);
+    let at_least = |number: usize| runs.iter().map(|steps| steps[number].nanos).min();
+    let each_time = (0..runs[0].len()).filter_map(at_least).max();
+    let micros = |nanos: Option<u64>| nanos.map_or(f64::NAN, |nanos| nanos as f64 / 1e3);
+    let place = |thousandth: usize| nanos.get((nanos.len() - 1) * thousandth / 1000).copied();
     println!(
-        "{what:<40} {:>9.2} {:>9.2} {:>9.2}",
-        micros(nanos.get(nanos.len() / 2)),
-        micros(nanos.get(nanos.len() - 1 - nanos.len() / 1000)),
-        micros(nanos.last()),
+        "{what:<42} {:>9.2} {:>9.2} {:>9.2} {:>9.2} {:>9.2} {:>7}",
+        micros(place(500)),
+        micros(place(999)),
+        micros(place(1000)),
+        micros(alone.max()),
+        micros(each_time),
+        all().filter(|step| step.faults > 0).count(),
     );
 }

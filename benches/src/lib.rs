@@ -12,6 +12,7 @@ mod rival_tables;
 mod scale;
 mod scenario;
 mod soak;
+mod thread_events;
 
 pub use case::{Case, PACKETS};
 pub use machine::{built_program, machine};
@@ -24,3 +25,4 @@ pub use scenario::{
     next_hops, service,
 };
 pub use soak::{Report, Soak};
+pub use thread_events::{Happened, ThreadEvents};

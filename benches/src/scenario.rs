@@ -163,14 +163,17 @@ pub struct Scenario {
 }
 
 impl Scenario {
-    /// This service, with room for `capacity` conns.
+    /// This service, with room for `capacity` conns, for which all memory is taken.
     pub fn serving(service: ServiceConfig, capacity: u32) -> Scenario {
         let mut config = Config::default().with_service(service);
         config.engine.capacity = capacity;
         let engine = Engine::new(&config).expect("a valid configuration");
         engine.set_next_hops(next_hops());
+        let worker = engine.worker(RecyclingPort::new());
+        // As lbd does.
+        worker.populate();
         Scenario {
-            worker: engine.worker(RecyclingPort::new()),
+            worker,
             engine,
             config,
         }
