@@ -22,12 +22,16 @@ pub struct RoundRobin {
 
 impl Scheduler for RoundRobin {
     fn schedule(&mut self, _request: &Request<'_>, dests: &Dests) -> Option<usize> {
-        let after_last = self.last.map_or(0, |last| last + 1);
-        let choice = (after_last..dests.len())
-            .chain(0..after_last)
-            .find(|at| dests[*at].takes_conns())?;
-        self.last = Some(choice);
-        Some(choice)
+        let mut at = self.last.map_or(0, |last| last + 1);
+        for _ in 0..dests.len() {
+            at = if at < dests.len() { at } else { 0 };
+            if dests[at].takes_conns() {
+                self.last = Some(at);
+                return self.last;
+            }
+            at += 1;
+        }
+        None
     }
 
     fn dests_changed(&mut self, dests: &Dests, _now: Time) {

@@ -44,8 +44,13 @@ impl Addr {
     /// The four bytes of an IPv4 address.
     #[inline(always)]
     pub fn as_v4(&self) -> Option<[u8; 4]> {
-        let last = (self.bits_as_they_lie() >> 96) as u32;
-        self.is_v4().then(|| last.to_le_bytes())
+        self.is_v4().then(|| self.last_octets())
+    }
+
+    /// The last four of its bytes, which are all of an IPv4 address.
+    #[inline(always)]
+    pub fn last_octets(&self) -> [u8; 4] {
+        ((self.bits_as_they_lie() >> 96) as u32).to_le_bytes()
     }
 
     /// Whether this is an IPv4 address.

@@ -63,8 +63,8 @@ pub struct Packet {
     /// `parse`: its addresses and ports as received; of an ICMP error those that a packet of the same direction would
     /// have.
     pub flow: FlowKey,
-    /// Whether it is like nearly all packets: `parse` found nothing but its ends to look at, and `lookup`
-    /// its conn and a server that is there. `rewrite` has a short way for such.
+    /// Whether it is like nearly all packets: `parse` found nothing but its ends to look at, and `lookup` no conn whose
+    /// server is gone. `rewrite` has a short way for such, if they have a conn.
     pub plain: bool,
     /// `parse`: what it is about, if it is an ICMP error.
     pub related: Option<Related>,

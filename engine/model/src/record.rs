@@ -84,7 +84,7 @@ impl ConnRecord {
             conn.source(),
         ];
         let mut record = ConnRecord {
-            v4: [[0; 4]; 4],
+            v4: ends.map(|end| end.addr.last_octets()),
             ports: ends.map(|end| end.port),
             introduction: Cell::new(conn.introduction),
             dest,
@@ -93,10 +93,7 @@ impl ConnRecord {
             protocol: conn.flow.protocol as u8,
             marks: if conn.local.is_some() { LOCAL } else { 0 },
         };
-        let v4 = ends.map(|end| end.addr.as_v4());
-        if let [Some(client), Some(vip), Some(rip), Some(source)] = v4 {
-            record.v4 = [client, vip, rip, source];
-        } else {
+        if !ends.iter().all(|end| end.addr.is_v4()) {
             record.marks |= WIDE;
             *wide = ends.map(|end| end.addr);
         }

@@ -114,3 +114,26 @@ fn a_plain_packet_leaves_as_one_that_is_looked_at_closely() {
         }
     }
 }
+
+#[test]
+fn a_datagram_that_opens_a_conn_leaves_as_one_that_is_looked_at_closely() {
+    // The other modes' local ports differ from lab to lab.
+    let cases = Case::all().filter(|case| matches!(case.mode, "dr" | "nat" | "tun"));
+    for case in cases.filter(|case| case.protocol == Protocol::Udp) {
+        let [plain, closely] = [false, true].map(|is_partial| {
+            let mut lab = Lab::new(vec![case.service()]);
+            let none = TcpFlags::default();
+            // From here on the next hop is known.
+            outcome(&mut lab, ETH0, &case.ask(none));
+            let first = case.packet(case.family().client_sends(), (4001, 80), none);
+            let first = match is_partial {
+                true => first.partial_checksum(),
+                false => first,
+            };
+            let outcome = outcome(&mut lab, ETH0, &first);
+            assert_eq!(outcome.1.conns, 1, "{case:?}");
+            outcome
+        });
+        assert_eq!(plain, closely, "{case:?}");
+    }
+}

@@ -51,7 +51,7 @@ fn look_closer(packet: &mut Packet, hash: Hash, conns: &ConnTable, settings: &Ip
         _ => {}
     }
     let is_there = |hit: Hit| conns.dest(hit.conn).is_available();
-    packet.plain = packet.plain && packet.hit.is_some_and(is_there);
+    packet.plain = packet.plain && packet.hit.is_none_or(is_there);
 }
 
 /// Which other worker has the packet's conn, unless it was one that took this one for that.

@@ -48,8 +48,10 @@ impl Rewriting<'_> {
             return Some(refused);
         }
         let bytes = packet.ip_len();
-        let flags = TcpFlags(packet.headers.tcp_flags);
-        self.conns.packet(hit, flags, self.now);
+        if !packet.opened {
+            let flags = TcpFlags(packet.headers.tcp_flags);
+            self.conns.packet(hit, flags, self.now);
+        }
         let has_hop = take_hop(packet).is_some();
         // The kernel looks at the TTL of a server's packet before IPVS sees it, and at a client's after.
         if has_hop || hit.direction == Direction::Inbound {
