@@ -51,8 +51,8 @@ pub struct Steering {
     mode: XdpMode,
     maps: Maps,
     rules: Rules,
-    /// Holds the program in place; never read.
-    _link: OwnedFd,
+    /// Holds the program in place.
+    link: OwnedFd,
 }
 
 impl Steering {
@@ -71,7 +71,7 @@ impl Steering {
             mode,
             maps,
             rules: Rules::default(),
-            _link: link,
+            link,
         })
     }
 
@@ -137,6 +137,13 @@ impl Steering {
             self.rules.apply(change);
         }
         Ok(())
+    }
+}
+
+/// What holds the program in place.
+impl AsFd for Steering {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.link.as_fd()
     }
 }
 

@@ -2,6 +2,7 @@
 
 use std::io;
 use std::num::NonZeroU32;
+use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
@@ -67,7 +68,6 @@ impl Xsk {
             .map(|device| Steering::attach(&device.interface, device.index, device.queues))
             .collect::<Result<Vec<_>, _>>()?;
         let sockets = Sockets::bind(config, &devices, &steerings)?;
-        let tap = config.tap.as_deref().and_then(open_tap);
 
         let mut queues = Vec::new();
         let mut statistics = Vec::new();
@@ -95,6 +95,10 @@ impl Xsk {
             queues.push(report);
             shares[worker].push(socket);
         }
+        let sockets_and_programs = (shares.iter().flatten().map(Queue::socket))
+            .chain(statistics.iter().map(SocketStatistics::socket))
+            .chain(steerings.iter().map(Steering::as_fd));
+        let tap = (config.tap.as_deref()).and_then(|name| open_tap(name, sockets_and_programs));
         let room = devices.iter().map(|device| config.room(&device.interface));
         let room = room.min().unwrap_or(0);
         let marked = Arc::new(AtomicBool::new(false));
@@ -198,8 +202,8 @@ fn worker_count(config: &XskConfig, devices: &[Device]) -> Result<usize, XskErro
     Ok(workers as usize)
 }
 
-fn open_tap(name: &str) -> Option<Arc<Tap>> {
-    match Tap::create(name) {
+fn open_tap<'a>(name: &str, others: impl Iterator<Item = BorrowedFd<'a>>) -> Option<Arc<Tap>> {
+    match Tap::create(name, others) {
         Ok(tap) => Some(Arc::new(tap)),
         Err(error) => {
             tracing::warn!("no tap device ({error}): packets that are not ours are dropped");

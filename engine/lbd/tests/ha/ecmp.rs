@@ -38,7 +38,7 @@ struct Site {
     nodes: Vec<Node>,
     client: Namespace,
     router: Node,
-    _switches: [Namespace; 2],
+    switches: [Namespace; 2],
     _servers: Vec<(Namespace, Vec<LineServer>, Vec<UdpServer>)>,
 }
 
@@ -106,14 +106,13 @@ impl Site {
             nodes,
             client,
             router,
-            _switches: switches,
+            switches,
             _servers: servers,
         };
         for (node, number) in site.nodes.iter_mut().zip(numbers) {
-            if mode == "fnat" {
-                // The servers' answers come through the node.
-                lead(&node.namespace, INSIDE);
-            }
+            // In full NAT the servers' answers come through the node. In DR nothing of the node's should: a kernel that gets
+            // a packet to the VIP while lbd goes would now refuse it.
+            lead(&node.namespace, INSIDE);
             node.start_lbd(&config(mode, number));
             node.start_bird(&v4(INSIDE, number).to_string(), &node_s_bird(number));
         }
@@ -158,11 +157,9 @@ impl Site {
             if node.lbd.is_none() {
                 continue;
             }
-            for line in node.lbctl("-j conns --protocol tcp").lines() {
-                let conn: serde_json::Value = serde_json::from_str(line).expect("JSON");
-                let text = |key: &str| conn[key].as_str().unwrap_or_default().to_owned();
+            for (client, server) in node.conns() {
                 // The last node that has it is the one that it came to: the others' are older.
-                conns.insert(text("client"), (number, text("server")));
+                conns.insert(client, (number, server));
             }
         }
         conns
@@ -227,7 +224,7 @@ fn node_s_bird(number: u8) -> String {
         format!(
             "protocol bgp {name} {{
                local {own} as 65001; neighbor {router} as 65000;
-               bfd on; hold time 9; connect delay time 1; connect retry time 1;
+               bfd on; hold time 9; connect delay time 1; connect retry time 1; error wait time 1, 2;
                {family} {{ import none; export where source = RTS_DEVICE; }};
              }}\n"
         )
@@ -278,7 +275,7 @@ fn router_s_bird(nodes: std::ops::Range<u8>) -> String {
                 text,
                 "protocol bgp {family}_{number} {{
                    local {own} as 65000; neighbor {node} as 65001;
-                   bfd on; hold time 9; connect delay time 1; connect retry time 1;
+                   bfd on; hold time 9; connect delay time 1; connect retry time 1; error wait time 1, 2;
                    {family} {{ import all; export none; }};
                  }}"
             );
@@ -313,19 +310,34 @@ fn whichever_of_four_nodes_goes_however_connections_stay_with_their_servers() {
     site.wait_for_ways(4);
     connections.wait_for_answers(500);
 
-    // Killed: its device, and with it the address, goes with it.
-    site.nodes[1]
-        .lbd
-        .take()
-        .expect("it runs")
-        .kill()
-        .expect("it ends");
+    // Its cable is cut, and mended.
+    let port = format!("port{FIRST_NODE}");
+    let cable = |state: &str| {
+        let line = format!("link set {port} {state}");
+        site.switches[1].ip(&line).expect("a cable");
+    };
+    cable("down");
     site.wait_for_ways(3);
+    connections.wait_for_answers(500);
+    cable("up");
+    site.wait_for_ways(4);
+    connections.wait_for_answers(500);
+
+    // Killed: its device, and with it the address, goes with it.
+    let mut killed = site.nodes[1].lbd.take().expect("it runs");
+    killed.kill().expect("it ends");
+    site.wait_for_ways(3);
+    connections.wait_for_answers(500);
+
+    // Ended as the system ends it.
+    let mut ended = site.nodes[2].lbd.take().expect("it runs");
+    assert!(ended.terminate().expect("it ends").success());
+    site.wait_for_ways(2);
     connections.wait_for_answers(500);
 
     let (connections, datagrams) = (connections.finish(), datagrams.finish());
     println!(
-        "told to go, and killed: gap {:?} for datagrams, {:?} for connections",
+        "told to go, cut off, killed, ended: gap {:?} for datagrams, {:?} for connections",
         gap(&datagrams),
         gap(&connections)
     );

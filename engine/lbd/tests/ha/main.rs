@@ -4,6 +4,7 @@
 //! SKIPPED; with `LB_REQUIRE_NETNS=1` it fails then.
 
 mod ecmp;
+mod going;
 mod node;
 mod pair;
 mod segment;

@@ -1,6 +1,9 @@
 //! `lbd` and the daemon that goes by it, on one machine.
 
-use std::path::Path;
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+use std::os::unix::fs::symlink;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, Instant};
 
@@ -30,16 +33,24 @@ impl Node {
 
     pub fn start_lbd(&mut self, config: &str) {
         let lbd = Path::new(env!("CARGO_BIN_EXE_lbd"));
-        self.lbd = Some(Balancer::start_in(&self.namespace, lbd, config).expect("lbd"));
+        let lbd = Balancer::start_in(&self.namespace, lbd, config).expect("lbd");
+        // An earlier one's is elsewhere.
+        let _ = std::fs::remove_file(self.socket());
+        symlink(lbd.socket(), self.socket()).expect("a link");
+        self.lbd = Some(lbd);
+    }
+
+    /// Where whichever lbd runs here is asked.
+    fn socket(&self) -> PathBuf {
+        self.scratch.path().join("lbd.sock")
     }
 
     /// What keepalived runs to ask whether lbd is well.
     fn health(&self) -> String {
-        let socket = self.lbd.as_ref().expect("lbd runs").socket();
         format!(
             "{} --socket {} health",
             program("lbctl").display(),
-            socket.display()
+            self.socket().display()
         )
     }
 
@@ -54,6 +65,37 @@ impl Node {
         String::from_utf8_lossy(&output.stdout).into_owned()
     }
 
+    /// The server of each client's end.
+    pub fn conns(&self) -> BTreeMap<String, String> {
+        let lines = self.lbctl("-j conns --protocol tcp");
+        let conn = |line: &str| {
+            let conn: serde_json::Value = serde_json::from_str(line).expect("JSON");
+            let text = |key: &str| conn[key].as_str().unwrap_or_default().to_owned();
+            (text("client"), text("server"))
+        };
+        lines.lines().map(conn).collect()
+    }
+
+    /// Has its kernel refuse nothing in the name of `vips`: while it has them and lbd is dead, it would reset connections that
+    /// go on elsewhere.
+    pub fn keep_quiet(&self, vips: &[IpAddr]) {
+        let mut rules =
+            "add table inet lbd; add chain inet lbd out { type filter hook output priority 0; };"
+                .to_owned();
+        for vip in vips {
+            let (family, icmp) = match vip {
+                IpAddr::V4(_) => ("ip", "icmp type destination-unreachable"),
+                IpAddr::V6(_) => ("ip6", "icmpv6 type destination-unreachable"),
+            };
+            for refusal in ["tcp flags & rst == rst", icmp] {
+                rules += &format!("add rule inet lbd out {family} saddr {vip} {refusal} drop;");
+            }
+        }
+        let mut nft = Command::new("nft");
+        nft.arg(rules);
+        self.namespace.check_output(nft).expect("nft");
+    }
+
     /// keepalived, with one VRRP instance for all `vips`, the first of which must be IPv4.
     pub fn start_keepalived(&mut self, priority: u8, vips: &[String]) {
         let health = self.health();
@@ -65,6 +107,7 @@ impl Node {
                 vrrp_version 3
                 script_user root
                 vrrp_garp_master_repeat 2
+                dynamic_interfaces
              }}
              vrrp_script lbd {{
                 script \"{health}\"
@@ -87,6 +130,9 @@ impl Node {
                 }}
                 track_script {{
                     lbd
+                }}
+                track_interface {{
+                    lbd0
                 }}
              }}\n"
         );

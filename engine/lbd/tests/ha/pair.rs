@@ -298,16 +298,43 @@ fn an_lbd_that_is_not_at_work_gives_its_addresses_away() {
         return;
     }
     let mut pair = Pair::start(ALIKE);
-    let vip = v4(0, VIP).to_string();
-    pair.one.lbctl("standby");
-    pair.two.wait_until_it_holds(&vip);
+    pair.one.keep_quiet(&both(0, VIP));
+    let under_load = |what: &str, pair: &mut Pair, change: fn(&mut Pair)| {
+        let connections = Steady::connections(&pair.client, &vips(24));
+        let datagrams = Steady::datagrams(&pair.client, &vips(2));
+        connections.wait_for_answers(500);
+        change(pair);
+        connections.wait_for_answers(500);
+        let (connections, datagrams) = (connections.finish(), datagrams.finish());
+        println!(
+            "{what}: gap {:?} for datagrams, {:?} for connections; {} of 24 lost",
+            gap(&datagrams),
+            gap(&connections),
+            lost(&connections).len()
+        );
+        assert_eq!(lost(&connections).len(), 0, "{what}: {connections:?}");
+    };
+    under_load("standby", &mut pair, |pair| {
+        pair.one.lbctl("standby");
+        pair.two.wait_until_it_holds(&v4(0, VIP).to_string());
+    });
     assert_eq!(pair.two.lbctl("health").trim(), "healthy");
-    pair.one.lbctl("standby --undo");
-    pair.one.wait_until_it_holds(&vip);
-    let mut lbd = pair.one.lbd.take().expect("it runs");
-    lbd.kill().expect("it ends");
-    pair.two.wait_until_it_holds(&vip);
-    let answers = Steady::connections(&pair.client, &vips(1));
-    answers.wait_for_answers(10);
-    assert_eq!(lost(&answers.finish()).len(), 0);
+    under_load("standby undone", &mut pair, |pair| {
+        pair.one.lbctl("standby --undo");
+        pair.one.wait_until_it_holds(&v4(0, VIP).to_string());
+    });
+    under_load("lbd killed", &mut pair, |pair| {
+        let mut lbd = pair.one.lbd.take().expect("it runs");
+        lbd.kill().expect("it ends");
+        pair.two.wait_until_it_holds(&v4(0, VIP).to_string());
+    });
+    under_load("lbd started again", &mut pair, |pair| {
+        pair.one.start_lbd(&config(ALIKE, TWO));
+        pair.one.wait_until_it_holds(&v4(0, VIP).to_string());
+    });
+    under_load("lbd ended", &mut pair, |pair| {
+        let mut lbd = pair.one.lbd.take().expect("it runs");
+        assert!(lbd.terminate().expect("it ends").success());
+        pair.two.wait_until_it_holds(&v4(0, VIP).to_string());
+    });
 }

@@ -1,6 +1,6 @@
 //! A client that does not stop asking.
 
-use std::io::{self, BufRead, BufReader, Write};
+use std::io::{self, BufRead, BufReader, Lines, Write};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream, UdpSocket};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -41,12 +41,7 @@ impl Steady {
     pub fn connections(client: &Namespace, servers: &[SocketAddr]) -> Steady {
         let mut steady = Steady::new();
         for server in servers {
-            let stream = client.run(|| TcpStream::connect_timeout(server, LOST));
-            let stream = stream.unwrap_or_else(|error| panic!("{server}: {error}"));
-            stream.set_read_timeout(Some(LOST)).expect("a limit");
-            stream.set_nodelay(true).expect("no delay");
-            let mut lines = BufReader::new(stream.try_clone().expect("a copy")).lines();
-            let mut stream = stream;
+            let (mut stream, mut lines) = open(client, server);
             let client = stream.local_addr().expect("an address");
             let greeting = lines.next().expect("a greeting");
             assert_eq!(greeting.expect("a greeting"), "SSH-2.0-lab");
@@ -150,6 +145,16 @@ impl Steady {
             .map(|thread| thread.join().expect("no panic"))
             .collect()
     }
+}
+
+/// A connection, and what comes over it.
+fn open(client: &Namespace, server: &SocketAddr) -> (TcpStream, Lines<BufReader<TcpStream>>) {
+    let stream = client.run(|| TcpStream::connect_timeout(server, LOST));
+    let stream = stream.unwrap_or_else(|error| panic!("{server}: {error}"));
+    stream.set_read_timeout(Some(LOST)).expect("a limit");
+    stream.set_nodelay(true).expect("no delay");
+    let lines = BufReader::new(stream.try_clone().expect("a copy")).lines();
+    (stream, lines)
 }
 
 /// The longest gap of all.

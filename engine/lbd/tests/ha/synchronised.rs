@@ -1,6 +1,6 @@
 //! Conns that two balancers share by IPVS's protocol.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -14,17 +14,6 @@ use crate::steady::{Steady, gap, lost};
 /// Bounds a failure only.
 const LIMIT: Duration = Duration::from_secs(60);
 const CONNECTIONS: usize = 24;
-
-/// The server of each client's end.
-fn servers(node: &Node) -> BTreeMap<String, String> {
-    let lines = node.lbctl("-j conns --protocol tcp");
-    let conn = |line: &str| {
-        let conn: serde_json::Value = serde_json::from_str(line).expect("JSON");
-        let text = |key: &str| conn[key].as_str().unwrap_or_default().to_owned();
-        (text("client"), text("server"))
-    };
-    lines.lines().map(conn).collect()
-}
 
 /// The persistence templates: protocol, client, service, server.
 fn templates(node: &Node) -> BTreeSet<String> {
@@ -60,13 +49,13 @@ fn goes_on(mode: &'static str, persistent: bool) {
         assert!(node.lbctl("ipvsadm -L --daemon").starts_with(role));
     }
     let connections = Steady::connections(&pair.client, &vips(CONNECTIONS));
-    let (told, templates_told) = (servers(&pair.one), templates(&pair.one));
+    let (told, templates_told) = (pair.one.conns(), templates(&pair.one));
     assert_eq!(told.len(), CONNECTIONS);
     // One for each family.
     assert_eq!(templates_told.len(), if persistent { 2 } else { 0 });
     let end = Instant::now() + LIMIT;
-    while servers(&pair.two) != told || templates(&pair.two) != templates_told {
-        let found = (servers(&pair.two), templates(&pair.two));
+    while pair.two.conns() != told || templates(&pair.two) != templates_told {
+        let found = (pair.two.conns(), templates(&pair.two));
         assert!(Instant::now() < end, "{found:?}");
         thread::sleep(Duration::from_millis(50));
     }
