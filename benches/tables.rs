@@ -123,7 +123,7 @@ impl Table for ConnTable {
         let is_there = |((hash, guess), flow): &((Hash, Guess), &FlowKey)| {
             let confirmed = self.confirm(*guess, flow);
             confirmed
-                .or_else(|| self.find_hashed(*hash, flow))
+                .or_else(|| self.find_guessed(*guess, *hash, flow))
                 .is_some()
         };
         let asked = hashes.into_iter().zip(guesses).zip(flows);

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use crate::hash::FlowHasher;
-use crate::mem::populate;
+use crate::mem::{populate, prefetch};
 use crate::{AgreedServers, Owners};
 
 /// Where workers tell each other which conns they have.
@@ -29,6 +29,12 @@ impl Claims {
             worker,
         };
         (0..workers).map(of).collect()
+    }
+
+    /// Asks for the memory in which [`owner`](Claims::owner) will look.
+    #[inline]
+    pub(crate) fn prefetch(&self, hash: u64) {
+        prefetch(self.owners.line(hash));
     }
 
     /// Which other worker may have the conn of a flow with this hash.

@@ -293,6 +293,13 @@ impl Entries {
             .then_some((&entry.record, &self.wide[id as usize]))
     }
 
+    /// The record of entry `id`, if there is such an entry.
+    #[inline(always)]
+    pub fn record(&self, id: u32) -> Option<&ConnRecord> {
+        looks::count();
+        Some(&self.entries.get(id as usize)?.record)
+    }
+
     /// Asks for the memory of entry `id`.
     #[inline(always)]
     pub fn prefetch(&self, id: u32) {

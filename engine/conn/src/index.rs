@@ -14,6 +14,7 @@
 //! rehashed. A key that finds both its buckets full has another one move aside, if need be after a third: so all find room
 //! at that load, and far beyond it.
 
+use lb_model::FlowHash;
 use zerocopy::{FromZeros, Immutable, IntoBytes};
 
 use crate::looks;
@@ -50,6 +51,14 @@ pub struct Hash {
     tag: u16,
     /// As it was, uncut.
     pub(crate) whole: u64,
+}
+
+impl Hash {
+    /// The hash of the flow, of which this is what one table makes.
+    #[inline]
+    pub fn of_flow(self) -> FlowHash {
+        FlowHash(self.whole)
+    }
 }
 
 /// Places below 2^31 under the hashes of their keys.
@@ -109,6 +118,12 @@ impl Index {
         let bucket = &self.buckets[hash.home as usize];
         let found = bucket.slots_of(hash.tag);
         (found != 0).then(|| bucket.places[found.trailing_zeros() as usize] & !AWAY)
+    }
+
+    /// Whether no key with this home lives elsewhere.
+    #[inline]
+    pub fn is_all_at_home(&self, hash: Hash) -> bool {
+        self.buckets[hash.home as usize].away == 0
     }
 
     /// The place of the key with this hash for which `is_it` holds.

@@ -110,6 +110,12 @@ impl Owners {
         &self.lines
     }
 
+    /// Where a key with this hash will most likely be found.
+    #[inline]
+    pub fn line(&self, hash: u64) -> &Line {
+        &self.lines[self.home(hash)]
+    }
+
     /// Scaled instead of a remainder (Lemire, "Fast random integer generation in an interval", 2019).
     fn home(&self, hash: u64) -> usize {
         let homes = self.lines.len() - REACH;

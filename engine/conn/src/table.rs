@@ -27,7 +27,7 @@ use crate::sign::Signs;
 use crate::wheel::Wheel;
 use crate::{LocalPorts, Templates, Timeouts};
 
-pub use key::{FlowHash, Guess};
+pub use key::Guess;
 pub use listing::ConnView;
 pub use opening::Refused;
 

@@ -89,6 +89,10 @@ impl fmt::Display for FlowKey {
     }
 }
 
+/// A keyed hash of a flow. Workers that hand each other packets have one key.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct FlowHash(pub u64);
+
 /// Which way a packet of a conn goes.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Direction {

@@ -41,7 +41,7 @@ pub use addr::{Addr, Endpoint, ParseEndpointError};
 pub use conduct::Conduct;
 pub use conn::{ConnId, ConnState, Hit, Stage};
 pub use dest::{Dest, Dests, Prepared, Thresholds};
-pub use flow::{Direction, FlowKey, Protocol};
+pub use flow::{Direction, FlowHash, FlowKey, Protocol};
 pub use frame::Frame;
 pub use hop_cache::HopCache;
 pub use introduction::{ClientAddress, Introduction};

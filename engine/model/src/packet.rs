@@ -2,7 +2,7 @@
 
 use std::mem;
 
-use crate::{Addr, ConnId, FlowKey, Frame, Hit, InterfaceId, Verdict};
+use crate::{Addr, ConnId, FlowHash, FlowKey, Frame, Hit, InterfaceId, Verdict};
 
 /// Packets a worker handles together.
 ///
@@ -56,13 +56,16 @@ pub struct Packet {
     pub frame: Frame,
     /// Where it came in.
     pub ingress: InterfaceId,
-    /// `receive`: whether another worker handed it over, taking this one for the owner of its conn.
+    /// `receive`: whether another worker handed it over, taking this one for the owner of its conn. What that found out by
+    /// `parse` and `lookup` of what it holds came along.
     pub handed: bool,
     /// `parse`: where its headers are.
     pub headers: Headers,
     /// `parse`: its addresses and ports as received; of an ICMP error those that a packet of the same direction would
     /// have.
     pub flow: FlowKey,
+    /// `lookup`: what its flow hashes to, of a packet whose conn was not found at once.
+    pub flow_hash: Option<FlowHash>,
     /// Whether it is like nearly all packets: `parse` found nothing but its ends to look at, and `lookup` no conn whose
     /// server is gone. `rewrite` has a short way for such, if they have a conn.
     pub plain: bool,
@@ -105,6 +108,7 @@ impl Packet {
             handed: false,
             headers: Headers::default(),
             flow: FlowKey::UNKNOWN,
+            flow_hash: None,
             plain: false,
             related: None,
             reassembled: None,
@@ -182,21 +186,11 @@ impl Batch {
         self.packets.push(Packet::received(frame, ingress));
     }
 
-    /// Adds a packet that another worker handed over, as it [came there](Packet::reassembled). Panics when there is no
-    /// [`room`](Batch::room).
-    #[inline]
-    pub fn push_handed(
-        &mut self,
-        frame: Frame,
-        ingress: InterfaceId,
-        reassembled: Option<Reassembled>,
-    ) {
+    /// Adds a packet that another worker handed over. Panics when there is no [`room`](Batch::room).
+    #[inline(always)]
+    pub fn push_handed(&mut self, packet: Packet) {
         assert!(self.room() > 0, "a worker asks for room first");
-        self.packets.push(Packet {
-            handed: true,
-            reassembled,
-            ..Packet::received(frame, ingress)
-        });
+        self.packets.push(packet);
     }
 
     /// Whether it holds no packet.

@@ -114,7 +114,12 @@ impl ConnRecord {
 
     /// Whether `flow` is that of its packets in this direction; looks at `wide` only if it must.
     #[inline(always)]
-    pub fn is(&self, direction: Direction, flow: &FlowKey, wide: &WideEnds) -> bool {
+    pub fn is<'a>(
+        &self,
+        direction: Direction,
+        flow: &FlowKey,
+        wide: impl FnOnce() -> &'a WideEnds,
+    ) -> bool {
         let from = 2 * usize::from(direction == Direction::Outbound);
         let to = from + 1;
         let ports = self.ports[from] == flow.source.port && self.ports[to] == flow.destination.port;
@@ -125,6 +130,7 @@ impl ConnRecord {
             Addr::v4(self.v4[from]) == flow.source.addr
                 && Addr::v4(self.v4[to]) == flow.destination.addr
         } else {
+            let wide = wide();
             wide[from] == flow.source.addr && wide[to] == flow.destination.addr
         }
     }
@@ -303,14 +309,14 @@ mod tests {
             let reply = new.reply().expect("two-way");
             for (direction, flow) in [(Direction::Inbound, new.flow), (Direction::Outbound, reply)]
             {
-                assert!(record.is(direction, &flow, &wide));
-                assert!(!record.is(direction, &flow.reversed(), &wide));
+                assert!(record.is(direction, &flow, || &wide));
+                assert!(!record.is(direction, &flow.reversed(), || &wide));
                 let mut other = flow;
                 other.source.port += 1;
-                assert!(!record.is(direction, &other, &wide));
+                assert!(!record.is(direction, &other, || &wide));
                 other = flow;
                 other.protocol = Protocol::Tcp;
-                assert!(!record.is(direction, &other, &wide));
+                assert!(!record.is(direction, &other, || &wide));
             }
         }
     }

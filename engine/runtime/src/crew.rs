@@ -10,10 +10,12 @@
 //! ```
 //!
 //! A packet moves as its [`Frame`], no byte of it is copied. So frames would pile up with whoever has the conns, and
-//! the others run out of them: for each frame that a worker takes it owes one, and pays as soon as it has one free.
+//! the others run out of them: for each frame that a worker takes it owes one, and pays as soon as it has one free, or
+//! with that of a packet which it hands over itself.
 //! Nobody waits: what does not fit on a ring is dropped and counted, or paid later.
 
 mod hand_overs;
+mod handed;
 mod other;
 mod seat;
 
@@ -21,11 +23,12 @@ use std::sync::Arc;
 
 use ahash::RandomState;
 use lb_conn::{Claims, MAX_WORKERS};
-use lb_model::{Batch, Port};
+use lb_model::{Batch, Packet, Port};
 use lb_wire::{Fragment, IpHeader};
 
 pub use hand_overs::HandOvers;
-pub use other::Handed;
+use handed::Handed;
+pub use other::Busy;
 use other::Other;
 use seat::Seat;
 
@@ -142,47 +145,39 @@ impl Crew {
         for other in sooner.iter_mut().chain(later).flatten() {
             let mut taken = 0;
             let limit = (limit + before - batch.len()).min(batch.room());
-            for handed in other.take(limit) {
-                match handed.reassembled {
-                    None => {
-                        port.adopt(&handed.frame);
-                        taken += 1;
-                    }
-                    Some(_) => fragments.adopt(),
+            other.take(limit).for_each(|handed| {
+                if handed.is_reassembled() {
+                    fragments.adopt();
+                } else {
+                    port.adopt(handed.frame());
+                    taken += u32::from(!handed.pays);
                 }
-                batch.push_handed(handed.frame, handed.ingress, handed.reassembled);
-            }
+                batch.push_handed(handed.into_packet());
+            });
             other.owed += taken;
         }
         batch.len() - before
     }
 
-    /// Hands a packet to its conn's worker; gives it back if that has too many waiting already.
-    #[inline]
+    /// Hands a packet to its conn's worker: what is left of it has no frame. It stays as it is if that has too many waiting
+    /// already.
+    #[inline(always)]
     pub fn hand<P: Port>(
         &mut self,
         to: u16,
-        packet: Handed,
+        packet: &mut Packet,
         port: &mut P,
         fragments: &mut Fragments,
-    ) -> Option<Handed> {
-        let Some(other) = self
-            .others
-            .get_mut(usize::from(to))
-            .and_then(Option::as_mut)
-        else {
-            return Some(packet);
-        };
+    ) -> Result<(), Busy> {
+        let other = self.others.get_mut(usize::from(to));
+        let other = other.and_then(Option::as_mut).ok_or(Busy)?;
+        other.has_room()?;
         match packet.reassembled {
             None => port.give_away(&packet.frame),
             Some(_) => fragments.give_away(),
         }
-        let refused = other.hand(packet)?;
-        match refused.reassembled {
-            None => port.adopt(&refused.frame),
-            Some(_) => fragments.adopt(),
-        }
-        Some(refused)
+        other.hand(Handed::from(packet));
+        Ok(())
     }
 
     /// The end of a turn: frames that are owed are paid as far as any are free, those paid by others are free from now

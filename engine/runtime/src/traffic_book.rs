@@ -31,7 +31,7 @@ struct Line {
 
 /// What one worker has counted, by the servers' [slots](lb_model::Slot).
 pub struct TrafficBook {
-    pages: Box<[OnceLock<Box<[Line]>>; PAGES]>,
+    pages: Box<[OnceLock<Box<[Line; PAGE]>>; PAGES]>,
 }
 
 impl TrafficBook {
@@ -64,7 +64,7 @@ impl TrafficBook {
     /// Makes room for the slots up to `highest`, so that counting never has to.
     pub(crate) fn reserve(&self, highest: u32) {
         for page in self.pages.iter().take(highest as usize / PAGE + 1) {
-            page.get_or_init(|| (0..PAGE).map(|_| Line::default()).collect());
+            page.get_or_init(|| Box::new(array::from_fn(|_| Line::default())));
         }
     }
 
@@ -107,7 +107,8 @@ impl TrafficBook {
     #[inline]
     fn line(&self, slot: u32) -> Option<&Line> {
         let slot = slot as usize;
-        self.pages.get(slot / PAGE)?.get()?.get(slot % PAGE)
+        let page = self.pages.get(slot / PAGE)?.get()?;
+        Some(&page[slot % PAGE])
     }
 }
 

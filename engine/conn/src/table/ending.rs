@@ -1,9 +1,9 @@
 //! A conn's end: by its time-out, for its server's removal, or for a new conn.
 
 use arrayvec::ArrayVec;
-use lb_model::{ConnId, ConnState, Direction, Time};
+use lb_model::{ConnId, ConnState, Direction, FlowHash, Time};
 
-use super::key::{FlowHash, Key};
+use super::key::Key;
 use super::{ConnTable, NONE};
 use crate::entry::Life;
 use crate::fifo::Fifo;

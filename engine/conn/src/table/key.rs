@@ -5,17 +5,16 @@ use lb_model::{ConnId, Direction, Hit};
 use super::NONE;
 
 /// Where a flow probably is in the table that was asked.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Guess(pub(super) u32);
 
 impl Guess {
-    /// Nowhere.
+    /// Nowhere. As a [`Key`] it is beyond all entries.
     pub const NONE: Guess = Guess(NONE);
-}
 
-/// The hash of a flow, for all tables of which others are told the owners of conns.
-#[derive(Clone, Copy, Debug)]
-pub struct FlowHash(pub(super) u64);
+    /// Not where most are; beyond all entries, too.
+    pub(super) const ELSEWHERE: Guess = Guess(NONE - 2);
+}
 
 /// One of a conn's keys: its place in the slab, shifted, and which of its two flows is meant.
 #[derive(Clone, Copy, PartialEq, Eq)]

@@ -2,10 +2,10 @@
 
 use std::sync::Arc;
 
-use lb_model::{Conn, ConnId, ConnState, Dest, FlowKey, Hit};
+use lb_model::{Conn, ConnId, ConnState, Dest, FlowHash, FlowKey, Hit};
 
-use super::key::{FlowHash, Guess, Key};
-use super::{ConnTable, NONE};
+use super::ConnTable;
+use super::key::{Guess, Key};
 use crate::index::Hash;
 
 impl ConnTable {
@@ -18,7 +18,8 @@ impl ConnTable {
     /// What [`find_hashed`](ConnTable::find_hashed) wants to know of a flow.
     ///
     /// A batch is looked up in three rounds, so that its waits for memory overlap: hash all and
-    /// [`prefetch`](ConnTable::prefetch), [`guess`](ConnTable::guess) for all, then [`confirm`](ConnTable::confirm) or find.
+    /// [`prefetch`](ConnTable::prefetch), [`guess`](ConnTable::guess) for all, then [`confirm`](ConnTable::confirm) or
+    /// [find](ConnTable::find_guessed).
     #[inline(always)]
     pub fn hash(&self, flow: &FlowKey) -> Hash {
         self.place(self.flow_hash(flow))
@@ -45,17 +46,46 @@ impl ConnTable {
     /// The conn that will most likely be found under this hash, and whose memory is asked for.
     #[inline(always)]
     pub fn guess(&self, hash: Hash) -> Guess {
-        let guess = self.index.guess(hash);
-        if let Some(key) = guess {
-            self.entries.prefetch(Key(key).hit().conn.0);
+        match self.index.guess(hash) {
+            Some(key) => {
+                self.entries.prefetch(Key(key).hit().conn.0);
+                Guess(key)
+            }
+            None => self.guess_again(hash),
         }
-        Guess(guess.unwrap_or(NONE))
+    }
+
+    /// For a flow that is not found where most are: other workers may have it.
+    #[inline(never)]
+    fn guess_again(&self, hash: Hash) -> Guess {
+        if let Some(claims) = &self.claims {
+            claims.prefetch(hash.whole);
+        }
+        if self.index.is_all_at_home(hash) {
+            Guess::NONE
+        } else {
+            Guess::ELSEWHERE
+        }
     }
 
     /// The conn that was [guessed](ConnTable::guess), if a packet of this flow belongs to it.
     #[inline(always)]
     pub fn confirm(&self, guess: Guess, flow: &FlowKey) -> Option<Hit> {
-        (guess.0 != NONE && self.is_of(guess.0, flow)).then(|| Key(guess.0).hit())
+        let hit = Key(guess.0).hit();
+        // A guess at nothing is beyond all entries.
+        let record = self.entries.record(hit.conn.0)?;
+        let wide = || self.entries.wide(hit.conn.0);
+        record.is(hit.direction, flow, wide).then_some(hit)
+    }
+
+    /// [`find_hashed`](ConnTable::find_hashed) for who has [guessed](ConnTable::guess) since the last conn opened: a guess
+    /// at nothing is certain.
+    #[inline]
+    pub fn find_guessed(&self, guess: Guess, hash: Hash, flow: &FlowKey) -> Option<Hit> {
+        if guess == Guess::NONE {
+            return None;
+        }
+        self.find_hashed(hash, flow)
     }
 
     /// Whether this place in the index is that of the flow.
@@ -63,7 +93,7 @@ impl ConnTable {
     fn is_of(&self, key: u32, flow: &FlowKey) -> bool {
         let Hit { conn, direction } = Key(key).hit();
         let record = &self.entries.get(conn.0).record;
-        record.is(direction, flow, self.entries.wide(conn.0))
+        record.is(direction, flow, || self.entries.wide(conn.0))
     }
 
     /// The conn that a packet of this flow belongs to; `hash` is the [flow's](ConnTable::hash).

@@ -1,10 +1,12 @@
 //! A conn's beginning: an entry, its keys in the index, its count at its server.
 
-use lb_model::{ConnId, ConnState, Direction, Endpoint, FlowKey, NewConn, Protocol, Time};
+use lb_model::{
+    ConnId, ConnState, Direction, Endpoint, FlowHash, FlowKey, NewConn, Protocol, Time,
+};
 use lb_wire::TcpFlags;
 
 use super::ConnTable;
-use super::key::{FlowHash, Key};
+use super::key::Key;
 use crate::sign::Owes;
 use crate::{TemplateId, next_state};
 

@@ -3,10 +3,11 @@
 use std::iter;
 use std::sync::Arc;
 
-use lb_model::{BATCH, Frame, InterfaceId, Packet, Port, Reassembled};
+use lb_model::{BATCH, Frame, Port};
 use rtrb::{Consumer, Producer, RingBuffer};
 
 use super::hand_overs::HandOvers;
+use super::handed::Handed;
 use super::seat::Seat;
 
 /// Packets that may wait between two workers: half a millisecond at two million in a second. More would only add delay,
@@ -16,24 +17,8 @@ const RING: usize = 1024;
 /// Frames that are paid at a time, unless there is nothing else to do: the ring's cache lines are best moved full.
 const PAYMENT: u32 = 16;
 
-/// A packet between two workers.
-pub struct Handed {
-    pub frame: Frame,
-    pub ingress: InterfaceId,
-    pub reassembled: Option<Reassembled>,
-}
-
-impl Handed {
-    /// What there is to hand of a packet, which stays behind without a frame.
-    #[inline]
-    pub fn from(packet: &mut Packet) -> Handed {
-        Handed {
-            frame: packet.frame.take(),
-            ingress: packet.ingress,
-            reassembled: packet.reassembled.take(),
-        }
-    }
-}
+/// Too many packets wait between two workers already.
+pub struct Busy;
 
 /// Another worker.
 ///
@@ -89,17 +74,25 @@ impl Other {
         ]
     }
 
-    /// Hands it a packet, or gives it back if too many wait there already.
-    #[inline]
-    pub fn hand(&mut self, packet: Handed) -> Option<Handed> {
+    /// Whether it can be handed one more packet.
+    #[inline(always)]
+    pub fn has_room(&mut self) -> Result<(), Busy> {
         if self.handing.len() >= self.room {
             self.room = self.to.slots();
             if self.handing.len() >= self.room {
-                return Some(packet);
+                return Err(Busy);
             }
         }
+        Ok(())
+    }
+
+    /// Hands it a packet, for which it [has room](Other::has_room).
+    #[inline(always)]
+    pub fn hand(&mut self, mut packet: Handed) {
+        // Where packets go both ways, their frames make good for each other.
+        packet.pays = self.owed > 0 && !packet.is_reassembled();
+        self.owed -= u32::from(packet.pays);
         self.handing.push(packet);
-        None
     }
 
     /// The packets that it has handed over, up to `limit`.
@@ -158,5 +151,41 @@ impl Other {
         self.seat.wake();
         self.room = self.to.slots();
         self.handed.add(packets as u64, (RING - self.room) as u32);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use lb_model::{InterfaceId, Packet, Reassembled};
+
+    fn packet(reassembled: Option<Reassembled>) -> Handed {
+        let frame = Frame::new(Box::leak(Box::new([0; 60])), 60, 0);
+        let mut packet = Packet::received(frame, InterfaceId(0));
+        packet.reassembled = reassembled;
+        Handed::from(&mut packet)
+    }
+
+    fn taken(other: &mut Other) -> Vec<bool> {
+        other.take(RING).map(|packet| packet.pays).collect()
+    }
+
+    #[test]
+    fn a_packet_pays_for_one_that_came_from_where_it_goes() {
+        let seats = [Arc::default(), Arc::default()];
+        let [mut b_for_a, mut a_for_b] = Other::pair([(0, &seats[0]), (1, &seats[1])]);
+        let datagram = Reassembled {
+            longest: 1500,
+            part: 1480,
+            payload_len: 2000,
+            dont_fragment: false,
+        };
+        a_for_b.owed = 2;
+        for reassembled in [None, Some(datagram), None, None] {
+            a_for_b.hand(packet(reassembled));
+        }
+        a_for_b.finish_turn();
+        assert_eq!(taken(&mut b_for_a), [true, false, true, false]);
+        assert_eq!(a_for_b.owed, 0);
     }
 }

@@ -3,9 +3,9 @@
 //! Ends: [`PuntReason::NotOurs`], for an ICMP error about nothing of ours; [`DropReason::DestGone`]; and [`Verdict::Hand`],
 //! for what another worker has the conn of.
 
-use lb_conn::{ConnTable, Guess, Hash};
+use lb_conn::{ConnTable, Guess, Hash, prefetch};
 use lb_model::{
-    BATCH, Batch, Direction, DropReason, Hit, IpvsSettings, Packet, PuntReason, Verdict,
+    BATCH, Batch, Direction, DropReason, FlowHash, Hit, IpvsSettings, Packet, PuntReason, Verdict,
 };
 use lb_wire::TcpFlags;
 
@@ -16,7 +16,10 @@ use super::parse;
 pub fn run(batch: &mut Batch, conns: &ConnTable, settings: &IpvsSettings) -> usize {
     let mut places = [(Hash::default(), Guess::NONE); BATCH];
     for (packet, (hash, _)) in batch.packets().iter().zip(&mut places) {
-        *hash = conns.hash(&packet.flow);
+        *hash = match packet.flow_hash {
+            None => conns.hash(&packet.flow),
+            Some(known) => place_of_handed(packet, known, conns),
+        };
         conns.prefetch(*hash);
     }
     for (hash, guess) in &mut places[..batch.len()] {
@@ -30,16 +33,32 @@ pub fn run(batch: &mut Batch, conns: &ConnTable, settings: &IpvsSettings) -> usi
         {
             packet.hit = Some(hit);
         } else if packet.is_open() {
-            look_closer(packet, *hash, conns, settings);
+            look_closer(packet, (*hash, *guess), conns, settings);
             misses += usize::from(packet.hit.is_none() && packet.is_open());
         }
     }
     misses
 }
 
+/// The worker that handed the packet over has hashed its flow, and looked at its headers.
+#[inline(always)]
+fn place_of_handed(packet: &Packet, flow_hash: FlowHash, conns: &ConnTable) -> Hash {
+    debug_assert_eq!(flow_hash, conns.flow_hash(&packet.flow), "one key for all");
+    if let Some(first) = packet.frame.bytes().first() {
+        prefetch(first);
+    }
+    conns.place(flow_hash)
+}
+
 #[inline(never)]
-fn look_closer(packet: &mut Packet, hash: Hash, conns: &ConnTable, settings: &IpvsSettings) {
-    packet.hit = conns.find_hashed(hash, &packet.flow);
+fn look_closer(
+    packet: &mut Packet,
+    (hash, guess): (Hash, Guess),
+    conns: &ConnTable,
+    settings: &IpvsSettings,
+) {
+    packet.flow_hash = Some(hash.of_flow());
+    packet.hit = conns.find_guessed(guess, hash, &packet.flow);
     match packet.hit {
         None if let Some(owner) = elsewhere(packet, hash, conns) => {
             packet.verdict = Some(Verdict::Hand(owner));

@@ -8,11 +8,11 @@ use lb_model::{
 };
 use lb_wire::{Found, IcmpError, IpHeader, Parsed, Refused};
 
-/// How many of the packets are fragments.
+/// How many of the packets are fragments. What a worker has parsed that handed a packet over is not parsed again.
 pub fn run(batch: &mut Batch) -> usize {
     let mut fragments = 0;
     for packet in batch.packets_mut() {
-        if read(packet) == Some(Refused::Fragment) {
+        if !packet.is_parsed() && read(packet) == Some(Refused::Fragment) {
             fragments += 1;
         }
     }

@@ -7,10 +7,10 @@
 use std::borrow::Cow;
 use std::sync::Arc;
 
-use lb_conn::{FlowHash, Refused, TemplateId, TemplateKey};
+use lb_conn::{Refused, TemplateId, TemplateKey};
 use lb_model::{
-    Addr, Dest, Direction, DropReason, Endpoint, Hit, NewConn, Packet, Persistence, Port, Protocol,
-    PuntReason, Replies, Request, Time, Verdict, VirtualService,
+    Addr, Dest, Direction, DropReason, Endpoint, FlowHash, Hit, NewConn, Packet, Persistence, Port,
+    Protocol, PuntReason, Replies, Request, Time, Verdict, VirtualService,
 };
 use lb_wire::TcpFlags;
 
@@ -24,7 +24,8 @@ pub fn run<P: Port>(worker: &mut Worker<P>, now: Time) {
     let snapshot = Arc::clone(&worker.snapshot);
     let mut opened = 0;
     for packet in batch.open_mut().filter(|packet| packet.hit.is_none()) {
-        let hash = worker.conns.flow_hash(&packet.flow);
+        let known = packet.flow_hash;
+        let hash = known.unwrap_or_else(|| worker.conns.flow_hash(&packet.flow));
         // A packet before this one in the batch may have opened the conn.
         if opened > 0 {
             let place = worker.conns.place(hash);

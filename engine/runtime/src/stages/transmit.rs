@@ -12,14 +12,14 @@ use super::rewrite::complete_checksum;
 use super::route::route;
 use crate::answer::{self, Message, turn_round};
 use crate::counters::Counter;
-use crate::crew::Handed;
+use crate::crew::Busy;
 use crate::held::{Holding, NextHop};
 use crate::worker::Worker;
 
 /// The batch, then whatever the port has queued.
 pub fn run<P: Port>(worker: &mut Worker<P>, now: Time) {
     let mut batch = std::mem::take(&mut worker.batch);
-    let (mut sent, mut bytes) = (0, 0);
+    let (mut sent, mut bytes, mut handed) = (0, 0, 0);
     for packet in batch.packets_mut() {
         match packet.verdict {
             Some(Verdict::Tx(egress)) if packet.split.is_none() => {
@@ -30,12 +30,13 @@ pub fn run<P: Port>(worker: &mut Worker<P>, now: Time) {
                     Err(frame) => drop_frame(worker, frame, DropReason::TxRingFull),
                 }
             }
-            Some(Verdict::Hand(owner)) => hand(worker, owner, Handed::from(packet)),
+            Some(Verdict::Hand(owner)) => handed += hand(worker, owner, packet),
             _ => end(worker, packet.take(), now),
         }
     }
     worker.counters.count(Counter::Tx, sent);
     worker.counters.count(Counter::TxBytes, bytes);
+    worker.counters.count(Counter::HandedOver, handed);
     batch.clear();
     worker.batch = batch;
     worker.port.flush();
@@ -103,20 +104,25 @@ fn end<P: Port>(worker: &mut Worker<P>, mut packet: Packet, now: Time) {
             }
         },
         Verdict::Join => worker.port.release(packet.frame),
-        Verdict::Hand(owner) => hand(worker, owner, Handed::from(&mut packet)),
+        Verdict::Hand(owner) => {
+            let handed = hand(worker, owner, &mut packet);
+            worker.counters.count(Counter::HandedOver, handed);
+        }
         Verdict::Hold => hold(worker, packet, now),
     }
 }
 
-#[inline]
-fn hand<P: Port>(worker: &mut Worker<P>, owner: u16, packet: Handed) {
+/// How many packets were handed over: one, or none.
+#[inline(always)]
+fn hand<P: Port>(worker: &mut Worker<P>, owner: u16, packet: &mut Packet) -> u64 {
     let (port, fragments) = (&mut worker.port, &mut worker.fragments);
-    let Some(refused) = worker.crew.hand(owner, packet, port, fragments) else {
-        return worker.counters.count(Counter::HandedOver, 1);
-    };
-    give_back(worker, refused.frame, refused.reassembled.is_some());
-    let busy = Counter::Drop(DropReason::OwnerBusy);
-    worker.counters.count(busy, 1);
+    match worker.crew.hand(owner, packet, port, fragments) {
+        Ok(()) => 1,
+        Err(Busy) => {
+            drop_packet(worker, packet.take(), DropReason::OwnerBusy);
+            0
+        }
+    }
 }
 
 fn send<P: Port>(worker: &mut Worker<P>, egress: InterfaceId, frame: Frame) {
