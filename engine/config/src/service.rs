@@ -1,5 +1,6 @@
 //! `[[service]]` and `[[service.server]]`.
 
+use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr};
 use std::time::Duration;
 
@@ -21,9 +22,19 @@ const ENDPOINT: Kind<Endpoint> = Kind {
     parse: |value| value.as_str()?.parse().ok(),
 };
 
-const ADDRESS: Kind<Addr> = Kind {
-    allowed: "an address, like \"10.1.0.2\" or \"2001:db8::2\"",
-    parse: |value| value.as_str()?.parse::<IpAddr>().ok().map(Addr::from),
+/// An address and the interface it is put on, if it names one, as `ip route` and keepalived write it.
+const LOCAL_ADDRESS: Kind<(Addr, Option<String>)> = Kind {
+    allowed: "an address, like \"10.1.0.2\" or \"2001:db8::2\", or one to put on an interface, like \"10.1.0.2 dev eth1\"",
+    parse: |value| {
+        let words: Vec<&str> = value.as_str()?.split_whitespace().collect();
+        let (addr, interface) = match words[..] {
+            [addr] => (addr, None),
+            [addr, "dev", interface] => (addr, Some(interface.to_owned())),
+            _ => return None,
+        };
+        let addr: IpAddr = addr.parse().ok()?;
+        Some((addr.into(), interface))
+    },
 };
 
 const CLIENT_ADDRESS: Kind<ClientAddress> = Kind {
@@ -137,8 +148,7 @@ pub fn read(
     let mode = section.required("mode", &MODE, faults);
     let vip_interface = section.value("vip_interface", &NAME, faults);
     let names_local_addresses = section.has("local_addresses");
-    let local_addresses = section.list("local_addresses", &ADDRESS, faults);
-    let local_interface = section.value("local_interface", &NAME, faults);
+    let (local_addresses, local_interfaces) = local_addresses(&mut section, faults);
     let client_address = section.value("client_address", &CLIENT_ADDRESS, faults);
     let servers = section.tables("server", faults);
     let checks = section.table_or_tables("check", faults);
@@ -162,7 +172,7 @@ pub fn read(
         vip_interface,
         awaits_local_addresses: names_local_addresses && local_addresses.is_empty(),
         local_addresses,
-        local_interface,
+        local_interfaces,
         client_address,
         servers,
     };
@@ -190,6 +200,24 @@ fn service_id(section: &mut Section<'_>, faults: &mut Faults<'_>) -> Option<Serv
         section.refuse(key, "nothing: the service has a mark", faults);
     }
     Some(ServiceId::Mark(Mark { mark: mark?, v6 }))
+}
+
+/// The local addresses, and the interfaces of those that are put on one.
+fn local_addresses(
+    section: &mut Section<'_>,
+    faults: &mut Faults<'_>,
+) -> (Vec<Addr>, BTreeMap<Addr, String>) {
+    let listed = section.list("local_addresses", &LOCAL_ADDRESS, faults);
+    let usual = section.value("local_interface", &NAME, faults);
+    if listed.is_empty() && usual.is_some() {
+        let allowed = "nothing: there are no local_addresses to put there";
+        section.reproach("local_interface", allowed, faults);
+    }
+    let addresses = listed.iter().map(|(addr, _)| *addr).collect();
+    let placed = listed
+        .into_iter()
+        .filter_map(|(addr, own)| Some((addr, own.or_else(|| usual.clone())?)));
+    (addresses, placed.collect())
 }
 
 fn flags(

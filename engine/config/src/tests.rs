@@ -507,6 +507,65 @@ fn what_ipvsadm_can_make_can_be_written_and_read() {
     );
 }
 
+#[test]
+fn local_addresses_name_their_interfaces_each_or_all_at_once() {
+    let fnat = |lines: &str| {
+        format!(
+            "[engine]\ninterfaces = []\n[[service]]\nvip = \"10.0.0.100:80\"\nprotocol = \"tcp\"\n\
+             scheduler = \"rr\"\nmode = \"fnat\"\n{lines}\n"
+        )
+    };
+    let on_one = r#"local_addresses = ["10.1.0.2", "10.1.0.3"]
+local_interface = "eth0""#;
+    let on_two = r#"local_addresses = ["10.1.0.2 dev eth0", "10.1.0.3 dev eth1"]"#;
+    let some = r#"local_addresses = ["10.1.0.2", "10.1.0.3 dev eth1"]"#;
+    for (lines, places, written) in [
+        (on_one, [Some("eth0"), Some("eth0")], on_one),
+        (on_two, [Some("eth0"), Some("eth1")], on_two),
+        (some, [None, Some("eth1")], some),
+        (
+            r#"local_addresses = ["10.1.0.2", "10.1.0.3 dev eth1"]
+local_interface = "eth0""#,
+            [Some("eth0"), Some("eth1")],
+            on_two,
+        ),
+        (
+            r#"local_addresses = ["10.1.0.2 dev eth0", "10.1.0.3 dev eth0"]"#,
+            [Some("eth0"), Some("eth0")],
+            on_one,
+        ),
+    ] {
+        let settings = parse("f".into(), fnat(lines)).expect(lines);
+        let service = &settings.balancer.services[0];
+        let of = |lip| service.local_interfaces.get(lip).map(String::as_str);
+        let read: Vec<_> = service.local_addresses.iter().map(of).collect();
+        assert_eq!(read, places, "{lines}");
+        let text = write(&settings);
+        assert!(text.contains(&format!("\n{written}\n")), "{lines}: {text}");
+        assert_eq!(parse("g".into(), text).expect(lines), settings, "{lines}");
+    }
+    for (lines, expected) in [
+        (
+            r#"local_addresses = ["10.1.0.2 on eth0"]"#,
+            "service[0].local_addresses[0]: \"10.1.0.2 on eth0\", allowed: an address",
+        ),
+        (
+            r#"local_addresses = ["10.1.0.2 dev eth0", "10.1.0.2 dev eth1"]"#,
+            "service[0].local_addresses[1]: 10.1.0.2 is listed twice",
+        ),
+        (
+            "local_addresses = []\nlocal_interface = \"eth0\"",
+            "service[0].local_interface: \"eth0\", allowed: nothing: there are no local_addresses",
+        ),
+    ] {
+        let told = drawn(&fnat(lines));
+        assert!(
+            told.contains(&format!("error: {expected}")),
+            "{lines}: {told}"
+        );
+    }
+}
+
 /// With these lines in the first service's `[service.check]`.
 fn checked(lines: &str) -> String {
     let second = GOOD.rfind("[[service]]").expect("two services");

@@ -1,5 +1,6 @@
 //! From what is in force to a file that says the same.
 
+use std::collections::BTreeMap;
 use std::fmt::{Display, Write};
 use std::time::Duration;
 
@@ -182,7 +183,7 @@ impl File {
             vip_interface,
             local_addresses,
             awaits_local_addresses,
-            local_interface,
+            local_interfaces,
             client_address,
             servers,
         } = service;
@@ -214,12 +215,7 @@ impl File {
             self.key("vip_interface", quoted(interface));
         }
         if !local_addresses.is_empty() || *awaits_local_addresses {
-            let addresses = local_addresses.iter();
-            let addresses = addresses.map(|addr| quoted(&addr.to_string()));
-            self.key("local_addresses", list(addresses));
-        }
-        if let Some(interface) = local_interface {
-            self.key("local_interface", quoted(interface));
+            self.local_addresses(local_addresses, local_interfaces);
         }
         if let Some(client_address) = client_address {
             self.key("client_address", quoted(&client_address.to_string()));
@@ -232,6 +228,21 @@ impl File {
         }
         if let Some(health) = health {
             self.tables(health::written(health, service));
+        }
+    }
+
+    /// With one interface for all if they are all put on one.
+    fn local_addresses(&mut self, addresses: &[Addr], interfaces: &BTreeMap<Addr, String>) {
+        let of_first = addresses.first().and_then(|addr| interfaces.get(addr));
+        let mut all = addresses.iter();
+        let of_all = of_first.filter(|first| all.all(|addr| interfaces.get(addr) == Some(first)));
+        let shown = addresses.iter().map(|addr| match interfaces.get(addr) {
+            Some(own) if of_all.is_none() => quoted(&format!("{addr} dev {own}")),
+            _ => quoted(&addr.to_string()),
+        });
+        self.key("local_addresses", list(shown));
+        if let Some(interface) = of_all {
+            self.key("local_interface", quoted(interface));
         }
     }
 

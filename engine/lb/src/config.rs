@@ -3,6 +3,7 @@
 //! The daemon reads it from TOML, an embedder fills it in. `lb::Engine` turns it into a working engine
 //! or says in a [`ConfigError`] which field is wrong and what is allowed there; half a configuration is never applied.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::ops::RangeInclusive;
 
@@ -115,8 +116,8 @@ pub struct ServiceConfig {
     pub awaits_local_addresses: bool,
     /// How servers that do not see their clients are told of them; `None`: as their mode does it.
     pub client_address: Option<ClientAddress>,
-    /// Put the LIPs on this interface while the balancer runs; `None`: somebody else does.
-    pub local_interface: Option<String>,
+    /// Where to put LIPs while the balancer runs; those without an interface somebody else brings here.
+    pub local_interfaces: BTreeMap<Addr, String>,
     /// `[[service.server]]`
     pub servers: Vec<ServerConfig>,
 }
@@ -140,7 +141,7 @@ impl ServiceConfig {
             local_addresses: Vec::new(),
             awaits_local_addresses: false,
             client_address: None,
-            local_interface: None,
+            local_interfaces: BTreeMap::new(),
             servers: Vec::new(),
         }
     }
@@ -150,6 +151,13 @@ impl ServiceConfig {
     pub fn with_local_address(mut self, lip: Addr) -> ServiceConfig {
         self.local_addresses.push(lip);
         self
+    }
+
+    /// The service with one more local address, which the balancer puts on this interface while it runs.
+    #[must_use]
+    pub fn with_local_address_on(mut self, lip: Addr, interface: &str) -> ServiceConfig {
+        self.local_interfaces.insert(lip, interface.to_owned());
+        self.with_local_address(lip)
     }
 
     /// The service with one more server.

@@ -249,11 +249,16 @@ fn service_settings(service: &ServiceConfig) -> Settings {
         vip_interface,
         local_addresses,
         awaits_local_addresses: _,
-        local_interface,
+        local_interfaces,
         client_address,
         servers: _,
     } = service;
-    let local_addresses: Vec<String> = local_addresses.iter().map(ToString::to_string).collect();
+    let local_addresses = local_addresses.iter();
+    let local_addresses = local_addresses.map(|lip| match local_interfaces.get(lip) {
+        Some(interface) => format!("{lip} dev {interface}"),
+        None => lip.to_string(),
+    });
+    let local_addresses: Vec<String> = local_addresses.collect();
     let interface = |name: &Option<String>| name.clone().unwrap_or_else(|| "none".into());
     let persistence = persistence.map(|p| format!("{:?} {}", p.timeout, p.netmask));
     vec![
@@ -263,7 +268,6 @@ fn service_settings(service: &ServiceConfig) -> Settings {
         ("one_packet", one_packet.to_string()),
         ("vip_interface", interface(vip_interface)),
         ("local_addresses", local_addresses.join(", ")),
-        ("local_interface", interface(local_interface)),
         (
             "client_address",
             client_address.map_or_else(|| "the mode's".into(), |one| one.to_string()),

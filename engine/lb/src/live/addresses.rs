@@ -95,13 +95,14 @@ fn is(address: &AddedAddress, wanted: &Wanted<'_>) -> bool {
 fn wanted(config: &Config) -> Vec<Wanted<'_>> {
     let mut all = Vec::new();
     for (position, service) in config.services.iter().enumerate() {
-        if let Some(interface) = &service.local_interface {
-            let lips = service.local_addresses.iter();
-            all.extend(lips.map(|lip| Wanted {
-                path: format!("service[{position}].local_interface"),
-                interface,
-                addr: *lip,
-            }));
+        for (at, lip) in service.local_addresses.iter().enumerate() {
+            if let Some(interface) = service.local_interfaces.get(lip) {
+                all.push(Wanted {
+                    path: format!("service[{position}].local_addresses[{at}]"),
+                    interface,
+                    addr: *lip,
+                });
+            }
         }
         if let (Some(interface), ServiceId::Address(key)) = (&service.vip_interface, service.id) {
             all.push(Wanted {

@@ -33,9 +33,11 @@ impl Planner<'_> {
         if let Some(asked) = service.client_address {
             self.client_address(path, service, asked, using.is_some());
         }
-        if lips.is_empty() && service.local_interface.is_some() {
-            let problem = "there are no local_addresses to put there".into();
-            self.error(format!("{path}.local_interface"), problem);
+        for lip in service.local_interfaces.keys() {
+            if !lips.contains(lip) {
+                let problem = format!("{lip} is not one of the local_addresses");
+                self.error(format!("{path}.local_interfaces"), problem);
+            }
         }
         for (position, lip) in lips.iter().enumerate() {
             let path = format!("{path}.local_addresses[{position}]");
@@ -127,7 +129,8 @@ mod tests {
             ],
             ..Config::default()
         };
-        config.services[5].local_interface = Some("eth0".into());
+        let elsewhere = lb_model::Addr::v4([10, 1, 0, 2]);
+        config.services[5].local_interfaces = [(elsewhere, "eth0".into())].into();
         config.services[6] = config.services[6]
             .clone()
             .with_server("10.1.0.11:80".parse().expect("valid"), 1);
@@ -146,7 +149,7 @@ mod tests {
                 "service[3].local_addresses[1]: 2001:db8::2, allowed: IPv4 addresses, like the service's",
                 "service[3].local_addresses[2]: 10.1.0.2 is listed twice",
                 "service[3].local_addresses[3]: 224.0.0.1, allowed: the unicast address of a host",
-                "service[5].local_interface: there are no local_addresses to put there",
+                "service[5].local_interfaces: 10.1.0.2 is not one of the local_addresses",
                 "service[6].local_addresses: missing, mode fnat needs at least one",
             ]
         );

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use lb_model::{Addr, ServiceId};
+use lb_model::{Addr, ServiceId, VirtualService};
 
 use super::ServiceTable;
 use crate::Config;
@@ -32,13 +32,8 @@ impl ServiceTable {
     pub(crate) fn places_are_of(&mut self, config: &Config) {
         let services = config.services.iter();
         let placed = services.flat_map(|service| {
-            let interface = service.local_interface.iter();
-            let on = |interface: &String| {
-                let lips = service.local_addresses.iter();
-                let placed = lips.map(|lip| ((service.id, *lip), interface.clone()));
-                placed.collect::<Vec<_>>()
-            };
-            interface.flat_map(on).collect::<Vec<_>>()
+            let places = service.local_interfaces.iter();
+            places.map(|(lip, interface)| ((service.id, *lip), interface.clone()))
         });
         self.places.configured = placed.collect();
     }
@@ -51,14 +46,13 @@ impl ServiceTable {
         place.map(String::as_str)
     }
 
-    /// The interface on which all local addresses of the service were put by hand, if that is one.
-    pub(crate) fn place_of_all(&self, id: ServiceId) -> Option<&str> {
-        let service = self.services.named(&id)?;
-        let by_hand = |lip: &Addr| self.places.by_hand.get(&(id, *lip));
-        let lips = &service.settings().local_addresses;
-        let first = by_hand(lips.first()?)?;
-        let are_there = lips.iter().all(|lip| by_hand(lip) == Some(first));
-        are_there.then_some(first)
+    /// The interfaces on which local addresses of the service were put.
+    pub(super) fn places_of(&self, service: &VirtualService) -> BTreeMap<Addr, String> {
+        let lips = service.settings().local_addresses.iter();
+        let places = lips.filter_map(|lip| Some((*lip, self.place_of(service.id(), *lip)?)));
+        places
+            .map(|(lip, interface)| (lip, interface.to_owned()))
+            .collect()
     }
 
     /// What is to be on interfaces by hand: where, and which.

@@ -132,9 +132,7 @@ impl ServiceTable {
             local_addresses: settings.local_addresses.to_vec(),
             awaits_local_addresses: is_full_nat && settings.local_addresses.is_empty(),
             client_address: settings.client_address,
-            local_interface: applied
-                .and_then(|applied| applied.local_interface.clone())
-                .or_else(|| self.place_of_all(id).map(str::to_owned)),
+            local_interfaces: self.places_of(service),
         }
     }
 }

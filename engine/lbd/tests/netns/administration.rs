@@ -145,6 +145,36 @@ fn a_local_address_is_on_the_interface_it_was_typed_with_while_its_service_has_i
 }
 
 #[test]
+fn what_was_typed_with_several_interfaces_is_there_again_after_save_and_run() {
+    if !available() {
+        return;
+    }
+    let mut rig = Rig::start(Topology::TwoArmed, Mode::Nat);
+    let service = format!("-t {VIP}:81");
+    done(&rig, &format!("ipvsadm -A {service} -s rr"));
+    for place in ["10.1.0.202 -F eth1", "10.1.0.203 -F eth0", "10.1.0.204"] {
+        done(&rig, &format!("ipvsadm -P {service} -z {place}"));
+    }
+    done(&rig, &format!("ipvsadm -a {service} -r {} -b", server(0)));
+    let before = done(&rig, "ipvsadm -Sn");
+    let saved = done(&rig, "save");
+    let line = r#"local_addresses = ["10.1.0.202 dev eth1", "10.1.0.203 dev eth0", "10.1.0.204"]"#;
+    assert!(saved.contains(line), "{saved}");
+
+    rig.start_again_with(&saved);
+    assert_eq!(done(&rig, "ipvsadm -Sn"), before);
+    let addresses = rig.lab.balancer.ip("-oneline address show");
+    let addresses = addresses.expect("addresses");
+    for (lip, interface) in [("202", Some("eth1")), ("203", Some("eth0")), ("204", None)] {
+        let mut lines = addresses.lines();
+        let line = lines.find(|line| line.contains(&format!(" 10.1.0.{lip}/")));
+        let found = line.and_then(|line| line.split_whitespace().nth(1));
+        assert_eq!(found, interface, "{addresses}");
+    }
+    rig.finish();
+}
+
+#[test]
 fn a_drained_server_gets_no_new_conns_until_the_drain_is_undone() {
     if !available() {
         return;

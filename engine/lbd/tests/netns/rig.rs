@@ -179,6 +179,8 @@ impl Rig {
     }
 
     fn start_in(plan: Plan, mode: Mode, more: &str) -> Rig {
+        // Connections would end if they were idle while it is built.
+        program("lbctl");
         let lab = Lab::new(plan).expect("a lab");
         let scratch = Scratch::new().expect("a folder");
         let servers = (0..lab.servers.len())
@@ -200,6 +202,14 @@ impl Rig {
     /// Starts another `lbd` when the first one has ended.
     pub fn start_again(&mut self) {
         self.lbd = start_lbd(&self.lab, &self.config);
+    }
+
+    /// Ends `lbd`, and starts another with this configuration.
+    pub fn start_again_with(&mut self, config: &str) {
+        let status = self.lbd.terminate().expect("it ends");
+        assert_eq!(status.code(), Some(0), "{}", self.lbd.log());
+        self.config = config.to_owned();
+        self.start_again();
     }
 
     /// Ends `lbd` as an administrator would: it must say that it leaves in order, and be right. Returns its log.

@@ -31,8 +31,7 @@ fn services() -> Vec<ServiceConfig> {
     for family in Family::BOTH {
         for port in [WITNESSED, WEB, NETCAT, UNTOLD] {
             let mut service = service("fnat", Protocol::Tcp, (family, port), (family, port + 8000))
-                .with_local_address(lip(family).into());
-            service.local_interface = Some("eth1".to_owned());
+                .with_local_address_on(lip(family).into(), "eth1");
             if port == UNTOLD {
                 service.client_address = Some(ClientAddress::None);
             }

@@ -108,8 +108,7 @@ fn cases() -> [Case; 3] {
     let (vip, balancer) = (V4.vip(), V4.balancer_back(Topology::TwoArmed));
     let to = |mode, port| service(mode, Protocol::Tcp, (V4, 80), (V4, port));
     let lip = V4.local_address(Topology::TwoArmed);
-    let mut fnat = to("fnat", 8080).with_local_address(lip.into());
-    fnat.local_interface = Some("eth1".to_owned());
+    let fnat = to("fnat", 8080).with_local_address_on(lip.into(), "eth1");
     [
         Case {
             role: "toa",
