@@ -1,9 +1,9 @@
 //! A path behind the balancer that takes less than its interfaces: whoever sends learns of it, whatever is around the
 //! packets on their way.
 
-use lb_testkit::netns::{Family, Topology, available};
+use lb_testkit::netns::{Family, Topology, WholeDatagrams, available};
 
-use crate::rig::{Mode, Rig, SINK, service_in};
+use crate::rig::{Mode, Rig, SINK, UDP, service_in};
 use crate::transfers::both_ways;
 
 /// What the router lets through to the servers. No less than what every link carries of IPv6 (1280, RFC 8200 section 5) in
@@ -39,6 +39,55 @@ fn clients_learn_what_a_narrow_path_to_the_servers_takes() {
                 "{mode:?} {family}\n{}",
                 rig.lbd.log()
             );
+        }
+        rig.finish();
+    }
+}
+
+/// What every link here carries.
+const WIDE: usize = 1500;
+/// Bounds a failure only: two links may be too narrow, and an error may come late and be about the datagram before.
+const TRIES: usize = 10;
+/// Any path takes it.
+const SMALL: usize = 100;
+/// Of IPv4 and IPv6, and of UDP.
+const HEADERS: [usize; 2] = [20 + 8, 40 + 8];
+
+#[test]
+fn clients_of_datagrams_learn_it_too_and_send_smaller_ones() {
+    if !available() {
+        return;
+    }
+    for (mode, added) in MODES {
+        let rig = Rig::start(Topology::Routed, mode);
+        rig.lab.narrow(NARROW).expect("routes");
+        for (family, (added, headers)) in
+            Family::BOTH.into_iter().zip(added.into_iter().zip(HEADERS))
+        {
+            let service = service_in(family, UDP);
+            let client = WholeDatagrams::to(&rig.lab.client, service).expect("a socket");
+            let request = |len| {
+                client.request(len).unwrap_or_else(|error| {
+                    panic!("{mode:?} {family} {len}: {error}\n{}", rig.lbd.log())
+                })
+            };
+            // ENAT tells of the client in the first three, which makes them longer.
+            for _ in 0..3 {
+                assert!(request(SMALL).is_some(), "{mode:?} {family}");
+            }
+            // A tunnel's packet fits neither the balancer's own link nor the path behind it, which is told one by one.
+            let mut mtu = WIDE;
+            let mut name = None;
+            for _ in 0..TRIES {
+                name = request(mtu - headers);
+                if name.is_some() {
+                    break;
+                }
+                mtu = learned_mtu(&rig, family).expect("the client was told");
+            }
+            assert!(name.is_some(), "{mode:?} {family} {mtu}");
+            assert_eq!(mtu, NARROW - added, "{mode:?} {family}");
+            assert_eq!(request(mtu - headers + 1), None, "{mode:?} {family}");
         }
         rig.finish();
     }

@@ -6,6 +6,11 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream, UdpSocket};
 use std::process::Command;
 use std::time::Duration;
 
+use rustix::io::Errno;
+use rustix::net::sockopt::{
+    Ipv4PathMtuDiscovery, Ipv6PathMtuDiscovery, set_ip_mtu_discover, set_ipv6_mtu_discover,
+};
+
 use super::{Error, Namespace};
 
 /// When a connection on which nothing moves is given up.
@@ -13,6 +18,9 @@ pub(super) const STALLED: Duration = Duration::from_secs(30);
 
 /// When a datagram is counted as lost.
 const UDP_LOST: Duration = Duration::from_secs(2);
+
+/// How often a datagram is sent before it is lost for good.
+const UDP_TRIES: usize = 10;
 
 /// Who answered HTTP requests.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
@@ -107,13 +115,7 @@ pub fn udp_requests(client: &Namespace, server: SocketAddr, requests: u64) -> io
         let mut tally = UdpTally::default();
         let mut sockets = Vec::new();
         for number in 0..requests {
-            let any: IpAddr = match server {
-                SocketAddr::V4(_) => Ipv4Addr::UNSPECIFIED.into(),
-                SocketAddr::V6(_) => Ipv6Addr::UNSPECIFIED.into(),
-            };
-            let socket = UdpSocket::bind((any, 0))?;
-            socket.connect(server)?;
-            socket.set_read_timeout(Some(UDP_LOST))?;
+            let socket = udp_socket(server)?;
             match udp_request(&socket, number) {
                 Ok(name) => *tally.answers.entry(name).or_default() += 1,
                 Err(_) => tally.failures += 1,
@@ -131,22 +133,82 @@ pub fn udp_requests(client: &Namespace, server: SocketAddr, requests: u64) -> io
 /// If no answer comes, or another one.
 pub fn large_udp_request(client: &Namespace, server: SocketAddr, len: usize) -> io::Result<String> {
     client.run(|| {
-        let any: IpAddr = match server {
-            SocketAddr::V4(_) => Ipv4Addr::UNSPECIFIED.into(),
-            SocketAddr::V6(_) => Ipv6Addr::UNSPECIFIED.into(),
-        };
-        let socket = UdpSocket::bind((any, 0))?;
-        socket.connect(server)?;
-        socket.set_read_timeout(Some(UDP_LOST))?;
-        let request: Vec<u8> = (0..len).map(|n| (n % 251) as u8).collect();
+        let (socket, request) = (udp_socket(server)?, pattern(len));
         socket.send(&request)?;
-        let mut buffer = vec![0; usize::from(u16::MAX)];
-        let length = socket.recv(&mut buffer)?;
-        let name = buffer[..length].strip_suffix(&request[..]);
-        let name = name.and_then(|name| name.strip_suffix(b" "));
-        name.map(|name| String::from_utf8_lossy(name).into_owned())
-            .ok_or_else(|| io::Error::other("a wrong answer"))
+        answer_to(&socket, &request)
     })
+}
+
+/// A client whose datagrams must not be taken apart on their way: it learns what the path takes.
+pub struct WholeDatagrams {
+    socket: UdpSocket,
+}
+
+impl WholeDatagrams {
+    /// Asks `server`.
+    ///
+    /// # Errors
+    ///
+    /// If no socket can be opened.
+    pub fn to(client: &Namespace, server: SocketAddr) -> io::Result<WholeDatagrams> {
+        client.run(|| {
+            let socket = udp_socket(server)?;
+            match server {
+                SocketAddr::V4(_) => set_ip_mtu_discover(&socket, Ipv4PathMtuDiscovery::DO)?,
+                SocketAddr::V6(_) => set_ipv6_mtu_discover(&socket, Ipv6PathMtuDiscovery::DO)?,
+            }
+            Ok(WholeDatagrams { socket })
+        })
+    }
+
+    /// Sends a datagram of `len` bytes, again if it is lost, and returns the name of the server that sent it back whole;
+    /// `None` if it is too large for the path.
+    ///
+    /// # Errors
+    ///
+    /// If it is lost for good.
+    pub fn request(&self, len: usize) -> io::Result<Option<String>> {
+        let request = pattern(len);
+        for _ in 0..UDP_TRIES {
+            let answer = self.socket.send(&request);
+            let answer = answer.and_then(|_| answer_to(&self.socket, &request));
+            match answer {
+                Ok(name) => return Ok(Some(name)),
+                Err(error) if Errno::from_io_error(&error) == Some(Errno::MSGSIZE) => {
+                    return Ok(None);
+                }
+                // Lost, or late and of the one before.
+                Err(_) => {}
+            }
+        }
+        Err(io::ErrorKind::TimedOut.into())
+    }
+}
+
+/// A socket of its own for `server`, on which what is lost is noticed.
+fn udp_socket(server: SocketAddr) -> io::Result<UdpSocket> {
+    let any: IpAddr = match server {
+        SocketAddr::V4(_) => Ipv4Addr::UNSPECIFIED.into(),
+        SocketAddr::V6(_) => Ipv6Addr::UNSPECIFIED.into(),
+    };
+    let socket = UdpSocket::bind((any, 0))?;
+    socket.connect(server)?;
+    socket.set_read_timeout(Some(UDP_LOST))?;
+    Ok(socket)
+}
+
+fn pattern(len: usize) -> Vec<u8> {
+    (0..len).map(|n| (n % 251) as u8).collect()
+}
+
+/// The name of the server that sends `request` back whole.
+fn answer_to(socket: &UdpSocket, request: &[u8]) -> io::Result<String> {
+    let mut buffer = vec![0; usize::from(u16::MAX)];
+    let length = socket.recv(&mut buffer)?;
+    let name = buffer[..length].strip_suffix(request);
+    let name = name.and_then(|name| name.strip_suffix(b" "));
+    name.map(|name| String::from_utf8_lossy(name).into_owned())
+        .ok_or_else(|| io::Error::other("a wrong answer"))
 }
 
 fn udp_request(socket: &UdpSocket, number: u64) -> io::Result<String> {

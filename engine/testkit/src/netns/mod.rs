@@ -27,7 +27,9 @@ use std::io::Write;
 pub use addresses::{BALANCER, BALANCER_BACK, CLIENT, Family, VIP, server_address, server_name};
 pub use agent::{Agent, AgentPlace};
 pub use balancer::{Balancer, Service};
-pub use client::{HttpTally, UdpTally, large_udp_request, ping, tcp_exchange, udp_requests};
+pub use client::{
+    HttpTally, UdpTally, WholeDatagrams, large_udp_request, ping, tcp_exchange, udp_requests,
+};
 pub use endings::{Ending, EndingServer, end_connection};
 pub use error::Error;
 pub use iperf::{IperfServer, Sending};
