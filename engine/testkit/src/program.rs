@@ -4,11 +4,11 @@ use std::path::PathBuf;
 use std::process::Command;
 use std::sync::Mutex;
 
-/// Set by who has built all programs just now: building them for one package at a time takes minutes, in which a test
-/// that waits would lose its patience.
+/// Set by who has built all programs just now.
 const BUILT_ALREADY: &str = "LB_PROGRAMS_BUILT";
 
-/// The program of this name and package, built as the calling test is.
+/// The program of this name, built as the calling test is. That may take minutes: a test whose connections must not be idle
+/// for so long asks before it makes them.
 ///
 /// # Panics
 ///
@@ -28,7 +28,8 @@ pub fn program(name: &str) -> PathBuf {
     let ready = std::env::var_os(BUILT_ALREADY).is_some();
     if !ready && !built.iter().any(|other| other == name) {
         let mut cargo = Command::new(env!("CARGO"));
-        cargo.args(["build", "--quiet", "--package", name]);
+        // Of the whole workspace: one package by itself asks for other features, and would be built from the ground up.
+        cargo.args(["build", "--quiet", "--workspace", "--bin", name]);
         if !cfg!(debug_assertions) {
             cargo.arg("--release");
         }

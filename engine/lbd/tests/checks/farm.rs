@@ -43,6 +43,8 @@ impl Farm {
 
     /// With these tables after the web service's servers.
     pub fn with(tables: &str) -> Farm {
+        // Sessions would end if they were idle while it is built.
+        program("lbctl");
         let plan = Plan::new(Topology::TwoArmed, Replies::ThroughBalancer);
         let lab = Lab::new(Plan {
             servers: SERVERS + 1,
