@@ -44,7 +44,7 @@ pub use lb_model::{
 };
 pub use lb_runtime::{
     Adoption, Asker, Counter, Counters, Decision, Decisions, Effort, Foreign, ForeignTemplate,
-    HandOvers, Inside, Observed, Observer, Place, Resolver, Turn, Worker,
+    HandOvers, Inside, Observed, Observer, Place, Resolver, TURN_BOUNDS, Turn, Worker,
 };
 pub use lb_schedulers::SchedulerOptions;
 pub use table_memory::table_memory;

@@ -28,7 +28,7 @@ pub use adopt::{Adoption, Foreign, ForeignTemplate};
 pub use counters::{Counter, Counters, SharedCounters};
 pub use crew::{HandOvers, Place};
 pub use decisions::{Decision, Decisions};
-pub use effort::{Effort, SharedEffort};
+pub use effort::{Effort, SharedEffort, TURN_BOUNDS};
 pub use observer::{Observed, Observer};
 pub use questions::{Asker, Inside};
 pub use schedulers::Schedulers;

@@ -138,8 +138,8 @@ pub enum Running {
     Lbd {
         /// The process.
         process: Process,
-        /// The folder that its configuration is in.
-        _scratch: Scratch,
+        /// The folder that its configuration and its control socket are in.
+        scratch: Scratch,
     },
     /// No process, and perhaps rules.
     Kernel {
@@ -154,6 +154,14 @@ impl Running {
         match self {
             Running::Process(process) | Running::Lbd { process, .. } => Some(process),
             Running::Kernel { .. } => None,
+        }
+    }
+
+    /// Where the daemon takes questions.
+    pub fn control_socket(&self) -> Option<PathBuf> {
+        match self {
+            Running::Lbd { scratch, .. } => Some(scratch.path().join(lbd::SOCKET)),
+            _ => None,
         }
     }
 

@@ -13,6 +13,10 @@ pub const MODES: [&str; 5] = ["dr", "nat", "fnat", "enat", "tun"];
 
 /// What it logs once everything is set up.
 const READY: &str = "balancing";
+/// Its control socket, in its folder.
+pub const SOCKET: &str = "socket";
+/// Where it offers its metrics; it costs nothing while nobody asks.
+pub const METRICS: &str = "127.0.0.1:9099";
 /// As its configuration has it when nobody says.
 const CAPACITY: u32 = 1_000_000;
 
@@ -29,20 +33,17 @@ pub fn start(
     let mut command = on_cpu(BALANCER_CPU, built_program("lbd")?);
     command.args(["run", "--config"]).arg(config);
     command.env("NO_COLOR", "1");
-    command.env("LBD_SOCKET", scratch.path().join("socket"));
+    command.env("LBD_SOCKET", scratch.path().join(SOCKET));
     let mut process = namespace.spawn(command)?;
     process.wait_for(READY, LIMIT)?;
-    Ok(Running::Lbd {
-        process,
-        _scratch: scratch,
-    })
+    Ok(Running::Lbd { process, scratch })
 }
 
 fn config(mode: &str, family: Family, protocol: &str, flows: u32) -> String {
     // In brackets if it is IPv6.
     let endpoint = |addr| std::net::SocketAddr::new(addr, PORT);
     let mut config = format!(
-        "[engine]\ninterfaces = {BALANCER:?}\ncapacity = {}\n\n[[service]]\nvip = \"{}\"\n\
+        "[engine]\ninterfaces = {BALANCER:?}\ncapacity = {}\n\n[metrics]\naddress = \"{METRICS}\"\n\n[[service]]\nvip = \"{}\"\n\
          protocol = \"{protocol}\"\nscheduler = \"rr\"\nmode = \"{mode}\"\n",
         flows.max(CAPACITY),
         endpoint(family.vip()),

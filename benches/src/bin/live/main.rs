@@ -12,6 +12,7 @@ mod generate;
 mod idle;
 mod latency;
 mod lbd;
+mod listing;
 mod measure;
 mod nftables;
 mod packets;
@@ -45,6 +46,8 @@ enum Other {
     Latency(latency::Latency),
     /// CPU time while nothing comes.
     Idle(idle::Idle),
+    /// What packets notice of all conns being listed.
+    Listing(listing::Listing),
     /// The bare forwarder between two interfaces; what this program runs itself as, inside a namespace.
     #[command(hide = true)]
     Forward { from: String, to: String },
@@ -71,6 +74,7 @@ fn main() -> anyhow::Result<()> {
         Some(Other::Connections(arguments)) => connections::compare(arguments),
         Some(Other::Latency(arguments)) => latency::compare(arguments),
         Some(Other::Idle(arguments)) => idle::watch(arguments),
+        Some(Other::Listing(arguments)) => listing::watch(arguments),
         _ => packets::compare(&arguments.packets),
     }
 }

@@ -1,12 +1,13 @@
 //! How the daemon itself is: its workers, the sockets below them, its configuration.
 
 use std::fmt::Error;
+use std::time::Duration;
 
 use lb::live::{RingStatistics, Sockets};
-use lb::{Counter, Engine};
+use lb::{Counter, Effort, Engine, TURN_BOUNDS};
 use prometheus_client::encoding::DescriptorEncoder;
 
-use super::table::{Labels, counter, gauge, seconds};
+use super::table::{Distribution, Labels, counter, gauge, histogram, seconds};
 use crate::reloads::Outcomes;
 
 /// What each worker does.
@@ -41,12 +42,29 @@ pub fn workers(encoder: &mut DescriptorEncoder<'_>, engine: &Engine) -> Result<(
     let busy = busy.map(|(at, effort)| (label(at), effort.busy.as_secs_f64()));
     let help = "Time that a worker spent in those";
     seconds(encoder, ("lbd_worker_busy", help), busy)?;
+    let lengths = efforts.iter().enumerate();
+    let lengths = lengths.map(|(at, effort)| (label(at), lengths_of(effort)));
+    let help = "How long turns took that received something";
+    histogram(encoder, ("lbd_worker_turn", help), lengths)?;
+    let longest = efforts.iter().enumerate();
+    let longest = longest.map(|(at, effort)| (label(at), effort.longest.as_secs_f64()));
+    let help = "The longest of them so far";
+    gauge(encoder, ("lbd_worker_longest_turn_seconds", help), longest)?;
     let waited = labelled(&|at| counters[at].of(Counter::Held));
     let help = "Packets that had to wait for the MAC of their next hop";
     counter(encoder, ("lbd_worker_held_packets", help), waited)?;
     let held = labelled(&|at| efforts[at].held);
     let help = "Packets that wait for it now";
     gauge(encoder, ("lbd_worker_waiting_packets", help), held)
+}
+
+fn lengths_of(effort: &Effort) -> Distribution {
+    let bounds = TURN_BOUNDS.iter().map(Duration::as_secs_f64);
+    let bounds = bounds.chain([f64::INFINITY]);
+    Distribution {
+        sum: effort.busy.as_secs_f64(),
+        counts: bounds.zip(effort.lengths).collect(),
+    }
 }
 
 fn label(worker: usize) -> Labels {

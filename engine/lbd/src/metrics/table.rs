@@ -44,6 +44,28 @@ pub fn seconds(
     Ok(())
 }
 
+/// What a histogram counted: the sum in seconds, and how many up to each bound in seconds, each counted once.
+pub struct Distribution {
+    pub sum: f64,
+    pub counts: Vec<(f64, u64)>,
+}
+
+/// Writes a histogram's series, in seconds.
+pub fn histogram(
+    encoder: &mut DescriptorEncoder<'_>,
+    (name, help): (&str, &str),
+    series: impl IntoIterator<Item = (Labels, Distribution)>,
+) -> Result<(), Error> {
+    let unit = Unit::Seconds;
+    let mut metric = encoder.encode_descriptor(name, help, Some(&unit), MetricType::Histogram)?;
+    for (labels, Distribution { sum, counts }) in series {
+        let count = counts.iter().map(|(_, count)| count).sum();
+        let mut one = metric.encode_family(&labels)?;
+        one.encode_histogram::<NoLabelSet>(sum, count, &counts, None)?;
+    }
+    Ok(())
+}
+
 /// Writes a gauge's series.
 pub fn gauge<V: EncodeGaugeValue>(
     encoder: &mut DescriptorEncoder<'_>,
