@@ -1,5 +1,6 @@
 //! The Debian package, made of what was built for tests: that everything is in it, and works from where it is put.
 
+use std::fs;
 use std::path::Path;
 use std::process::Command;
 
@@ -73,10 +74,31 @@ fn a_package_has_all_of_it_and_its_configuration_is_accepted() {
         .expect("it starts");
     let said = String::from_utf8_lossy(&ipvsadm.stderr);
     assert!(said.contains("Can't initialize ipvs"), "{said}");
+    let broken = broken_links(&file("usr/share/doc/lbd"));
+    assert!(broken.is_empty(), "{broken:#?}");
     let control =
         done(Command::new("dpkg-deb").args(["-f", package, "Package", "Depends", "Conffiles"]));
     assert!(
         control.contains("Package: lbd\n") && control.contains("libc6"),
         "{control}"
     );
+}
+
+/// Links from pages in this folder and below to files that are not there.
+fn broken_links(folder: &Path) -> Vec<String> {
+    let mut broken = Vec::new();
+    for entry in fs::read_dir(folder).expect("a folder") {
+        let path = entry.expect("an entry").path();
+        if path.is_dir() {
+            broken.extend(broken_links(&path));
+        } else if path.extension().is_some_and(|extension| extension == "md") {
+            let text = fs::read_to_string(&path).expect("text");
+            let targets = text.split("](").skip(1);
+            let targets = targets.filter_map(|rest| rest.split([')', '#']).next());
+            let targets = targets.filter(|to| !to.is_empty() && !to.starts_with("http"));
+            let missing = targets.filter(|to| !folder.join(to).exists());
+            broken.extend(missing.map(|to| format!("{}: {to}", path.display())));
+        }
+    }
+    broken
 }
