@@ -144,10 +144,11 @@ pub fn footprint(server: &Namespace) -> Footprint {
     Footprint(seen)
 }
 
-/// A line of `ip` without what the other end of a cable decides, a moment later.
+/// A line of `ip` without what the other end of a cable decides, a moment later; an address that nobody else may have is
+/// tentative for so long.
 fn without_carrier(line: &str) -> String {
     let mut words: Vec<&str> = line.split_whitespace().collect();
-    words.retain(|word| !word.starts_with('<'));
+    words.retain(|word| !word.starts_with('<') && *word != "tentative");
     if let Some(at) = words.iter().position(|word| *word == "state") {
         words.drain(at..at + 2);
     }
