@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use lb_model::Addr;
 use rtnetlink::packet_core::{NLM_F_CREATE, NLM_F_EXCL};
 use rtnetlink::packet_route::address::{
-    AddressAttribute, AddressFlags, AddressMessage, AddressProtocol,
+    AddressAttribute, AddressFlags, AddressMessage, AddressProtocol, CacheInfo,
 };
 use rtnetlink::packet_route::link::{LinkAttribute, LinkMessage};
 use rtnetlink::packet_route::{AddressFamily, RouteNetlinkMessage};
@@ -43,7 +43,7 @@ pub struct AddedAddress {
 
 impl AddedAddress {
     /// Puts `addr` on `interface` as a /32 or /128. IPv6 addresses skip duplicate address detection: the VIP is
-    /// ours by configuration, and is to answer at once.
+    /// ours by configuration, and is to answer at once. The kernel does not choose them for what it sends by itself.
     ///
     /// # Errors
     ///
@@ -145,9 +145,15 @@ impl AddedAddress {
             AddressAttribute::Protocol(self.mark),
         ];
         if ip.is_ipv6() {
-            message
-                .attributes
-                .push(AddressAttribute::Flags(AddressFlags::Nodad));
+            // Valid for good and preferred never. Otherwise RFC 6724's rule 8 would have the kernel speak to the servers of
+            // its network in the name of the VIP: as a /128 it may match a server's address in more bits than the
+            // machine's own. Servers that hold the VIP keep their answers to themselves then.
+            let mut lifetimes = CacheInfo::default();
+            lifetimes.ifa_valid = u32::MAX;
+            message.attributes.extend([
+                AddressAttribute::Flags(AddressFlags::Nodad),
+                AddressAttribute::CacheInfo(lifetimes),
+            ]);
         }
         message
     }

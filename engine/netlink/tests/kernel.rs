@@ -259,6 +259,7 @@ fn an_added_address_goes_with_its_guard_and_is_known_again_after_a_crash() {
         ("10.1.0.100", "10.1.0.100/32"),
         ("2001:db8::100", "2001:db8::100/128"),
     ] {
+        let prefix = vip.strip_suffix("100").expect("both end so");
         let add = || AddedAddress::new("lb0", addr(vip)).expect("lb0 exists");
         let listed = || ip(&pair.balancer, "addr show dev lb0");
         let added = pair.balancer.run(add);
@@ -267,6 +268,9 @@ fn an_added_address_goes_with_its_guard_and_is_known_again_after_a_crash() {
         let tentative = ip(&pair.balancer, "addr show dev lb0 tentative");
         assert!(!tentative.contains(vip), "{tentative}");
         until(&kernel, |hops| hops.is_local(addr(vip)));
+        // What the machine itself says to its neighbour is said in its own name.
+        let way = ip(&pair.balancer, &format!("route get {prefix}2"));
+        assert!(way.contains(&format!("src {prefix}1 ")), "{way}");
         drop(added);
         assert!(!listed().contains(vip), "{}", listed());
         until(&kernel, |hops| !hops.is_local(addr(vip)));

@@ -6,8 +6,8 @@ use std::process::Command;
 use std::time::{Duration, Instant};
 
 use lb_testkit::netns::{
-    Balancer, Family, HttpTally, Lab, Plan, Replies, Scratch, Topology, WebServer, available,
-    server_name,
+    Agent, Balancer, Family, HttpTally, Lab, Plan, Replies, Scratch, Topology, WebServer,
+    available, server_name,
 };
 use lb_testkit::program;
 use serde_json::Value;
@@ -22,12 +22,27 @@ struct Farm {
     lbd: Balancer,
     _scratch: Scratch,
     webs: Vec<Option<WebServer>>,
+    /// What takes packets out of the tunnel on the servers.
+    agents: Vec<Agent>,
 }
 
 impl Farm {
-    /// One service by direct routing in each family.
-    fn start() -> Farm {
-        let lab = Lab::new(Plan::new(Topology::TwoArmed, Replies::Direct)).expect("a lab");
+    /// One service in each family.
+    fn start(mode: &str) -> Farm {
+        let topology = Topology::TwoArmed;
+        let replies = match mode {
+            "tun" => Replies::ToBalancer,
+            _ => Replies::Direct,
+        };
+        let lab = Lab::new(Plan::new(topology, replies)).expect("a lab");
+        let mut agents = Vec::new();
+        if mode == "tun" {
+            let vips = Family::BOTH.map(|family| family.vip().to_string());
+            let from = Family::BOTH.map(|family| family.balancer_back(topology).to_string());
+            let arguments = format!("tun {} --from {}", vips.join(" "), from.join(","));
+            let start = |server| Agent::start(server, &program("lbrs"), &arguments).expect("lbrs");
+            agents.extend(lab.servers.iter().map(start));
+        }
         let scratch = Scratch::new().expect("a folder");
         let webs = lab.servers.iter().enumerate().map(|(index, server)| {
             let web = WebServer::start(server, &server_name(index), PORT, &scratch);
@@ -38,7 +53,7 @@ impl Farm {
         for family in Family::BOTH {
             let vip = SocketAddr::new(family.vip(), PORT);
             config += &format!(
-                "[[service]]\nvip = \"{vip}\"\nprotocol = \"tcp\"\nscheduler = \"wrr\"\nmode = \"dr\"\n\
+                "[[service]]\nvip = \"{vip}\"\nprotocol = \"tcp\"\nscheduler = \"wrr\"\nmode = \"{mode}\"\n\
                  vip_interface = \"eth0\"\n"
             );
             for index in 0..lab.servers.len() {
@@ -53,6 +68,7 @@ impl Farm {
             lbd: lbd.expect("lbd"),
             _scratch: scratch,
             webs,
+            agents,
         }
     }
 
@@ -80,14 +96,16 @@ impl Farm {
             assert!(Instant::now() < end, "{check}\n{}", self.lbd.log());
         }
     }
+
+    /// Ends lbd, which must have kept count of its frames.
+    fn finish(mut self) {
+        let status = self.lbd.terminate().expect("it ends");
+        assert_eq!(status.code(), Some(0), "{}", self.lbd.log());
+    }
 }
 
-#[test]
-fn a_server_that_has_lost_the_vip_is_found() {
-    if !available() {
-        return;
-    }
-    let mut farm = Farm::start();
+/// Takes the VIP from one server, nginx from the next.
+fn lose_the_vip(farm: &mut Farm) {
     for family in Family::BOTH {
         for index in 0..3 {
             farm.wait_for(family, index, "up");
@@ -115,6 +133,31 @@ fn a_server_that_has_lost_the_vip_is_found() {
         let down = farm.wait_for(family, 1, "down");
         assert_eq!(down["failure"], "connection refused");
     }
-    let status = farm.lbd.terminate().expect("it ends");
-    assert_eq!(status.code(), Some(0), "{}", farm.lbd.log());
+}
+
+#[test]
+fn a_server_that_has_lost_the_vip_is_found() {
+    if !available() {
+        return;
+    }
+    let mut farm = Farm::start("dr");
+    lose_the_vip(&mut farm);
+    farm.finish();
+}
+
+#[test]
+fn a_server_behind_a_tunnel_that_has_lost_the_vip_or_the_tunnel_is_found() {
+    if !available() {
+        return;
+    }
+    let mut farm = Farm::start("tun");
+    lose_the_vip(&mut farm);
+    // The last server's agent, which leaves the rest to the kernel.
+    farm.agents.pop();
+    for family in Family::BOTH {
+        let down = farm.wait_for(family, 2, "down");
+        let vip = SocketAddr::new(family.vip(), PORT);
+        assert_eq!(down["failure"], format!("no answer from {vip} within 1s"));
+    }
+    farm.finish();
 }

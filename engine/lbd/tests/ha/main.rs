@@ -8,5 +8,6 @@ mod going;
 mod node;
 mod pair;
 mod segment;
+mod servers;
 mod steady;
 mod synchronised;

@@ -58,6 +58,31 @@ impl Steady {
         steady
     }
 
+    /// Opens a connection to each of `servers`, which speak HTTP ([`WebServer`](lb_testkit::netns::WebServer)), and asks for a
+    /// page over each every ten milliseconds.
+    pub fn pages(client: &Namespace, servers: &[SocketAddr]) -> Steady {
+        let mut steady = Steady::new();
+        for server in servers {
+            let (mut stream, mut lines) = open(client, server);
+            let client = stream.local_addr().expect("an address");
+            steady.spawn(client, move |_| {
+                stream.write_all(b"GET / HTTP/1.1\r\nHost: lab\r\n\r\n")?;
+                let mut next = || match lines.next() {
+                    Some(line) => line,
+                    None => Err(io::ErrorKind::UnexpectedEof.into()),
+                };
+                let status = next()?;
+                if status != "HTTP/1.1 200 OK" {
+                    return Err(io::Error::other(status));
+                }
+                while !next()?.is_empty() {}
+                // The page is one line.
+                next().map(|_| true)
+            });
+        }
+        steady
+    }
+
     /// Sends datagrams to each of `servers`, one every ten milliseconds whether the last was answered or not.
     pub fn datagrams(client: &Namespace, servers: &[SocketAddr]) -> Steady {
         let mut steady = Steady::new();

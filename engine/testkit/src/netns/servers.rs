@@ -19,7 +19,8 @@ const START_LIMIT: Duration = Duration::from_secs(20);
 /// How often a thread that waits for a client looks whether its server was dropped.
 const LOOK_AROUND: Duration = Duration::from_millis(50);
 
-/// nginx: answers every path with its name, `/who` with the client's address and port, and `/files/NAME` with the file of that name in the scratch folder.
+/// nginx: answers every path with its name, `/who` with the client's address and port, `/files/NAME` with the file of that name in the scratch folder, and
+/// `/slow/NAME` with that of its own name, a dash and that name, at a kilobyte a second.
 pub struct WebServer {
     process: Process,
 }
@@ -67,7 +68,7 @@ fn configuration(name: &str, port: u16, scratch: &Scratch) -> String {
         "daemon off; master_process off; pid {folder}/{name}.pid; error_log stderr;
          events {{ worker_connections 4096; }}
          http {{
-           access_log off; default_type text/plain;
+           access_log off; default_type text/plain; keepalive_requests 1000000;
            client_body_temp_path {folder}/{name}.body; proxy_temp_path {folder}/{name}.proxy;
            fastcgi_temp_path {folder}/{name}.fastcgi; uwsgi_temp_path {folder}/{name}.uwsgi;
            scgi_temp_path {folder}/{name}.scgi;
@@ -76,6 +77,7 @@ fn configuration(name: &str, port: u16, scratch: &Scratch) -> String {
              location /who {{ return 200 \"$remote_addr $remote_port\"; }}
              location / {{ return 200 \"{name}\\n\"; }}
              location /files/ {{ alias {folder}/; }}
+             location /slow/ {{ alias {folder}/{name}-; limit_rate 1k; }}
            }}
          }}\n"
     )
