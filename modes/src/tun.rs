@@ -20,6 +20,9 @@ use lb_model::{
     Addr, Conn, Direction, DropReason, HopCache, Mode, Packet, Replies, Resolution, Tunnel, Verdict,
 };
 
+use lb_wire::{ETHERTYPE_IPV4, ETHERTYPE_IPV6, Ipv4Header, Ipv6Header};
+use zerocopy::IntoBytes;
+
 use self::outer::{Inner, Wrapping};
 
 /// The `tun` mode.
@@ -76,14 +79,33 @@ fn encapsulate(
     rip: Addr,
 ) -> Result<(), DropReason> {
     let inner = Inner::read(packet).ok_or(DropReason::Malformed)?;
-    let wrapping = Wrapping::new(&inner, tunnel, dip, rip);
-    prepend(packet, &wrapping)
+    // A header alone is copied in a few moves, as its length is known.
+    match (tunnel, dip.as_v4(), rip.as_v4()) {
+        (Tunnel::Ipip, Some(dip), Some(rip)) => {
+            let ip = outer::bare_v4(&inner, dip, rip);
+            prepend(packet, ip.as_bytes(), Ipv4Header::LEN, ETHERTYPE_IPV4)
+        }
+        (Tunnel::Ipip, ..) => {
+            let ip = outer::bare_v6(&inner, dip, rip);
+            prepend(packet, ip.as_bytes(), Ipv6Header::LEN, ETHERTYPE_IPV6)
+        }
+        _ => {
+            let wrapping = Wrapping::new(&inner, tunnel, dip, rip);
+            let ip_len = wrapping.ip_len();
+            prepend(packet, wrapping.bytes(), ip_len, wrapping.ethertype())
+        }
+    }
 }
 
 /// Puts the outer headers between the Ethernet header and the IP packet: where there is room before the frame the one moves
 /// up, otherwise the other moves down.
-fn prepend(packet: &mut Packet, wrapping: &Wrapping) -> Result<(), DropReason> {
-    let outer = wrapping.bytes();
+#[inline(always)]
+fn prepend(
+    packet: &mut Packet,
+    outer: &[u8],
+    ip_len: usize,
+    ethertype: u16,
+) -> Result<(), DropReason> {
     let (l3, end) = (
         usize::from(packet.headers.l3),
         usize::from(packet.headers.end),
@@ -100,8 +122,8 @@ fn prepend(packet: &mut Packet, wrapping: &Wrapping) -> Result<(), DropReason> {
     let frame = packet.frame.bytes_mut();
     frame[l3..inner_at].copy_from_slice(outer);
     // The two bytes before the IP header are the ethertype, whatever tags came before them.
-    frame[l3 - 2..l3].copy_from_slice(&wrapping.ethertype().to_be_bytes());
-    packet.headers.l4 = (l3 + wrapping.ip_len()) as u16;
+    frame[l3 - 2..l3].copy_from_slice(&ethertype.to_be_bytes());
+    packet.headers.l4 = (l3 + ip_len) as u16;
     packet.headers.end = new_end as u16;
     Ok(())
 }

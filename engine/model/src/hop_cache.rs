@@ -39,16 +39,19 @@ impl HopCache {
         &self.next_hops
     }
 
-    /// The way to `addr`, if it was asked for not long ago.
+    /// The next hop on the way to `addr`, if that can be reached now.
     #[inline(always)]
-    pub fn known(&self, addr: Addr) -> Option<&Hop> {
+    pub fn reachable(&mut self, addr: Addr) -> Option<&Hop> {
+        if self.hops.get(addr).is_none() {
+            self.look_up(addr);
+        }
         self.hops.get(addr)
     }
 
     /// The way to `addr`, as [`NextHops::resolve`] has it.
     #[inline(always)]
     pub fn resolve(&mut self, addr: Addr) -> Resolution {
-        match self.known(addr) {
+        match self.hops.get(addr) {
             Some(hop) => Resolution::Reachable(*hop),
             None => self.look_up(addr),
         }
@@ -137,6 +140,11 @@ mod tests {
         let mut cache = HopCache::new(Arc::new(hops.clone()));
         for _ in 0..2 {
             for addr in &addresses {
+                let hop = match hops.resolve(*addr) {
+                    Resolution::Reachable(hop) => Some(hop),
+                    _ => None,
+                };
+                assert_eq!(cache.reachable(*addr), hop.as_ref());
                 assert_eq!(cache.resolve(*addr), hops.resolve(*addr));
                 assert_eq!(cache.source_for(*addr), hops.source_for(*addr));
             }

@@ -37,7 +37,6 @@ pub struct Parsed<'a> {
 const MAX_TAGS: usize = 2;
 
 /// What a frame carries behind any VLAN tags, and where that begins.
-#[cold]
 pub(crate) fn payload(frame: &[u8]) -> Result<(u16, usize), Refused> {
     let mut at = EthernetHeader::LEN;
     for _ in 0..=MAX_TAGS {
@@ -107,19 +106,26 @@ impl<'a> Found<'a> for Whole {
 /// once. Where two ways meet, or of a call, the result goes through memory first, which doubles the cost of a parse.
 #[inline(always)]
 pub fn parse_into<'a, F: Found<'a>>(frame: &'a [u8], found: F) -> Result<F::Noted, Refused> {
+    const L3: usize = EthernetHeader::LEN;
     let (ethernet, _) = EthernetHeader::ref_from_prefix(frame).map_err(|_| Refused::Malformed)?;
-    match ethernet.ethertype.get() {
-        ETHERTYPE_IPV4 => Ok(found.note(parse_v4(frame, EthernetHeader::LEN)?)),
-        ETHERTYPE_IPV6 => Ok(found.note(parse_v6(frame, EthernetHeader::LEN)?)),
-        _ => Ok(found.note(parse_tagged(frame)?)),
+    match (ethernet.ethertype.get(), frame.get(L3)) {
+        (ETHERTYPE_IPV4, Some(&V4_WITHOUT_OPTIONS)) => {
+            Ok(found.note(parse_v4_without_options(&frame[L3..], L3)?))
+        }
+        (ETHERTYPE_IPV6, _) => Ok(found.note(parse_v6(&frame[L3..], L3)?)),
+        _ => Ok(found.note(parse_any(frame)?)),
     }
 }
 
+/// Behind any tags, and with any options.
 #[cold]
-fn parse_tagged(frame: &[u8]) -> Result<Parsed<'_>, Refused> {
-    match payload(frame)? {
-        (ETHERTYPE_IPV4, l3) => parse_v4(frame, l3),
-        (ETHERTYPE_IPV6, l3) => parse_v6(frame, l3),
+fn parse_any(frame: &[u8]) -> Result<Parsed<'_>, Refused> {
+    let (ethertype, l3) = payload(frame)?;
+    let packet = frame.get(l3..).ok_or(Refused::Malformed)?;
+    match (ethertype, packet.first()) {
+        (ETHERTYPE_IPV4, Some(&V4_WITHOUT_OPTIONS)) => parse_v4_without_options(packet, l3),
+        (ETHERTYPE_IPV4, _) => parse_v4_with_options(packet, l3),
+        (ETHERTYPE_IPV6, _) => parse_v6(packet, l3),
         _ => Err(Refused::Other),
     }
 }
@@ -128,12 +134,8 @@ fn parse_tagged(frame: &[u8]) -> Result<Parsed<'_>, Refused> {
 const V4_WITHOUT_OPTIONS: u8 = 0x45;
 
 #[inline(always)]
-fn parse_v4(frame: &[u8], l3: usize) -> Result<Parsed<'_>, Refused> {
-    let packet = frame.get(l3..).ok_or(Refused::Malformed)?;
+fn parse_v4_without_options(packet: &[u8], l3: usize) -> Result<Parsed<'_>, Refused> {
     let (ip, _) = Ipv4Header::ref_from_prefix(packet).map_err(|_| Refused::Malformed)?;
-    if ip.version_ihl != V4_WITHOUT_OPTIONS {
-        return parse_v4_with_options(packet, l3);
-    }
     let total_len = usize::from(ip.total_len.get());
     if total_len < Ipv4Header::LEN || total_len > packet.len() || !holds_without_options(ip) {
         return Err(Refused::Malformed);
@@ -141,7 +143,6 @@ fn parse_v4(frame: &[u8], l3: usize) -> Result<Parsed<'_>, Refused> {
     parse_v4_transport(&packet[..total_len], (l3, Ipv4Header::LEN), ip)
 }
 
-#[cold]
 fn parse_v4_with_options(packet: &[u8], l3: usize) -> Result<Parsed<'_>, Refused> {
     let (ip, _) = Ipv4Header::ref_from_prefix(packet).map_err(|_| Refused::Malformed)?;
     let header_len = ip.header_len();
@@ -178,8 +179,7 @@ fn parse_v4_transport<'a>(
 }
 
 #[inline(always)]
-fn parse_v6(frame: &[u8], l3: usize) -> Result<Parsed<'_>, Refused> {
-    let packet = frame.get(l3..).ok_or(Refused::Malformed)?;
+fn parse_v6(packet: &[u8], l3: usize) -> Result<Parsed<'_>, Refused> {
     let (ip, _) = Ipv6Header::ref_from_prefix(packet).map_err(|_| Refused::Malformed)?;
     let total_len = Ipv6Header::LEN + usize::from(ip.payload_len.get());
     if ip.version() != 6

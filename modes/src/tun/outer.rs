@@ -88,6 +88,18 @@ impl Inner<'_> {
     }
 }
 
+/// The header around `inner` if there is nothing between the two, over IPv4.
+#[inline]
+pub fn bare_v4(inner: &Inner<'_>, dip: [u8; 4], rip: [u8; 4]) -> Ipv4Header {
+    outer_v4(inner, inner.protocol(), dip, rip, inner.bytes.len())
+}
+
+/// The header around `inner` if there is nothing between the two, over IPv6.
+#[inline]
+pub fn bare_v6(inner: &Inner<'_>, dip: Addr, rip: Addr) -> Ipv6Header {
+    outer_v6(inner, inner.protocol(), dip, rip, inner.bytes.len())
+}
+
 /// Every link carries this much of IPv6 (RFC 8200 section 5).
 const LEAST_MTU_V6: usize = 1280;
 
@@ -104,7 +116,6 @@ pub struct Wrapping {
 
 impl Wrapping {
     /// The headers around `inner` from `dip` to `rip`, which are of one family.
-    #[inline]
     pub fn new(inner: &Inner<'_>, tunnel: Tunnel, dip: Addr, rip: Addr) -> Wrapping {
         let mut wrapping = Wrapping {
             ethertype: ETHERTYPE_IPV4,

@@ -71,11 +71,11 @@ impl ConnTable {
     /// The conn that was [guessed](ConnTable::guess), if a packet of this flow belongs to it.
     #[inline(always)]
     pub fn confirm(&self, guess: Guess, flow: &FlowKey) -> Option<Hit> {
-        let hit = Key(guess.0).hit();
+        let Hit { conn, direction } = Key(guess.0).hit();
         // A guess at nothing is beyond all entries.
-        let record = self.entries.record(hit.conn.0)?;
-        let wide = || self.entries.wide(hit.conn.0);
-        record.is(hit.direction, flow, wide).then_some(hit)
+        let record = self.entries.record(conn.0)?;
+        let is_it = record.is(direction, flow, || self.entries.wide(conn.0));
+        is_it.then(|| Key(guess.0).hit())
     }
 
     /// [`find_hashed`](ConnTable::find_hashed) for who has [guessed](ConnTable::guess) since the last conn opened: a guess

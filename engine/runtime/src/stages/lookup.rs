@@ -5,7 +5,7 @@
 
 use lb_conn::{ConnTable, Guess, Hash, prefetch};
 use lb_model::{
-    BATCH, Batch, Direction, DropReason, FlowHash, Hit, IpvsSettings, Packet, PuntReason, Verdict,
+    BATCH, Batch, Direction, DropReason, Hit, IpvsSettings, Packet, PuntReason, Verdict,
 };
 use lb_wire::TcpFlags;
 
@@ -16,10 +16,15 @@ use super::parse;
 pub fn run(batch: &mut Batch, conns: &ConnTable, settings: &IpvsSettings) -> usize {
     let mut places = [(Hash::default(), Guess::NONE); BATCH];
     for (packet, (hash, _)) in batch.packets().iter().zip(&mut places) {
-        *hash = match packet.flow_hash {
-            None => conns.hash(&packet.flow),
-            Some(known) => place_of_handed(packet, known, conns),
+        let flow_hash = match packet.flow_hash {
+            None => conns.flow_hash(&packet.flow),
+            Some(known) => {
+                debug_assert_eq!(known, conns.flow_hash(&packet.flow), "one key for all");
+                expect_handed(packet);
+                known
+            }
         };
+        *hash = conns.place(flow_hash);
         conns.prefetch(*hash);
     }
     for (hash, guess) in &mut places[..batch.len()] {
@@ -40,14 +45,12 @@ pub fn run(batch: &mut Batch, conns: &ConnTable, settings: &IpvsSettings) -> usi
     misses
 }
 
-/// The worker that handed the packet over has hashed its flow, and looked at its headers.
+/// The worker that handed the packet over has looked at its headers, and this one will not before it changes them.
 #[inline(always)]
-fn place_of_handed(packet: &Packet, flow_hash: FlowHash, conns: &ConnTable) -> Hash {
-    debug_assert_eq!(flow_hash, conns.flow_hash(&packet.flow), "one key for all");
+fn expect_handed(packet: &Packet) {
     if let Some(first) = packet.frame.bytes().first() {
         prefetch(first);
     }
-    conns.place(flow_hash)
 }
 
 #[inline(never)]

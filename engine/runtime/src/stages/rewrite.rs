@@ -78,7 +78,7 @@ impl Rewriting<'_> {
         }
         let conn = self.conns.prolong(hit, self.stamp)?;
         let to = goes_to(conn, hit.direction);
-        let hop = self.hops.known(to)?;
+        let hop = self.hops.reachable(to)?;
         let l3 = usize::from(packet.headers.l3);
         let (ethernet, ip) = packet.frame.bytes_mut().split_at_mut_checked(l3)?;
         let ethernet = EthernetHeader::of_mut(ethernet)?;
