@@ -8,7 +8,7 @@ use zerocopy::FromZeros;
 
 use crate::TemplateId;
 use crate::looks;
-use crate::mem::{populate, prefer_huge_pages, prefetch, refuse_huge_pages, zeroed};
+use crate::mem::{populate, prefetch, refuse_huge_pages, zeroed, zeroed_in_huge_pages};
 use crate::sign::Owes;
 use crate::wheel::{Link, Timers};
 
@@ -164,14 +164,12 @@ const UPPER: usize = 1;
 const NONE: u32 = u32::MAX;
 
 impl Entries {
-    /// Room for `capacity` conns; no memory is taken until it is used.
+    /// Room for `capacity` conns; that for wide ends takes no memory until it is used.
     pub fn new(capacity: u32) -> Entries {
-        let mut entries = zeroed(capacity as usize);
-        prefer_huge_pages(&mut entries);
         let mut wide = zeroed(capacity as usize);
         refuse_huge_pages(&mut wide);
         Entries {
-            entries,
+            entries: zeroed_in_huge_pages(capacity as usize),
             wide,
             vacant: [NONE; 2],
             lower: 0,

@@ -18,7 +18,7 @@ use lb_model::FlowHash;
 use zerocopy::{FromZeros, Immutable, IntoBytes};
 
 use crate::looks;
-use crate::mem::{equal_words, populate, prefer_huge_pages, prefetch, refuse_huge_pages, zeroed};
+use crate::mem::{equal_words, populate, prefetch, zeroed_in_huge_pages};
 
 /// Slots in a bucket: as many as a cache line holds.
 const SLOTS: usize = 10;
@@ -67,24 +67,11 @@ pub struct Index {
 }
 
 impl Index {
-    /// An index with room for `keys`, whose memory is taken bit by bit as they come.
-    pub fn growing(keys: u64) -> Index {
-        let mut index = Index::of(keys);
-        refuse_huge_pages(&mut index.buckets);
-        index
-    }
-
-    /// An index with room for `keys`, most of which will come.
+    /// An index with room for `keys`.
     pub fn new(keys: u64) -> Index {
-        let mut index = Index::of(keys);
-        prefer_huge_pages(&mut index.buckets);
-        index
-    }
-
-    fn of(keys: u64) -> Index {
         let buckets = (keys * 100).div_ceil(SLOTS as u64 * LOAD) + SPARE;
         Index {
-            buckets: zeroed(buckets as usize),
+            buckets: zeroed_in_huge_pages(buckets as usize),
         }
     }
 

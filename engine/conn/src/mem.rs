@@ -13,10 +13,17 @@ const HUGE_PAGE: usize = 2 << 20;
 /// The largest that other pages are: what lies between these is given as it is written, some tens of small pages.
 const PAGE: usize = 64 << 10;
 
-/// Asks for huge pages under memory that was not written yet: a random access then seldom waits for a page table. The
-/// kernel gives them if it has them and may (`/sys/kernel/mm/transparent_hugepage/enabled`).
-pub fn prefer_huge_pages<T>(memory: &mut [T]) {
-    advise(memory, HUGE_PAGE, Advice::LinuxHugepage);
+/// Zeroed memory in huge pages, so that a random access seldom waits for a page table. The kernel gives them if it has them
+/// and may (`/sys/kernel/mm/transparent_hugepage/enabled`), but only if it is asked before the memory is first written. That
+/// happens here: an allocator zeroes by hand what is to be aligned to more than it aligns by itself.
+pub fn zeroed_in_huge_pages<T: FromZeros>(length: usize) -> Box<[T]> {
+    let mut memory = Box::<[T]>::new_uninit_slice(length);
+    advise(&memory, HUGE_PAGE, Advice::LinuxHugepage);
+    // SAFETY: all of it is written, and zeros are a value of `T`.
+    unsafe {
+        memory.as_mut_ptr().write_bytes(0, length);
+        memory.assume_init()
+    }
 }
 
 /// Asks for small pages under memory that is taken while packets wait for it: a huge page is zeroed before it is given,

@@ -4,7 +4,7 @@ pub use std::sync::atomic::{AtomicU32, Ordering};
 
 use zerocopy::FromZeros;
 
-use crate::mem::{prefer_huge_pages, zeroed};
+use crate::mem::zeroed_in_huge_pages;
 
 /// Words in a cache line.
 pub const WORDS: usize = 16;
@@ -14,9 +14,7 @@ pub const WORDS: usize = 16;
 #[repr(C, align(64))]
 pub struct Line(pub [AtomicU32; WORDS]);
 
-/// So many lines of zeros, of which the kernel gives a page when it is first written.
+/// So many lines of zeros.
 pub fn lines(count: usize) -> Box<[Line]> {
-    let mut lines = zeroed(count);
-    prefer_huge_pages(&mut lines);
-    lines
+    zeroed_in_huge_pages(count)
 }

@@ -174,7 +174,7 @@ impl Templates {
             capacity,
             free: NONE,
             live: 0,
-            index: Index::growing(capacity.into()),
+            index: Index::new(capacity.into()),
             hasher: RandomState::new(),
             wheel: Wheel::new(),
             sweep: None,

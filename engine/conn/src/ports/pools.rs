@@ -30,7 +30,7 @@ impl Pools {
     pub fn new() -> Pools {
         Pools {
             pools: Pages::new(),
-            index: index::Index::growing(MAX_POOLS.into()),
+            index: index::Index::new(MAX_POOLS.into()),
             hasher: RandomState::new(),
             hand: 0,
         }
