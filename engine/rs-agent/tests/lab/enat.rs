@@ -3,6 +3,7 @@
 use std::io::{self, BufRead, BufReader, Write};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpStream, UdpSocket};
 use std::process::Command;
+use std::sync::atomic::{AtomicU16, Ordering};
 use std::time::Duration;
 
 use lb::Protocol;
@@ -44,7 +45,9 @@ fn ask_udp_for(
             SocketAddr::V4(_) => Ipv4Addr::UNSPECIFIED.into(),
             SocketAddr::V6(_) => "::".parse().expect("an address"),
         };
-        let socket = UdpSocket::bind((any, 0))?;
+        // No two conversations have one port, and with it one flow: the kernel may give one again that was closed.
+        static NEXT_PORT: AtomicU16 = AtomicU16::new(20_000);
+        let socket = UdpSocket::bind((any, NEXT_PORT.fetch_add(1, Ordering::Relaxed)))?;
         // Answers from anybody but `to` do not reach a connected socket.
         socket.connect(to)?;
         socket.set_read_timeout(Some(limit))?;
