@@ -122,15 +122,13 @@ impl Balancer {
         if let Some(choice) = &queue_choice {
             engine.set_rss(choice.told().clone());
         }
-        let populates = takes_tables_at_once(count, engine.capacity());
+        tell_table_memory(count, engine.capacity());
         let places = engine.places(count);
         for (number, (port, place)) in ports.into_iter().zip(places).enumerate() {
             let resolver = resolver.clone();
             let ask = Box::new(move |interface, addr| resolver.request(interface, addr));
             let worker = engine.worker_with(port, place, Arc::clone(&next_hops), ask);
-            if populates {
-                worker.populate();
-            }
+            worker.populate();
             let thread = worker_thread::spawn(number, worker, Arc::clone(&balancer.stopping));
             balancer.workers.push(thread.map_err(LiveError::Thread)?);
         }
@@ -185,9 +183,8 @@ impl Drop for Balancer {
     }
 }
 
-/// Whether the conn tables' memory is taken now rather than conn by conn. Not if that is more than half of the machine's:
-/// who has asked for so much may never use it, and should not be killed for it.
-fn takes_tables_at_once(workers: u16, capacity: u32) -> bool {
+/// Says how much memory the conn tables take, and complains if that is more than half of the machine's.
+fn tell_table_memory(workers: u16, capacity: u32) {
     let machine = rustix::system::sysinfo();
     let has = machine.totalram as u64 * u64::from(machine.mem_unit);
     let takes = table_memory(workers.into(), capacity);
@@ -195,16 +192,14 @@ fn takes_tables_at_once(workers: u16, capacity: u32) -> bool {
         "conn tables: {workers} x {capacity} conns, {} MiB",
         takes.div_ceil(1 << 20)
     );
-    let fits = takes <= has / 2;
-    if fits {
+    if takes <= has / 2 {
         tracing::info!("{what}");
     } else {
         tracing::warn!(
-            "{what} are more than half of this machine's {} MiB, so they are taken as conns open: lower engine.capacity",
+            "{what} are more than half of this machine's {} MiB: lower engine.capacity",
             has >> 20
         );
     }
-    fits
 }
 
 /// How many workers share the queues; `None`: one for each.
