@@ -127,6 +127,8 @@ impl Soak {
             self.turn();
         }
         self.most_conns = self.most_conns.max(self.worker.conns().len());
+        // Conns that ended in a turn, to make room for others, give their ports back in the next one.
+        self.turn();
         self.audit();
         if self.traffic.one_in(4) {
             self.edit();
