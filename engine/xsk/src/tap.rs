@@ -29,8 +29,8 @@ impl Tap {
     ///
     /// So it ends before them when the process is killed: the kernel goes up through a dead process's descriptors
     /// (`close_files`) and puts the end of each in front of those that it has put off already (`task_work_add`). It takes
-    /// the device, and VIPs on it, some 30 ms to go. A kernel that has a VIP and not yet this device's process, nor any
-    /// program that keeps the VIP's packets from it, would answer them with RST.
+    /// the device, and VIPs on it, some 30 ms to go. A kernel that still has a VIP, and no longer any program that keeps
+    /// the VIP's packets from it, would answer them with RST.
     pub(crate) fn create<'a>(
         name: &str,
         others: impl Iterator<Item = BorrowedFd<'a>>,
