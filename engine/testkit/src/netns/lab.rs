@@ -217,7 +217,7 @@ impl Lab {
     fn set_up_client(&self) -> Result<(), Error> {
         for family in Family::BOTH {
             let client = family.interface_address(Net::Clients, CLIENT_HOST);
-            self.client.ip(&format!("address add {client} dev eth0"))?;
+            add_address(&self.client, &client, "eth0")?;
             let balancer = family.balancer();
             self.client
                 .ip(&format!("route add default via {balancer}"))?;
@@ -234,8 +234,7 @@ impl Lab {
             let addresses = [(Net::Clients, "eth0"), (net, *back)];
             for (net, interface) in addresses {
                 let address = family.interface_address(net, BALANCER_HOST);
-                self.balancer
-                    .ip(&format!("address add {address} dev {interface}"))?;
+                add_address(&self.balancer, &address, interface)?;
             }
             if net == Net::Between {
                 let servers = family.network(Net::Servers);
@@ -262,7 +261,7 @@ impl Lab {
             }
             for (net, interface) in legs {
                 let address = family.interface_address(net, ROUTER_HOST);
-                router.ip(&format!("address add {address} dev {interface}"))?;
+                add_address(router, &address, interface)?;
             }
             if !self.router_knows_clients() {
                 let balancer = family.balancer_back(self.plan.topology);
@@ -280,7 +279,7 @@ impl Lab {
         }
         for family in Family::BOTH {
             let address = family.interface_address(Net::Servers, server_host(index));
-            server.ip(&format!("address add {address} dev eth0"))?;
+            add_address(server, &address, "eth0")?;
             let router = family.host(Net::Servers, ROUTER_HOST);
             match (self.plan.topology, self.plan.replies) {
                 (Topology::Routed, _)
@@ -298,11 +297,19 @@ impl Lab {
             };
             if direct {
                 let (vip, bits) = (family.vip(), family.host_bits());
-                server.ip(&format!("address add {vip}/{bits} dev lo"))?;
+                add_address(server, &format!("{vip}/{bits}"), "lo")?;
             }
         }
         Ok(())
     }
+}
+
+/// Gives a host an address that it may use at once: even where it does not ask whether anybody else has it, an IPv6 address
+/// is tentative until the kernel has time to see to that, and a server that binds to it meanwhile fails.
+fn add_address(host: &Namespace, address: &str, interface: &str) -> Result<(), Error> {
+    let flags = if address.contains(':') { " nodad" } else { "" };
+    host.ip(&format!("address add {address} dev {interface}{flags}"))?;
+    Ok(())
 }
 
 /// Makes a host forward what is for others.
