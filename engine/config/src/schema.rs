@@ -95,6 +95,9 @@ fn engine_config(mut section: Section<'_>, faults: &mut Faults<'_>) -> EngineCon
         local_ports: section
             .value("local_ports", &mark::PORTS, faults)
             .unwrap_or(defaults.local_ports),
+        busy_poll: section
+            .value("busy_poll", &service::SWITCH, faults)
+            .unwrap_or(defaults.busy_poll),
         peers: section.list("peers", &network::MAC, faults),
     };
     section.end(faults);

@@ -72,7 +72,22 @@ fn what_is_left_out_has_its_default() {
     let defaults = lb::EngineConfig::default();
     assert_eq!(config.engine.workers, defaults.workers);
     assert_eq!(config.engine.capacity, defaults.capacity);
+    assert!(!config.engine.busy_poll);
     assert!(config.services.is_empty());
+}
+
+#[test]
+fn busy_polling_is_asked_for_and_written_only_then() {
+    let read = |value: &str| {
+        let text = edited("workers = 2", &format!("busy_poll = {value}"));
+        parse("lbd.toml".into(), text).expect("a good file")
+    };
+    assert!(read("true").balancer.engine.busy_poll);
+    assert!(write(&read("true")).contains("\nbusy_poll = true\n"));
+    assert!(!write(&read("false")).contains("busy_poll"));
+    let refused = drawn(&edited("workers = 2", "busy_poll = \"50us\""));
+    let expected = "error: engine.busy_poll: \"50us\", allowed: true or false\n";
+    assert!(refused.starts_with(expected), "{refused}");
 }
 
 #[test]
@@ -97,7 +112,7 @@ error: engine.interface: unknown key
  --> lbd.toml:3:1
   |
 3 | colour = 2
-  | ^^^^^^ allowed here: interfaces, workers, capacity, local_ports, peers"#
+  | ^^^^^^ allowed here: interfaces, workers, capacity, local_ports, busy_poll, peers"#
     );
 }
 

@@ -46,6 +46,11 @@ pub fn write(settings: &Settings) -> String {
     if engine.local_ports != EngineConfig::default().local_ports {
         file.key("local_ports", quoted(&format!("{first}-{last}")));
     }
+    file.key_unless(
+        EngineConfig::default().busy_poll,
+        "busy_poll",
+        engine.busy_poll,
+    );
     if !engine.peers.is_empty() {
         let peers = engine.peers.iter().map(|mac| quoted(&mac.to_string()));
         file.key("peers", list(peers));

@@ -16,6 +16,9 @@ pub struct Status {
     pub interfaces: Vec<String>,
     /// Workers at work.
     pub workers: usize,
+    /// Whether they look for packets all the time rather than sleep until there are some.
+    #[serde(default)]
+    pub busy_poll: bool,
     /// Virtual services.
     pub services: usize,
     /// Real servers, counted once for each service that has them.

@@ -42,6 +42,8 @@ pub struct EngineConfig {
     pub capacity: u32,
     /// The ports of local addresses that conns may use, shared out among the workers.
     pub local_ports: RangeInclusive<u16>,
+    /// Whether workers look for packets all the time rather than sleep until there are some.
+    pub busy_poll: bool,
     /// MACs of other balancers that send to this machine as to one of their servers (DR): what they send to a service is
     /// not balanced again.
     pub peers: Vec<Mac>,
@@ -70,6 +72,7 @@ impl Default for EngineConfig {
             workers: Workers::Auto,
             capacity: 1_000_000,
             local_ports: 1024..=65535,
+            busy_poll: false,
             peers: Vec::new(),
         }
     }

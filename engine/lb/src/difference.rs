@@ -138,6 +138,11 @@ fn restart(running: &Config, wanted: &Config) -> Vec<ConfigError> {
             running.capacity.to_string(),
             wanted.capacity.to_string(),
         ),
+        (
+            "engine.busy_poll",
+            running.busy_poll.to_string(),
+            wanted.busy_poll.to_string(),
+        ),
     ];
     let changed = fixed.into_iter().filter(|(_, from, to)| from != to);
     changed

@@ -99,10 +99,11 @@ impl Balancer {
             ports,
             control,
             statistics,
-            ..
+            queues,
         } = Xsk::open(&XskConfig {
             interfaces: config.engine.interfaces.clone(),
             workers: workers(config)?,
+            busy_poll: config.engine.busy_poll,
             ..XskConfig::default()
         })?;
         let next_hops = kernel.next_hops();
@@ -113,7 +114,7 @@ impl Balancer {
             follower: None,
             stopping: Arc::default(),
             workers: Vec::new(),
-            sockets: Arc::new(Sockets::new(statistics)),
+            sockets: Arc::new(Sockets::new(statistics, &queues)),
         };
         // A worker has a queue at least, and no device has so many.
         let count = u16::try_from(ports.len()).unwrap_or(u16::MAX);

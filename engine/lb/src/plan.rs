@@ -122,6 +122,7 @@ mod tests {
                 workers: Workers::Count(0),
                 capacity: 0,
                 local_ports: 0..=9,
+                busy_poll: false,
                 peers: Vec::new(),
             },
             services: vec![

@@ -39,6 +39,11 @@ pub fn status(status: &Status) -> String {
         dropped,
         ..
     } = status;
+    let polls = if status.busy_poll {
+        ", busy polling"
+    } else {
+        ""
+    };
     let checks = match status.checked {
         0 => String::new(),
         checked => format!(
@@ -49,7 +54,7 @@ pub fn status(status: &Status) -> String {
     format!(
         "lbd {version}, process {pid}, up {uptime}\n\
          interfaces  {on}\n\
-         workers     {workers}, room for {room} conns each\n\
+         workers     {workers}{polls}, room for {room} conns each\n\
          services    {services}, with {servers} servers\n\
          {checks}conns       {conns}\n\
          packets     {received} received, {sent} sent, {passed} passed to the kernel, {dropped} dropped\n"

@@ -55,12 +55,18 @@ async fn balance(file: &Path, settings: Settings) -> anyhow::Result<()> {
     let engine = Arc::clone(running.engine());
     let health = Health::start(Arc::clone(&engine), settings.health.clone());
     let health = Arc::new(health.context("cannot start health checks")?);
-    let office = Arc::new(Office::new(engine, health, file.to_owned(), settings));
+    let office = Arc::new(Office::new(
+        engine,
+        health,
+        running.sockets().cloned(),
+        file.to_owned(),
+        settings,
+    ));
     let sources = Sources {
         engine: Arc::clone(&office.engine),
         health: Arc::clone(&office.health),
         reloads: Arc::clone(&office.reloads),
-        sockets: running.sockets().cloned(),
+        sockets: office.sockets.clone(),
     };
     let offered = offer(metrics, sources);
     service_manager::ready();

@@ -20,6 +20,8 @@ pub struct XskConfig {
     pub frames_per_queue: u32,
     /// Whether to ask the drivers for zero-copy before settling for copies.
     pub zero_copy: bool,
+    /// Whether ports look for packets all the time rather than sleep until there are some.
+    pub busy_poll: bool,
     /// The name of the tap device through which packets go back to the kernel, `%d` standing for the first free
     /// number; `None`: there is no way back.
     pub tap: Option<String>,
@@ -45,6 +47,7 @@ impl Default for XskConfig {
             // A full fill ring, and a full ring of packets to send.
             frames_per_queue: 3 * RING_SIZE,
             zero_copy: true,
+            busy_poll: false,
             tap: Some("lbd%d".to_owned()),
         }
     }

@@ -20,6 +20,7 @@
 //! `unsafe` lives in seven small files: `umem` (packet memory), `queue` (rings), `wait` (poll), `netdev`, `inspect` and `tap`
 //! (ioctls), `statistics` (a socket option).
 
+mod busy_poll;
 mod config;
 mod error;
 mod inspect;
@@ -42,5 +43,5 @@ pub use lb_bpf::{
 pub use netdev::{queue_count, rss};
 pub use open::{Control, Xsk};
 pub use port::XskPort;
-pub use report::{CopyMode, QueueReport};
+pub use report::{CopyMode, QueueReport, Waiting};
 pub use statistics::{RingStatistics, SocketStatistics};

@@ -19,7 +19,7 @@ use crate::statistics::SocketStatistics;
 use crate::tap::Tap;
 use crate::umem::Memory;
 use crate::wait::Alarm;
-use crate::{CopyMode, QueueReport, XskConfig, XskError, XskPort};
+use crate::{CopyMode, QueueReport, Waiting, XskConfig, XskError, XskPort, busy_poll};
 
 /// The kernel lets go of a closed AF_XDP socket's queue only some time later.
 const BUSY_LIMIT: Duration = Duration::from_secs(3);
@@ -69,6 +69,7 @@ impl Xsk {
             .collect::<Result<Vec<_>, _>>()?;
         let sockets = Sockets::bind(config, &devices, &steerings)?;
 
+        let polls = config.busy_poll && sockets.prefer_busy_poll();
         let mut queues = Vec::new();
         let mut statistics = Vec::new();
         let mut shares: Vec<Vec<Queue>> = (0..workers).map(|_| Vec::new()).collect();
@@ -87,6 +88,11 @@ impl Xsk {
                     _ => CopyMode::ZeroCopy,
                 },
                 xdp: steering.mode().clone(),
+                waiting: match polls {
+                    false => Waiting::Sleeps,
+                    true if socket.is_zero_copy() => Waiting::PollsDevice,
+                    true => Waiting::PollsRings,
+                },
                 packets_per_wakeup: socket.raise_tx_budget(),
             };
             tracing::info!("{report}");
@@ -107,7 +113,8 @@ impl Xsk {
             .into_iter()
             .map(|share| {
                 let pool = memory.share(share.len() as u32 * config.frames_per_queue);
-                let alarm = Alarm::new().map_err(XskError::Alarm)?;
+                let alarm = (!polls).then(Alarm::new).transpose();
+                let alarm = alarm.map_err(XskError::Alarm)?;
                 Ok(XskPort::new(
                     share,
                     pool,
@@ -254,6 +261,23 @@ impl Sockets {
             why_not_zero_copy: Some(why_not_zero_copy),
             ..sockets
         })
+    }
+
+    /// Whether workers may poll, which the kernel answers for all sockets alike.
+    ///
+    /// In copy mode it is not asked: since 6.14 it polls for no such socket (`xsk_bind`), and some before 6.0 do not send
+    /// for one that has asked (`xsk_no_wakeup` in `xsk_sendmsg`). There only the rings are polled.
+    fn prefer_busy_poll(&self) -> bool {
+        let sockets = self.bound.iter().map(|(_, _, socket)| socket);
+        let asked = sockets
+            .filter(|socket| socket.is_zero_copy())
+            .try_for_each(|socket| busy_poll::prefer(socket.fd()));
+        if let Err(error) = &asked {
+            tracing::warn!(
+                "busy_poll: the kernel refuses ({error}): workers sleep while nothing comes, as without it"
+            );
+        }
+        asked.is_ok()
     }
 
     fn bind_all(

@@ -1,5 +1,6 @@
 //! One worker's sockets as a [`Port`].
 
+use std::hint;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -28,18 +29,26 @@ pub struct XskPort {
     marked: Arc<AtomicBool>,
     /// The queue that is asked first for received packets; it changes every turn, so that a busy one starves no other.
     first: usize,
-    poller: Poller,
-    alarm: Arc<Alarm>,
+    rest: Rest,
+}
+
+/// What a port does while there is nothing to receive.
+enum Rest {
+    /// It sleeps, until a socket has something or the alarm goes off.
+    Sleep(Poller, Arc<Alarm>),
+    /// It looks again.
+    Poll,
 }
 
 impl XskPort {
-    /// A port over `queues`, which have at least one of every interface, with the chunks of `pool`.
+    /// A port over `queues`, which have at least one of every interface, with the chunks of `pool`; without an alarm it
+    /// never sleeps.
     pub(crate) fn new(
         queues: Vec<Queue>,
         pool: Pool,
         tap: Option<Arc<Tap>>,
         marked: Arc<AtomicBool>,
-        alarm: Alarm,
+        alarm: Option<Alarm>,
     ) -> XskPort {
         let interfaces = queues
             .iter()
@@ -55,8 +64,13 @@ impl XskPort {
             })
             .collect();
         let mut port = XskPort {
-            poller: Poller::new(queues.iter().map(Queue::fd).chain([alarm.fd()])),
-            alarm: Arc::new(alarm),
+            rest: match alarm {
+                Some(alarm) => {
+                    let watched = queues.iter().map(Queue::fd).chain([alarm.fd()]);
+                    Rest::Sleep(Poller::new(watched), Arc::new(alarm))
+                }
+                None => Rest::Poll,
+            },
             queues,
             egress,
             pool,
@@ -170,18 +184,31 @@ impl Port for XskPort {
     }
 
     fn wait(&mut self, timeout: Duration) {
-        let unsent = self.queues.iter().any(Queue::is_unsent);
-        self.poller.wait(if unsent {
-            timeout.min(UNSENT_WAIT)
-        } else {
-            timeout
-        });
-        self.alarm.stop();
+        match &mut self.rest {
+            Rest::Sleep(poller, alarm) => {
+                let unsent = self.queues.iter().any(Queue::is_unsent);
+                poller.wait(if unsent {
+                    timeout.min(UNSENT_WAIT)
+                } else {
+                    timeout
+                });
+                alarm.stop();
+            }
+            Rest::Poll => {
+                self.queues.iter().for_each(Queue::poll_device);
+                hint::spin_loop();
+            }
+        }
     }
 
     fn waker(&self) -> Option<Waker> {
-        let alarm = Arc::clone(&self.alarm);
-        Some(Arc::new(move || alarm.start()))
+        match &self.rest {
+            Rest::Sleep(_, alarm) => {
+                let alarm = Arc::clone(alarm);
+                Some(Arc::new(move || alarm.start()))
+            }
+            Rest::Poll => None,
+        }
     }
 
     fn give_away(&mut self, _frame: &Frame) {

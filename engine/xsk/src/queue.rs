@@ -188,6 +188,13 @@ impl Queue {
         }
     }
 
+    /// Lets the kernel poll the device, where it does that for this socket.
+    pub(crate) fn poll_device(&self) {
+        if self.zero_copy {
+            self.wake_receiver();
+        }
+    }
+
     /// Moves received packets into `batch` as far as it has room; `marked` if there may be room in front of some.
     #[inline]
     pub(crate) fn receive(&mut self, batch: &mut Batch, pool: &mut Pool, marked: bool) {
@@ -300,7 +307,12 @@ impl Queue {
 /// A small packet counts as some 800 bytes, a full one as some 2,500; the kernel doubles what it is told.
 const SEND_BUFFER_PER_PACKET: u32 = 2048;
 
-fn set_option(fd: RawFd, level: libc::c_int, option: libc::c_int, value: u32) -> io::Result<()> {
+pub(crate) fn set_option(
+    fd: RawFd,
+    level: libc::c_int,
+    option: libc::c_int,
+    value: u32,
+) -> io::Result<()> {
     // SAFETY: `value` is as long as said and outlives the call.
     let answer = unsafe {
         libc::setsockopt(

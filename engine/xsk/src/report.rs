@@ -16,6 +16,17 @@ pub enum CopyMode {
     },
 }
 
+/// How a worker learns that packets have come.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Waiting {
+    /// It sleeps, and the kernel wakes it.
+    Sleeps,
+    /// It looks at the rings all the time, which the kernel fills when the device interrupts.
+    PollsRings,
+    /// It looks all the time, and has the kernel poll the device.
+    PollsDevice,
+}
+
 /// The choices for one queue of one interface.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct QueueReport {
@@ -29,6 +40,8 @@ pub struct QueueReport {
     pub copy: CopyMode,
     /// Where the steering program runs.
     pub xdp: XdpMode,
+    /// What the worker does when nothing comes.
+    pub waiting: Waiting,
     /// How many packets one wake-up may send, if the kernel lets us say.
     pub packets_per_wakeup: Option<u32>,
 }
@@ -44,6 +57,16 @@ impl fmt::Display for CopyMode {
     }
 }
 
+impl fmt::Display for Waiting {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Waiting::Sleeps => "need_wakeup",
+            Waiting::PollsRings => "need_wakeup, busy polling of the rings",
+            Waiting::PollsDevice => "need_wakeup, busy polling of the device",
+        })
+    }
+}
+
 impl fmt::Display for QueueReport {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let QueueReport {
@@ -52,11 +75,12 @@ impl fmt::Display for QueueReport {
             worker,
             copy,
             xdp,
+            waiting,
             ..
         } = self;
         write!(
             f,
-            "{interface} queue {queue}: worker {worker}, {copy}, {xdp}, need_wakeup"
+            "{interface} queue {queue}: worker {worker}, {copy}, {xdp}, {waiting}"
         )
     }
 }
@@ -75,6 +99,7 @@ mod tests {
                 why_not_zero_copy: "Operation not supported".to_owned(),
             },
             xdp: XdpMode::Native,
+            waiting: Waiting::Sleeps,
             packets_per_wakeup: None,
         };
         assert_eq!(

@@ -36,6 +36,8 @@ pub enum Contestant {
         mode: String,
         /// Of its service and servers.
         family: Family,
+        /// Whether its worker looks for packets all the time.
+        busy_poll: bool,
     },
     /// The kernel, balancing by nftables' destination NAT.
     Nftables,
@@ -48,9 +50,14 @@ impl fmt::Display for Contestant {
         match self {
             Contestant::Bare => f.write_str("bare forwarder"),
             Contestant::Testpmd => f.write_str("dpdk-testpmd io"),
-            Contestant::Lbd { mode, family } => {
+            Contestant::Lbd {
+                mode,
+                family,
+                busy_poll,
+            } => {
                 let family = if *family == Family::V6 { " v6" } else { "" };
-                write!(f, "lbd {mode}{family}")
+                let polling = if *busy_poll { " polling" } else { "" };
+                write!(f, "lbd {mode}{family}{polling}")
             }
             Contestant::Nftables => f.write_str("nftables dnat"),
             Contestant::Kernel => f.write_str("kernel forwarding"),
@@ -58,14 +65,18 @@ impl fmt::Display for Contestant {
     }
 }
 
-/// `bare`, `testpmd`, `nftables`, `kernel`; or a mode of lbd, with `6` behind it for IPv6.
+/// `bare`, `testpmd`, `nftables`, `kernel`; or a mode of lbd, with `6` behind it for IPv6 and `-polling` for busy polling.
 impl FromStr for Contestant {
     type Err = String;
 
     fn from_str(name: &str) -> Result<Contestant, String> {
-        let (mode, family) = match name.strip_suffix('6') {
+        let (mode, busy_poll) = match name.strip_suffix("-polling") {
+            Some(mode) => (mode, true),
+            None => (name, false),
+        };
+        let (mode, family) = match mode.strip_suffix('6') {
             Some(mode) => (mode, Family::V6),
-            None => (name, Family::V4),
+            None => (mode, Family::V4),
         };
         match name {
             "bare" => Ok(Contestant::Bare),
@@ -75,9 +86,10 @@ impl FromStr for Contestant {
             _ if lbd::MODES.contains(&mode) => Ok(Contestant::Lbd {
                 mode: mode.to_owned(),
                 family,
+                busy_poll,
             }),
             _ => Err(format!(
-                "allowed: bare, testpmd, nftables, kernel, and {} or the same with 6 behind it",
+                "allowed: bare, testpmd, nftables, kernel, and {} or the same with 6, -polling or 6-polling behind it",
                 lbd::MODES.join(", ")
             )),
         }
@@ -97,7 +109,7 @@ impl Contestant {
     pub fn destination(&self) -> (IpAddr, u32) {
         match self {
             Contestant::Nftables => self.family().server_network(),
-            Contestant::Lbd { mode, family } if mode != "dr" => family.server_network(),
+            Contestant::Lbd { mode, family, .. } if mode != "dr" => family.server_network(),
             Contestant::Lbd { family, .. } => (family.vip(), 128),
             _ => (self.family().vip(), 32),
         }
@@ -118,8 +130,17 @@ impl Contestant {
         Ok(match self {
             Contestant::Bare => Running::Process(start_bare(balancer)?),
             Contestant::Testpmd => Running::Process(testpmd::start(balancer)?),
-            Contestant::Lbd { mode, family } => {
-                lbd::start(balancer, mode, *family, protocol, flows)?
+            Contestant::Lbd {
+                mode,
+                family,
+                busy_poll,
+            } => {
+                let service = lbd::Service {
+                    mode,
+                    family: *family,
+                    protocol,
+                };
+                lbd::start(balancer, &service, flows, *busy_poll)?
             }
             Contestant::Nftables => Running::Kernel {
                 _rules: Some(Rules::load(balancer, flows)?),
@@ -229,13 +250,24 @@ mod tests {
 
     #[test]
     fn contestants_have_names() {
-        let names = ["bare", "testpmd", "nat", "tun6", "nftables", "kernel"];
+        let names = [
+            "bare",
+            "testpmd",
+            "nat",
+            "tun6",
+            "dr-polling",
+            "dr6-polling",
+            "nftables",
+            "kernel",
+        ];
         let contestants = names.map(|name| name.parse::<Contestant>().map(|c| c.to_string()));
         let displayed = [
             "bare forwarder",
             "dpdk-testpmd io",
             "lbd nat",
             "lbd tun v6",
+            "lbd dr polling",
+            "lbd dr v6 polling",
             "nftables dnat",
             "kernel forwarding",
         ];

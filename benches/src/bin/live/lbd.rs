@@ -20,16 +20,22 @@ pub const METRICS: &str = "127.0.0.1:9099";
 /// As its configuration has it when nobody says.
 const CAPACITY: u32 = 1_000_000;
 
-/// Starts it with one service in this mode.
+/// What it balances.
+pub struct Service<'a> {
+    pub mode: &'a str,
+    pub family: Family,
+    pub protocol: &'a str,
+}
+
+/// Starts it with one service, and room for conns of so many flows.
 pub fn start(
     namespace: &Namespace,
-    mode: &str,
-    family: Family,
-    protocol: &str,
+    service: &Service<'_>,
     flows: u32,
+    busy_poll: bool,
 ) -> anyhow::Result<Running> {
     let scratch = Scratch::new()?;
-    let config = scratch.write("lbd.toml", config(mode, family, protocol, flows))?;
+    let config = scratch.write("lbd.toml", config(service, flows, busy_poll))?;
     let mut command = on_cpu(BALANCER_CPU, built_program("lbd")?);
     command.args(["run", "--config"]).arg(config);
     command.env("NO_COLOR", "1");
@@ -39,11 +45,17 @@ pub fn start(
     Ok(Running::Lbd { process, scratch })
 }
 
-fn config(mode: &str, family: Family, protocol: &str, flows: u32) -> String {
+fn config(service: &Service<'_>, flows: u32, busy_poll: bool) -> String {
+    let &Service {
+        mode,
+        family,
+        protocol,
+    } = service;
     // In brackets if it is IPv6.
     let endpoint = |addr| std::net::SocketAddr::new(addr, PORT);
+    let polling = if busy_poll { "busy_poll = true\n" } else { "" };
     let mut config = format!(
-        "[engine]\ninterfaces = {BALANCER:?}\ncapacity = {}\n\n[metrics]\naddress = \"{METRICS}\"\n\n[[service]]\nvip = \"{}\"\n\
+        "[engine]\ninterfaces = {BALANCER:?}\ncapacity = {}\n{polling}\n[metrics]\naddress = \"{METRICS}\"\n\n[[service]]\nvip = \"{}\"\n\
          protocol = \"{protocol}\"\nscheduler = \"rr\"\nmode = \"{mode}\"\n",
         flows.max(CAPACITY),
         endpoint(family.vip()),
@@ -82,9 +94,17 @@ pub fn sockets(log: &str) -> Option<String> {
 mod tests {
     use super::*;
 
+    fn service<'a>(mode: &'a str, family: Family, protocol: &'a str) -> Service<'a> {
+        Service {
+            mode,
+            family,
+            protocol,
+        }
+    }
+
     #[test]
     fn a_configuration_has_room_for_all_flows() {
-        let config = |flows| config("dr", Family::V4, "udp", flows);
+        let config = |flows| config(&service("dr", Family::V4, "udp"), flows, false);
         assert!(config(1000).contains("capacity = 1000000\n"));
         assert!(config(3_000_000).contains("capacity = 3000000\n"));
         assert_eq!(config(1).matches("[[service.server]]").count(), 16);
@@ -92,7 +112,7 @@ mod tests {
 
     #[test]
     fn a_configuration_over_ipv6_has_its_addresses_in_brackets() {
-        let config = config("fnat", Family::V6, "tcp", 1);
+        let config = config(&service("fnat", Family::V6, "tcp"), 1, true);
         assert!(config.contains("vip = \"[2001:db8::64]:80\"\n"), "{config}");
         assert!(
             config.contains("rip = \"[2001:db8:1::b]:80\"\n"),

@@ -387,6 +387,7 @@ mod tests {
             uptime_seconds: 93_784,
             interfaces: vec!["eth0".to_owned(), "eth1".to_owned()],
             workers: 2,
+            busy_poll: false,
             services: 2,
             servers: 3,
             checked: 0,

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Instant;
 
+use lb::live::Sockets;
 use lb::{ConfigError, ConnFilter, Difference, Engine};
 use lb_config::Settings;
 use lb_ipvsadm::{ConnRow, Next, ServiceNames};
@@ -21,6 +22,8 @@ use crate::sync_daemons::SyncDaemons;
 pub struct Office {
     pub engine: Arc<Engine>,
     pub health: Arc<Health>,
+    /// Where it balances; `None`: nowhere.
+    pub sockets: Option<Arc<Sockets>>,
     /// The file that the daemon was started with.
     pub file: PathBuf,
     /// What it said then.
@@ -36,6 +39,7 @@ impl Office {
     pub fn new(
         engine: Arc<Engine>,
         health: Arc<Health>,
+        sockets: Option<Arc<Sockets>>,
         file: PathBuf,
         settings: Settings,
     ) -> Office {
@@ -45,6 +49,7 @@ impl Office {
             sync_daemons: SyncDaemons::of(Arc::clone(&engine)),
             engine,
             health,
+            sockets,
             file,
             settings,
             names: ServiceNames::from_text(&services),

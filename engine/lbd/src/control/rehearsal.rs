@@ -33,7 +33,7 @@ impl Rehearsal {
         let runtime = Builder::new_current_thread().enable_all().build()?;
         let engine = Arc::new(engine);
         let health = Health::start(Arc::clone(&engine), settings.health.clone())?;
-        let office = Office::new(engine, Arc::new(health), PathBuf::from("/"), settings);
+        let office = Office::new(engine, Arc::new(health), None, PathBuf::from("/"), settings);
         Ok(Rehearsal {
             runtime,
             office: Arc::new(office),

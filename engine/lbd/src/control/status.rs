@@ -30,6 +30,7 @@ pub async fn status(State(office): State<Arc<Office>>) -> Result<Json<Status>, R
             uptime_seconds: office.started.elapsed().as_secs(),
             interfaces: engine.config().engine.interfaces,
             workers: engine.askers().len(),
+            busy_poll: office.sockets.as_ref().is_some_and(|s| s.busy_poll()),
             services,
             servers,
             checked: states.len(),

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
 use lb::live::{DeviceState, XskConfig, next_hops_of};
@@ -14,7 +14,8 @@ use rustix::system::uname;
 use rustix::thread::{CpuSet, capabilities, sched_getaffinity};
 
 use super::facts::{
-    Facts, HugePages, InterfaceFacts, Interrupt, LockedMemory, Machine, Pool, Wanted, WayBack,
+    Deferral, Facts, HugePages, InterfaceFacts, Interrupt, LockedMemory, Machine, Pool, Wanted,
+    WayBack,
 };
 
 const HUGETLB: &str = "/sys/kernel/mm/hugepages";
@@ -151,19 +152,35 @@ fn interface(name: &str) -> InterfaceFacts {
         .as_ref()
         .ok()
         .and_then(|device| interrupts(name, device.index));
+    let deferral = device
+        .as_ref()
+        .ok()
+        .and_then(|device| deferral(name, device.index));
     InterfaceFacts {
         name: name.to_owned(),
         device,
         interrupts,
+        deferral,
     }
 }
 
-/// From /sys, if it shows the network namespace that this process is in; a device without a bus has none.
-fn interrupts(name: &str, index: u32) -> Option<Vec<Interrupt>> {
+/// The device's folder in /sys, if that shows the network namespace that this process is in.
+fn folder(name: &str, index: u32) -> Option<PathBuf> {
     let device = Path::new("/sys/class/net").join(name);
-    if read(device.join("ifindex"))? != index.to_string() {
-        return None;
-    }
+    (read(device.join("ifindex"))? == index.to_string()).then_some(device)
+}
+
+fn deferral(name: &str, index: u32) -> Option<Deferral> {
+    let device = folder(name, index)?;
+    Some(Deferral {
+        interrupts: number(device.join("napi_defer_hard_irqs"))?,
+        nanoseconds: number(device.join("gro_flush_timeout"))?,
+    })
+}
+
+/// A device without a bus has none.
+fn interrupts(name: &str, index: u32) -> Option<Vec<Interrupt>> {
+    let device = folder(name, index)?;
     // A virtio device is its PCI device's child.
     let places = ["device/msi_irqs", "device/../msi_irqs"];
     let listed = places
@@ -204,7 +221,10 @@ fn wanted(config: &Config) -> Wanted {
     Wanted {
         workers: config.engine.workers,
         capacity: config.engine.capacity,
-        sockets: XskConfig::default(),
+        sockets: XskConfig {
+            busy_poll: config.engine.busy_poll,
+            ..XskConfig::default()
+        },
         routes_for: (routed(true), routed(false)),
     }
 }

@@ -86,6 +86,16 @@ pub struct InterfaceFacts {
     pub device: Result<DeviceState, String>,
     /// Its interrupts, if it has any of its own.
     pub interrupts: Option<Vec<Interrupt>>,
+    pub deferral: Option<Deferral>,
+}
+
+/// How long a device that is polled does not interrupt; both zero: it always does.
+#[derive(Clone, Copy, Debug)]
+pub struct Deferral {
+    /// `napi_defer_hard_irqs`: after so many polls in vain it interrupts again.
+    pub interrupts: u32,
+    /// `gro_flush_timeout`: and if nobody polls for so long.
+    pub nanoseconds: u64,
 }
 
 /// One interrupt of a device.
@@ -187,6 +197,10 @@ pub mod tests {
             name: name.to_owned(),
             device: Ok(device.clone()),
             interrupts: Some(interrupts.to_vec()),
+            deferral: Some(Deferral {
+                interrupts: 2,
+                nanoseconds: 200_000,
+            }),
         };
         Facts {
             machine: Machine {

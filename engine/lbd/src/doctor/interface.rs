@@ -3,7 +3,7 @@
 use lb::Workers;
 use lb::live::DeviceState;
 
-use super::facts::{Facts, InterfaceFacts, Interrupt};
+use super::facts::{Deferral, Facts, InterfaceFacts, Interrupt};
 use super::finding::Finding;
 
 /// Drivers tell what they can do with XDP since this version.
@@ -28,7 +28,39 @@ pub fn findings(interface: &InterfaceFacts, facts: &Facts) -> Vec<Finding> {
     findings.extend(driver(name, device, facts));
     findings.extend(offloads(name, device));
     findings.extend(interrupts(name, device, interface.interrupts.as_deref()));
+    if facts.wanted.sockets.busy_poll {
+        findings.push(busy_poll(name, device, interface.deferral));
+    }
     findings
+}
+
+/// Only a device that is bound in zero-copy mode is polled; it should be quiet meanwhile.
+fn busy_poll(name: &str, device: &DeviceState, deferral: Option<Deferral>) -> Finding {
+    let check = "busy_poll";
+    if !device.xdp.zero_copy {
+        let text = "busy polling of the rings: in copy mode the kernel polls no device";
+        return Finding::ok(name, check, text);
+    }
+    match deferral {
+        None => Finding::unseen(
+            name,
+            check,
+            "whether interrupts are deferred while it is polled",
+        ),
+        Some(Deferral {
+            interrupts: 1..,
+            nanoseconds: 1..,
+        }) => Finding::ok(name, check, "interrupts are deferred while it is polled"),
+        Some(_) => Finding::advice(
+            name,
+            check,
+            "it interrupts although it is polled, and its packets go another way then",
+        )
+        .mend(format!(
+            "echo 2 > /sys/class/net/{name}/napi_defer_hard_irqs; \
+             echo 200000 > /sys/class/net/{name}/gro_flush_timeout"
+        )),
+    }
 }
 
 fn state(name: &str, device: &DeviceState) -> Finding {
@@ -339,6 +371,31 @@ mod tests {
         let fix = "echo 1 > /proc/irq/41/smp_affinity_list, and so on".to_owned();
         assert_eq!(found(one), [("interrupts", Verdict::Advice, Some(fix))]);
         assert_eq!(found(|facts| facts.interfaces[0].interrupts = None), []);
+    }
+
+    #[test]
+    fn a_polled_device_that_interrupts_all_the_same_is_found() {
+        let polled = |deferral: Option<(u32, u64)>, zero_copy| {
+            found(|facts| {
+                facts.wanted.sockets.busy_poll = true;
+                let interface = &mut facts.interfaces[0];
+                interface.deferral = deferral.map(|(interrupts, nanoseconds)| Deferral {
+                    interrupts,
+                    nanoseconds,
+                });
+                let device = interface.device.as_mut().expect("healthy");
+                device.xdp.zero_copy = zero_copy;
+                device.driver = Some("veth".to_owned());
+            })
+        };
+        let fix = "echo 2 > /sys/class/net/eth0/napi_defer_hard_irqs; \
+                   echo 200000 > /sys/class/net/eth0/gro_flush_timeout";
+        let advice = [("busy_poll", Verdict::Advice, Some(fix.to_owned()))];
+        assert_eq!(polled(Some((2, 200_000)), true), []);
+        assert_eq!(polled(Some((0, 200_000)), true), advice);
+        assert_eq!(polled(Some((2, 0)), true), advice);
+        assert_eq!(polled(None, true), [("busy_poll", Verdict::Unseen, None)]);
+        assert_eq!(polled(Some((0, 0)), false), []);
     }
 
     #[test]

@@ -129,6 +129,12 @@ fn cpus(facts: &Facts) -> Finding {
     let (cpus, workers) = (facts.machine.cpus, facts.workers());
     let text = format!("workers: {workers}, CPUs for them: {cpus}");
     match workers as usize <= cpus {
+        true if workers as usize == cpus && facts.wanted.sockets.busy_poll => Finding::advice(
+            ABOUT,
+            check,
+            text + "; workers that never sleep leave none to the kernel and the rest of the machine",
+        )
+        .mend("fewer engine.workers, or engine.busy_poll = false"),
         true => Finding::ok(ABOUT, check, text),
         false => Finding::advice(
             ABOUT,

@@ -4,6 +4,7 @@
 //! SKIPPED; with `LB_REQUIRE_NETNS=1` they fail then.
 
 mod administration;
+mod busy_poll;
 mod changes;
 mod conversations;
 mod doctor;

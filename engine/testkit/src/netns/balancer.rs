@@ -106,6 +106,11 @@ impl Balancer {
         Ok(Balancer { process, scratch })
     }
 
+    /// Its process.
+    pub fn id(&self) -> u32 {
+        self.process.id()
+    }
+
     /// Its control socket.
     pub fn socket(&self) -> PathBuf {
         self.scratch.path().join("lbd.sock")
