@@ -13,6 +13,8 @@ pub struct Global {
     pub timeouts: Vec<(String, Duration)>,
     /// `lvs_sync_daemon`.
     pub sync_daemon: Option<SyncDaemon>,
+    /// Whether keepalived may name interfaces that are not there.
+    pub dynamic_interfaces: bool,
 }
 
 /// Conns shared between balancers.
@@ -41,12 +43,11 @@ impl Global {
                 "smtp_alert" | "smtp_alert_checker" => {
                     report.unused(entry, "lbd sends no mail about servers: use notify");
                 }
-                _ => report.add(
-                    Kind::Left,
-                    &entry.place,
-                    entry.shown(),
-                    "about keepalived itself",
-                ),
+                key => {
+                    self.dynamic_interfaces |= key == "dynamic_interfaces";
+                    let reason = "about keepalived itself";
+                    report.add(Kind::Left, &entry.place, entry.shown(), reason);
+                }
             }
         }
     }

@@ -70,7 +70,7 @@ pub fn import(files: &impl Files, path: &Path, options: &Options) -> Result<Impo
         true => Err(report),
         false => Ok(Import {
             settings,
-            keepalived: vrrp::snippet(&file.vrrp),
+            keepalived: vrrp::snippet(&file.vrrp, &file.global),
             report,
         }),
     }

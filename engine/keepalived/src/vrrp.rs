@@ -6,6 +6,7 @@ use std::net::IpAddr;
 use lb::Addr;
 
 use crate::block::Entry;
+use crate::global::Global;
 use crate::report::{Kind, Report};
 
 /// The blocks that keepalived keeps.
@@ -22,6 +23,7 @@ pub struct Instance {
     /// Its addresses, wherever they are named.
     pub addresses: Vec<Addr>,
     has_track_script: bool,
+    has_track_interface: bool,
 }
 
 impl Vrrp {
@@ -79,11 +81,13 @@ fn instance(entry: &Entry, report: &mut Report) -> Instance {
         interface: None,
         addresses: Vec::new(),
         has_track_script: false,
+        has_track_interface: false,
     };
     for entry in entry.entries() {
         match entry.key() {
             "interface" => instance.interface = Some(entry.value().to_owned()),
             "track_script" => instance.has_track_script = true,
+            "track_interface" => instance.has_track_interface = true,
             "virtual_ipaddress" | "virtual_ipaddress_excluded" => {
                 let addresses = entry.entries().iter().filter_map(|entry| {
                     let addr = entry.key().split('/').next().unwrap_or_default();
@@ -101,29 +105,42 @@ fn instance(entry: &Entry, report: &mut Report) -> Instance {
     instance
 }
 
-/// The lines that tell keepalived of lbd; nothing without an instance.
-pub fn snippet(vrrp: &Vrrp) -> String {
+/// The lines that tell keepalived of lbd, as docs/high-availability.md recommends them; nothing without an instance.
+pub fn snippet(vrrp: &Vrrp, global: &Global) -> String {
     let mut text = String::new();
     if vrrp.instances.is_empty() {
         return text;
     }
     text.push_str(
         "# For keepalived.conf, without its virtual_server and virtual_server_group blocks; start it as\n\
-         # keepalived --vrrp. A balancer whose lbd is not at work gives its addresses away.\n\
-         vrrp_script lbd {\n    script \"/usr/bin/lbctl health\"\n    interval 1\n    timeout 1\n    fall 2\n    rise 2\n}\n",
+         # keepalived --vrrp. A balancer whose lbd is not at work gives its addresses away, and does so\n\
+         # at once when lbd0 goes, which is lbd's own device.\n",
+    );
+    if !global.dynamic_interfaces {
+        // Without it keepalived does not start before lbd.
+        text.push_str("global_defs {\n    dynamic_interfaces\n}\n");
+    }
+    text.push_str(
+        "vrrp_script lbd {\n    script \"/usr/bin/lbctl health\"\n    interval 1\n    timeout 5\n    fall 1\n    rise 1\n}\n",
     );
     for instance in &vrrp.instances {
-        let name = &instance.name;
-        let where_to = match instance.has_track_script {
-            true => "in its track_script block",
-            false => "in it",
-        };
-        // A string takes all that is written to it.
-        let _ = writeln!(text, "\n# vrrp_instance {name}: {where_to}");
-        text.push_str(match instance.has_track_script {
-            true => "        lbd\n",
-            false => "    track_script {\n        lbd\n    }\n",
-        });
+        for (block, word, is_there) in [
+            ("track_script", "lbd", instance.has_track_script),
+            ("track_interface", "lbd0", instance.has_track_interface),
+        ] {
+            let name = &instance.name;
+            // A string takes all that is written to it.
+            let _ = match is_there {
+                true => writeln!(
+                    text,
+                    "\n# vrrp_instance {name}: in its {block} block\n        {word}"
+                ),
+                false => writeln!(
+                    text,
+                    "\n# vrrp_instance {name}: in it\n    {block} {{\n        {word}\n    }}"
+                ),
+            };
+        }
     }
     text
 }
