@@ -31,6 +31,8 @@ const VIP: u8 = 100;
 /// A node's local address is so far above its own.
 const LOCAL: u8 = 100;
 const PORT: u16 = 7;
+/// The node that comes last.
+const FOURTH: usize = 3;
 /// Bounds a failure only.
 const LIMIT: Duration = Duration::from_secs(60);
 
@@ -150,16 +152,15 @@ impl Site {
         }
     }
 
-    /// Which node, and which server, each client's end is a conn of.
-    fn conns(&self) -> BTreeMap<String, (usize, String)> {
-        let mut conns = BTreeMap::new();
+    /// Which nodes have a conn of each client's end, one after another if it has moved, and to which server.
+    fn conns(&self) -> BTreeMap<String, BTreeMap<usize, String>> {
+        let mut conns: BTreeMap<String, BTreeMap<usize, String>> = BTreeMap::new();
         for (number, node) in self.nodes.iter().enumerate() {
             if node.lbd.is_none() {
                 continue;
             }
             for (client, server) in node.conns() {
-                // The last node that has it is the one that it came to: the others' are older.
-                conns.insert(client, (number, server));
+                conns.entry(client).or_default().insert(number, server);
             }
         }
         conns
@@ -291,16 +292,32 @@ fn whichever_of_four_nodes_goes_however_connections_stay_with_their_servers() {
         return;
     }
     let mut site = Site::start(4, "dr");
+    site.nodes[FOURTH].lbctl("standby");
+    site.wait_for_ways(3);
     let connections = Steady::connections(&site.client, &vips(64));
     let datagrams = Steady::datagrams(&site.client, &vips(16));
     connections.wait_for_answers(500);
     let before = site.conns();
     assert_eq!(before.len(), 64);
-    let nodes = before
-        .values()
-        .map(|(node, _)| node)
-        .collect::<BTreeSet<_>>();
+    let nodes: BTreeSet<_> = before.values().flat_map(BTreeMap::keys).collect();
     assert!(nodes.len() > 1, "the router spreads flows: {before:?}");
+
+    // One more comes.
+    site.nodes[FOURTH].lbctl("standby --undo");
+    site.wait_for_ways(4);
+    connections.wait_for_answers(1000);
+    let after = site.conns();
+    let came = |nodes: &BTreeMap<usize, String>| nodes.contains_key(&FOURTH);
+    let came = after.values().filter(|nodes| came(nodes)).count();
+    let went_elsewhere = before.iter().filter(|(client, old)| {
+        let mut now = after[*client].keys();
+        now.any(|node| *node != FOURTH && !old.contains_key(node))
+    });
+    println!(
+        "a fourth node comes: {came} of 64 connections came to it, ideally 16; {} to another of the three, ideally none",
+        went_elsewhere.count()
+    );
+    assert!(came > 0, "{after:?}");
 
     // Told to go: it is not announced any more, and comes back.
     site.nodes[0].lbctl("standby");
@@ -342,10 +359,10 @@ fn whichever_of_four_nodes_goes_however_connections_stay_with_their_servers() {
         gap(&connections)
     );
     assert_eq!(lost(&connections).len(), 0, "{connections:?}");
-    let moved = site
-        .conns()
-        .into_iter()
-        .filter(|(client, (_, server))| before.get(client).is_some_and(|(_, old)| old != server));
+    let moved = site.conns().into_iter().filter(|(client, nodes)| {
+        let old = before.get(client).and_then(|nodes| nodes.values().next());
+        nodes.values().any(|server| Some(server) != old)
+    });
     assert_eq!(moved.count(), 0, "conns that changed their server");
 }
 
@@ -365,11 +382,12 @@ fn a_dead_node_of_two_or_four_is_noticed_and_no_connection_is_lost() {
         connections.wait_for_answers(1000);
         let (connections, datagrams) = (connections.finish(), datagrams.finish());
         let after = site.conns();
-        let of_dead = before.values().filter(|(node, _)| *node == 0).count();
-        // One that two nodes have now came to the second after the first was dead.
-        let moved = before
-            .iter()
-            .filter(|(client, (node, _))| after.get(*client).is_none_or(|(now, _)| now != node));
+        let of_dead = before.values().filter(|nodes| nodes.contains_key(&0));
+        let of_dead = of_dead.count();
+        let moved = before.iter().filter(|(client, old)| {
+            let now = after.get(*client).into_iter().flat_map(BTreeMap::keys);
+            now.into_iter().any(|node| !old.contains_key(node))
+        });
         println!(
             "one of {count} dead: {of_dead} of {} connections were its own, {} came to another node; gap {:?} for \
              datagrams, {:?} for connections; {} lost",
@@ -395,7 +413,7 @@ fn in_full_nat_a_dead_node_takes_its_own_connections_along_and_no_other() {
     let before = site.conns();
     let of_dead: BTreeSet<_> = before
         .iter()
-        .filter(|(_, (node, _))| *node == 0)
+        .filter(|(_, nodes)| nodes.contains_key(&0))
         .map(|(client, _)| client.clone())
         .collect();
     assert!((1..64).contains(&of_dead.len()), "{before:?}");
