@@ -24,8 +24,7 @@ pub fn rewrite(
     form: Form,
     hops: &mut HopCache,
 ) {
-    let (source, destination) = endpoints(conn, direction);
-    replace_both(packet, source, destination);
+    // What it says of its client comes first: bytes that were just replaced would have to be waited for before they move.
     match (direction, packet.flow.protocol) {
         (Direction::Inbound, Protocol::Tcp) => tcp_option::inbound(packet, conn, form, hops),
         (Direction::Outbound, Protocol::Tcp) => tcp_option::outbound(packet, conn, form),
@@ -35,4 +34,6 @@ pub fn rewrite(
         }
         (Direction::Outbound, Protocol::Udp) | (_, Protocol::Sctp) => {}
     }
+    let (source, destination) = endpoints(conn, direction);
+    replace_both(packet, source, destination);
 }

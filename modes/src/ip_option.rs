@@ -1,13 +1,12 @@
 //! The IP option that tells a server of the client of a datagram: over IPv4 DPVS's UOA or ENAT's longer form, over IPv6 a
 //! destination option. `docs/wire-formats.md` has the bytes.
 
-use arrayvec::ArrayVec;
-use lb_model::{Conn, HopCache, Introduction, Packet};
+use lb_model::{Conn, Endpoint, HopCache, Introduction, Packet};
 use lb_wire::checksum::Change;
 use lb_wire::{Ipv4Header, Ipv6Header};
 
-use crate::insert::{NoRoom, fits, insert, words_added};
-use crate::tcp_option::Form;
+use crate::insert::{NoRoom, fits, insert};
+use crate::tcp_option::{Bytes, Form, joined};
 
 /// The kind over IPv4: copied flag 0, class 0 (control), number 31.
 const KIND_V4: u8 = 31;
@@ -24,14 +23,13 @@ const HOP_BY_HOP: u8 = 0;
 const ROUTING: u8 = 43;
 const DESTINATION_OPTIONS: u8 = 60;
 
-/// A datagram from the client, whose ends have been replaced: what it says of its sender itself goes, and what we say comes if
+/// A datagram from the client: what it says of its sender itself goes, and what we say comes if
 /// the conn is still at that.
 pub fn inbound(packet: &mut Packet, conn: Conn<'_>, form: Form, hops: &mut HopCache) {
     let Introduction::IpOption(left) = conn.introduction() else {
         return;
     };
-    let is_v4 = packet.flow.source.addr.is_v4();
-    if is_v4 {
+    if packet.is_v4() {
         remove_forged_v4(packet);
     } else {
         remove_forged_v6(packet);
@@ -41,17 +39,10 @@ pub fn inbound(packet: &mut Packet, conn: Conn<'_>, form: Form, hops: &mut HopCa
     };
     conn.introduced(Introduction::IpOption(left));
     let (client, vport) = (conn.client(), conn.vip().port);
-    let added = if is_v4 {
-        let mut option = form.bytes(client, vport);
-        option[0] = KIND_V4;
-        add_v4(packet, &option, hops)
-    } else {
-        let mut option = ArrayVec::<u8, 22>::new();
-        option.extend([KIND_V6, 20]);
-        option.extend(client.port.to_be_bytes());
-        option.extend(*client.addr.octets());
-        option.extend(vport.to_be_bytes());
-        add_v6(packet, &option, hops)
+    let added = match form.bytes(KIND_V4, client, vport) {
+        Bytes::Toa(option) => add_v4(packet, &option, hops),
+        Bytes::Enat(option) => add_v4(packet, &option, hops),
+        Bytes::V6(_) => add_v6(packet, client, vport, hops),
     };
     if added.is_err() {
         packet.without_client_address = true;
@@ -59,26 +50,35 @@ pub fn inbound(packet: &mut Packet, conn: Conn<'_>, form: Form, hops: &mut HopCa
 }
 
 /// Puts `option` first among the options.
-fn add_v4(packet: &mut Packet, option: &[u8], hops: &mut HopCache) -> Result<(), NoRoom> {
+fn add_v4<const LENGTH: usize>(
+    packet: &mut Packet,
+    option: &[u8; LENGTH],
+    hops: &mut HopCache,
+) -> Result<(), NoRoom> {
     let l3 = usize::from(packet.headers.l3);
     let ip = Ipv4Header::at(packet.frame.bytes(), l3).ok_or(NoRoom)?;
-    if ip.header_len() + option.len() > LONGEST_V4_HEADER || !fits(packet, option.len(), hops) {
+    if ip.header_len() + LENGTH > LONGEST_V4_HEADER || !fits(packet, LENGTH, hops) {
         return Err(NoRoom);
     }
     insert(packet, l3 + Ipv4Header::LEN, option)?;
     if let Some(ip) = Ipv4Header::at_mut(packet.frame.bytes_mut(), l3) {
         let old = u16::from_be_bytes([ip.version_ihl, ip.tos]);
-        ip.version_ihl += (option.len() / 4) as u8;
+        ip.version_ihl += (LENGTH / 4) as u8;
         let new = u16::from_be_bytes([ip.version_ihl, ip.tos]);
-        let change = words_added(Change::default().word(old, new), option);
+        let change = Change::default().word(old, new).added(option);
         ip.checksum = change.apply(ip.checksum);
     }
     Ok(())
 }
 
-/// Puts `option` into a header of its own, after the Hop-by-Hop header if there is one: that must come first (RFC 8200
-/// section 4.1).
-fn add_v6(packet: &mut Packet, option: &[u8], hops: &mut HopCache) -> Result<(), NoRoom> {
+/// Puts an option of port, address and port into a header of its own, after the Hop-by-Hop header if there is one: that must
+/// come first (RFC 8200 section 4.1).
+fn add_v6(
+    packet: &mut Packet,
+    client: Endpoint,
+    vport: u16,
+    hops: &mut HopCache,
+) -> Result<(), NoRoom> {
     let l3 = usize::from(packet.headers.l3);
     let ip = Ipv6Header::at(packet.frame.bytes(), l3).ok_or(NoRoom)?;
     let mut at = l3 + Ipv6Header::LEN;
@@ -89,9 +89,12 @@ fn add_v6(packet: &mut Packet, option: &[u8], hops: &mut HopCache) -> Result<(),
         at += 8 + 8 * usize::from(*frame.get(at + 1).ok_or(NoRoom)?);
     }
     let next = *packet.frame.bytes().get(next_field).ok_or(NoRoom)?;
-    let mut header = ArrayVec::<u8, 24>::new();
-    header.extend([next, ((2 + option.len()) / 8 - 1) as u8]);
-    header.extend(option.iter().copied());
+    let [cport_high, cport_low] = client.port.to_be_bytes();
+    let [vport_high, vport_low] = vport.to_be_bytes();
+    // In units of eight bytes beyond the first: two.
+    let start = [next, 2, KIND_V6, 20, cport_high, cport_low];
+    let client: [u8; 22] = joined(&start, client.addr.octets());
+    let header: [u8; 24] = joined(&client, &[vport_high, vport_low]);
     if at > usize::from(packet.headers.l4) || !fits(packet, header.len(), hops) {
         return Err(NoRoom);
     }

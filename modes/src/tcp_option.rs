@@ -1,12 +1,11 @@
 //! The TCP option that tells a server of its client: kind 254, as DPVS's `toa` modules read it, or ENAT's longer form.
 //! `docs/wire-formats.md` has the bytes, and in which segments they are.
 
-use arrayvec::ArrayVec;
 use lb_model::{Conn, Endpoint, HopCache, Introduction, Packet};
 use lb_wire::checksum::Change;
 use lb_wire::{TcpFlags, TcpHeader};
 
-use crate::insert::{NoRoom, fits, insert, words_added};
+use crate::insert::{NoRoom, fits, insert};
 
 /// RFC 4727 section 7: experimental.
 const KIND: u8 = 254;
@@ -27,8 +26,15 @@ pub enum Form {
     Enat,
 }
 
-/// An option's bytes.
-type Bytes = ArrayVec<u8, 20>;
+/// An option's bytes: whole words, in one piece for each length, so that it is put together and summed in registers.
+pub enum Bytes {
+    /// The client's port and address.
+    Toa([u8; 8]),
+    /// The port of the service and a mark besides.
+    Enat([u8; 12]),
+    /// The client's port and IPv6 address.
+    V6([u8; 20]),
+}
 
 impl Form {
     fn len(self, is_v4: bool) -> u16 {
@@ -39,27 +45,37 @@ impl Form {
         }
     }
 
-    /// The option, first its kind and its length.
-    pub fn bytes(self, client: Endpoint, vport: u16) -> Bytes {
+    /// The option of this kind; its length is the second byte.
+    #[inline(always)]
+    pub fn bytes(self, kind: u8, client: Endpoint, vport: u16) -> Bytes {
         let v4 = client.addr.as_v4();
-        let mut bytes = Bytes::new();
-        bytes.extend([KIND, self.len(v4.is_some()) as u8]);
-        bytes.extend(client.port.to_be_bytes());
-        match v4 {
-            Some(v4) => {
-                bytes.extend(v4);
-                if self == Form::Enat {
-                    bytes.extend(vport.to_be_bytes());
-                    bytes.extend(ENAT_MAGIC);
-                }
+        let [port_high, port_low] = client.port.to_be_bytes();
+        let start = [kind, self.len(v4.is_some()) as u8, port_high, port_low];
+        match (v4, self) {
+            (Some(v4), Form::Toa) => Bytes::Toa(joined(&start, &v4)),
+            (Some(v4), Form::Enat) => {
+                let end: [u8; 4] = joined(&vport.to_be_bytes(), &ENAT_MAGIC);
+                Bytes::Enat(joined(&start, &joined::<4, 4, 8>(&v4, &end)))
             }
-            None => bytes.extend(*client.addr.octets()),
+            (None, _) => Bytes::V6(joined(&start, client.addr.octets())),
         }
-        bytes
     }
 }
 
-/// A segment from the client, whose ends have been replaced: what it says of its sender itself goes, and what we say comes if
+/// One after the other.
+#[inline(always)]
+pub fn joined<const FIRST: usize, const SECOND: usize, const BOTH: usize>(
+    first: &[u8; FIRST],
+    second: &[u8; SECOND],
+) -> [u8; BOTH] {
+    const { assert!(FIRST + SECOND == BOTH, "nothing is left out") };
+    let mut both = [0; BOTH];
+    both[..FIRST].copy_from_slice(first);
+    both[FIRST..].copy_from_slice(second);
+    both
+}
+
+/// A segment from the client: what it says of its sender itself goes, and what we say comes if
 /// the conn is still at that.
 pub fn inbound(packet: &mut Packet, conn: Conn<'_>, form: Form, hops: &mut HopCache) {
     remove_forged(packet);
@@ -83,12 +99,14 @@ pub fn inbound(packet: &mut Packet, conn: Conn<'_>, form: Form, hops: &mut HopCa
     if !tells {
         return;
     }
+    let added = match form.bytes(KIND, conn.client(), conn.vip().port) {
+        Bytes::Toa(option) => add(packet, &option, hops),
+        Bytes::Enat(option) => add(packet, &option, hops),
+        Bytes::V6(option) => add(packet, &option, hops),
+    };
+    packet.without_client_address = added.is_err();
     if is_first {
-        lower_segment_size(packet, form.len(packet.flow.source.addr.is_v4()));
-    }
-    let option = form.bytes(conn.client(), conn.vip().port);
-    if add(packet, &option, hops).is_err() {
-        packet.without_client_address = true;
+        lower_segment_size(packet, form.len(packet.is_v4()));
     }
 }
 
@@ -118,7 +136,11 @@ fn acknowledged(packet: &Packet) -> Option<u32> {
 }
 
 /// Puts `option` first among the options. The sequence numbers do not count it.
-fn add(packet: &mut Packet, option: &[u8], hops: &mut HopCache) -> Result<(), NoRoom> {
+fn add<const LENGTH: usize>(
+    packet: &mut Packet,
+    option: &[u8; LENGTH],
+    hops: &mut HopCache,
+) -> Result<(), NoRoom> {
     let (l4, end) = (
         usize::from(packet.headers.l4),
         usize::from(packet.headers.end),
@@ -126,20 +148,20 @@ fn add(packet: &mut Packet, option: &[u8], hops: &mut HopCache) -> Result<(), No
     let header_len = TcpHeader::at(packet.frame.bytes(), l4)
         .ok_or(NoRoom)?
         .header_len();
-    if header_len + option.len() > LONGEST_HEADER || !fits(packet, option.len(), hops) {
+    if header_len + LENGTH > LONGEST_HEADER || !fits(packet, LENGTH, hops) {
         return Err(NoRoom);
     }
     insert(packet, l4 + TcpHeader::LEN, option)?;
     let segment_len = (end - l4) as u16;
-    let added = option.len() as u16;
     if let Some(tcp) = TcpHeader::at_mut(packet.frame.bytes_mut(), l4) {
         let old = u16::from_be_bytes([tcp.data_offset, tcp.flags]);
-        tcp.data_offset += ((option.len() / 4) as u8) << 4;
+        tcp.data_offset += ((LENGTH / 4) as u8) << 4;
         let new = u16::from_be_bytes([tcp.data_offset, tcp.flags]);
         let change = Change::default()
             .word(old, new)
-            .word(segment_len, segment_len + added);
-        tcp.checksum = words_added(change, option).apply(tcp.checksum);
+            .word(segment_len, segment_len + LENGTH as u16)
+            .added(option);
+        tcp.checksum = change.apply(tcp.checksum);
     }
     Ok(())
 }
@@ -177,6 +199,9 @@ fn lower_segment_size(packet: &mut Packet, by: u16) {
     let Some(options) = options_mut(packet) else {
         return;
     };
+    if options.is_empty() {
+        return;
+    }
     let mut change = Change::default();
     for_each(options, |options, at, kind, len| {
         if kind != MAXIMUM_SEGMENT_SIZE || len != 4 {

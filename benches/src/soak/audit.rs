@@ -77,7 +77,7 @@ pub fn conns(worker: &Worker<MemoryPort>, engine: &Engine, now: Time) {
     }
     for (local, leased) in leased_of {
         let used = engine.local_use(local);
-        assert_eq!(used.leased(), leased, "ports of {local:?}");
+        assert_eq!(used.leased, leased, "ports of {local:?}");
     }
 }
 
@@ -86,7 +86,7 @@ pub fn emptiness(worker: &Worker<MemoryPort>, engine: &Engine, config: &Config) 
     assert!(worker.conns().is_empty());
     for service in &config.services {
         for local in &service.local_addresses {
-            assert_eq!(engine.local_use(*local).leased(), 0, "ports of {local:?}");
+            assert_eq!(engine.local_use(*local).leased, 0, "ports of {local:?}");
         }
         for server in engine.local_ports_of(service.id) {
             assert_eq!(server.leased, 0, "ports towards {}", server.server);

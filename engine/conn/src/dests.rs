@@ -12,12 +12,12 @@ pub struct ConnDests {
     free: Vec<u32>,
     /// By the address at which a server lies, which is its own as long as somebody holds it.
     numbers: HashMap<usize, u32, RandomState>,
-    /// The numbers that were last asked for, by some bits of that address: servers get one conn after the other.
+    /// The numbers that were last asked for, by their servers' slots, which differ: servers get one conn after the other.
     recent: [u32; RECENT],
 }
 
-/// A power of two, and more than most services have servers.
-const RECENT: usize = 64;
+/// More than most services have servers.
+const RECENT: usize = 256;
 
 struct Slot {
     dest: Arc<Dest>,
@@ -92,10 +92,9 @@ impl ConnDests {
 }
 
 /// Where the number of `dest` is remembered.
-fn place(dest: &Arc<Dest>) -> usize {
-    // The lower bits say nothing, as servers are some hundred bytes apart (Knuth, TAOCP 3, section 6.4).
-    let address = Arc::as_ptr(dest).addr() as u64;
-    (address.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> (u64::BITS - RECENT.ilog2())) as usize
+#[inline(always)]
+fn place(dest: &Dest) -> usize {
+    dest.slot() as usize % RECENT
 }
 
 const HELD: &str = "a number that a conn holds names a server";

@@ -32,6 +32,16 @@ pub struct Entry {
     pub assures: bool,
 }
 
+/// What its first packet makes of a conn.
+pub struct Born {
+    pub state: ConnState,
+    pub owes: Owes,
+    pub stamp: Stamp,
+    pub timeout: Millis,
+    /// The template that made it.
+    pub template: Option<TemplateId>,
+}
+
 /// Where an entry is in its life.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, FromZeros)]
 #[repr(u8)]
@@ -188,27 +198,21 @@ impl Entries {
     }
 
     /// Makes an entry of a conn whose server has the number `dest`.
-    pub fn insert(
-        &mut self,
-        conn: &NewConn<'_>,
-        dest: u32,
-        state: ConnState,
-        template: Option<TemplateId>,
-    ) -> Option<u32> {
-        let narrow = conn.flow.source.addr.is_v4() && conn.rip.addr.is_v4();
-        let id = self.take_vacant(narrow)?;
+    #[inline]
+    pub fn insert(&mut self, conn: &NewConn<'_>, dest: u32, born: &Born) -> Option<u32> {
+        let id = self.take_vacant(conn.is_v4())?;
         let at = id as usize;
         looks::count();
         self.entries[at] = Entry {
             record: ConnRecord::new(conn, dest, &mut self.wide[at]),
             link: Link::UNSET,
-            last_packet: 0,
-            timeout: 0,
-            template: template.map_or(0, |template| template.0 + 1),
-            state,
+            last_packet: born.stamp.0,
+            timeout: born.timeout.0,
+            template: born.template.map_or(0, |template| template.0 + 1),
+            state: born.state,
             life: Life::Found,
-            owes: Owes::Nothing,
-            assures: template.is_some(),
+            owes: born.owes,
+            assures: born.template.is_some(),
         };
         Some(id)
     }
@@ -331,6 +335,15 @@ pub struct Timed<'a> {
     now_ms: u64,
 }
 
+impl Timed<'_> {
+    /// When an entry is due that lives for `timeout` from now.
+    #[inline]
+    pub fn after(&self, timeout: Millis) -> Time {
+        let due_ms = self.now_ms + u64::from(timeout.0);
+        Time::from_nanos(due_ms.saturating_mul(NANOS_PER_MILLI))
+    }
+}
+
 impl Timers for Timed<'_> {
     fn link(&mut self, id: u32) -> &mut Link {
         &mut self.entries.get_mut(id).link
@@ -371,7 +384,17 @@ mod tests {
     fn insert(entries: &mut Entries, vip: &str) -> Option<u32> {
         let vip: Endpoint = vip.parse().expect("valid");
         let dest = Arc::new(Dest::new(vip, 1));
-        entries.insert(&conn(&dest), 0, ConnState::Udp, None)
+        entries.insert(&conn(&dest), 0, &born(None))
+    }
+
+    fn born(template: Option<TemplateId>) -> Born {
+        Born {
+            state: ConnState::Udp,
+            owes: Owes::Nothing,
+            stamp: Stamp(0),
+            timeout: Millis(0),
+            template,
+        }
     }
 
     #[test]
@@ -442,7 +465,7 @@ mod tests {
         let mut entries = Entries::new(1);
         let template = Some(TemplateId(0));
         let dest = Arc::new(Dest::new("10.0.0.1:80".parse().expect("valid"), 1));
-        let id = entries.insert(&conn(&dest), 0, ConnState::Udp, template);
+        let id = entries.insert(&conn(&dest), 0, &born(template));
         let id = id.expect("room");
         entries
             .get_mut(id)

@@ -36,5 +36,5 @@ pub use owners::{BYTES_PER_CLAIM, MAX_WORKERS, Owners};
 pub use ports::LocalPorts;
 pub use sign::Sign;
 pub use state::{Timeouts, next_state};
-pub use table::{BYTES_PER_CONN, ConnTable, ConnView, Guess, MAX_CAPACITY, Refused};
+pub use table::{BYTES_PER_CONN, Begun, ConnTable, ConnView, Guess, MAX_CAPACITY, Refused};
 pub use templates::{Asked, Template, TemplateId, TemplateKey, Templates};

@@ -20,6 +20,14 @@ impl<T> Pages<T> {
         full * PAGE + self.0.last().map_or(0, Vec::len)
     }
 
+    /// The one with this number, if there are so many.
+    #[inline]
+    pub fn get(&self, number: u32) -> Option<&T> {
+        self.0
+            .get(number as usize / PAGE)?
+            .get(number as usize % PAGE)
+    }
+
     /// One more.
     pub fn push(&mut self, value: T) {
         match self.0.last_mut().filter(|page| page.len() < PAGE) {

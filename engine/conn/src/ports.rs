@@ -19,9 +19,11 @@ use std::ops::RangeInclusive;
 use std::sync::Arc;
 
 use ahash::RandomState;
+use hashbrown::HashMap;
 use lb_model::{Addr, Endpoint, HashedFields, Protocol, Rss, Time};
 
 use crate::LocalUses;
+use crate::local_use::OwnUse;
 
 use pool::{Pool, PoolKey};
 use pools::Pools;
@@ -37,6 +39,8 @@ pub struct LocalPorts {
     seed: u64,
     pools: Pools,
     uses: Arc<LocalUses>,
+    /// Where this worker counts, by local addresses.
+    own_uses: HashMap<Addr, Arc<OwnUse>, RandomState>,
 }
 
 /// Ports in a row.
@@ -121,6 +125,7 @@ impl LocalPorts {
             seed,
             pools: Pools::new(),
             uses: Arc::default(),
+            own_uses: HashMap::default(),
         }
     }
 
@@ -140,9 +145,12 @@ impl LocalPorts {
         protocol: Protocol,
         now: Time,
     ) -> Option<Endpoint> {
-        let start = turn as usize % locals.len().max(1);
+        let start = match locals {
+            [_] => 0,
+            _ => turn as usize % locals.len().max(1),
+        };
         let (later, first) = locals.split_at(start);
-        first.iter().chain(later).find_map(|local| {
+        let mut lease = |local: &Addr| {
             let key = PoolKey {
                 local: *local,
                 server,
@@ -150,7 +158,10 @@ impl LocalPorts {
             };
             let port = self.pool(key, now)?.take(now)?;
             Some(Endpoint::new(*local, port))
-        })
+        };
+        let (next, others) = first.split_first()?;
+        // Nearly always it is the one whose turn it is.
+        lease(next).or_else(|| others.iter().chain(later).find_map(lease))
     }
 
     /// Takes back what was leased towards `server`.
@@ -167,20 +178,24 @@ impl LocalPorts {
         }
     }
 
+    #[inline]
     fn pool(&mut self, key: PoolKey, now: Time) -> Option<&mut Pool> {
         let at = match self.pools.find(&key) {
             Some(at) => at,
-            None => {
-                let at = self.pools.make_room(now)?;
-                self.pools.put(at, self.new_pool(key))?;
-                at
-            }
+            None => self.add_pool(key, now)?,
         };
         Some(&mut self.pools[at])
     }
 
     #[cold]
-    fn new_pool(&self, key: PoolKey) -> Pool {
+    fn add_pool(&mut self, key: PoolKey, now: Time) -> Option<u32> {
+        let at = self.pools.make_room(now)?;
+        let pool = self.new_pool(key);
+        self.pools.put(at, pool)?;
+        Some(at)
+    }
+
+    fn new_pool(&mut self, key: PoolKey) -> Pool {
         let own = self
             .by_queue
             .as_ref()
@@ -196,7 +211,9 @@ impl LocalPorts {
                 (place % u64::from(range.count.max(1))) as u32
             }
         };
-        Pool::new(key, range, own, start, self.uses.of(key.local))
+        let join = || self.uses.join(key.local);
+        let uses = Arc::clone(self.own_uses.entry(key.local).or_insert_with(join));
+        Pool::new(key, range, own, start, uses)
     }
 }
 
@@ -242,7 +259,7 @@ mod tests {
             .collect();
         assert_eq!(next, [Some(1027), Some(1025), Some(1024), None]);
         let used = ports.uses.of(lip(1));
-        assert_eq!((used.leased(), used.exhausted()), (4, 1));
+        assert_eq!((used.leased, used.exhausted), (4, 1));
     }
 
     #[test]

@@ -29,7 +29,7 @@ use crate::{LocalPorts, Templates, Timeouts};
 
 pub use key::Guess;
 pub use listing::ConnView;
-pub use opening::Refused;
+pub use opening::{Begun, Refused};
 
 /// The conns of one worker.
 pub struct ConnTable {

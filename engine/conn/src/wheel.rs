@@ -86,7 +86,14 @@ impl Wheel {
 
     /// Sets the timer of entry `id`, which has none, for when it is due.
     pub fn add(&mut self, timers: &mut impl Timers, id: u32) {
-        self.link(timers, id);
+        let due = timers.due(id);
+        self.add_due(timers, id, due);
+    }
+
+    /// [`add`](Wheel::add), by who knows already when it is due.
+    #[inline]
+    pub fn add_due(&mut self, timers: &mut impl Timers, id: u32, due: Time) {
+        self.link(timers, id, due);
         self.set += 1;
     }
 
@@ -123,7 +130,8 @@ impl Wheel {
                     *moves -= 1;
                     let id = self.heads[list as usize];
                     self.unlink(timers, id);
-                    self.link(timers, id);
+                    let due = timers.due(id);
+                    self.link(timers, id, due);
                 }
                 self.levels_left = level;
             }
@@ -179,9 +187,10 @@ impl Wheel {
         free
     }
 
-    fn link(&mut self, timers: &mut impl Timers, id: u32) {
+    #[inline]
+    fn link(&mut self, timers: &mut impl Timers, id: u32, due: Time) {
         // The tick after the one in which it is due has it behind it for certain.
-        let due = tick_of(timers.due(id)).wrapping_add(1);
+        let due = tick_of(due).wrapping_add(1);
         let ahead = due.wrapping_sub(self.tick);
         let list = if ahead as i32 <= 0 {
             DUE

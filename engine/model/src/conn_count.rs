@@ -33,7 +33,13 @@ impl ConnCount {
     }
 
     /// One conn more.
+    #[inline]
     pub fn opened(&self, active: bool, thresholds: Thresholds) {
+        if thresholds.upper == 0 {
+            // No number is too many.
+            self.0.fetch_add(one(active), Ordering::Relaxed);
+            return;
+        }
         self.change(one(active), |total, was| was || begins(total, thresholds));
     }
 

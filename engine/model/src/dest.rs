@@ -206,10 +206,12 @@ impl Dest {
         self.leased.fetch_sub(1, Ordering::Relaxed);
     }
 
-    /// A number that is one more each time: which local address is next for it. Every server takes turns by itself, so
-    /// that round robin over servers does not pair each of them with some addresses only.
+    /// A number that is one more each time, but for workers that ask at once: which local address is next for it. Every
+    /// server takes turns by itself, so that round robin over servers does not pair each of them with some addresses only.
     pub fn next_turn(&self) -> u32 {
-        self.turn.fetch_add(1, Ordering::Relaxed)
+        let turn = self.turn.load(Ordering::Relaxed);
+        self.turn.store(turn.wrapping_add(1), Ordering::Relaxed);
+        turn
     }
 
     /// What the thresholds count: active and inactive conns, not templates (kernel `ip_vs_dest_totalconns`).
@@ -227,6 +229,7 @@ impl Dest {
     }
 
     /// A conn opened, in an active state or not.
+    #[inline]
     pub fn conn_opened(&self, active: bool) {
         self.conns.opened(active, self.thresholds());
     }

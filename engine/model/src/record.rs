@@ -29,12 +29,20 @@ pub struct NewConn<'d> {
 }
 
 impl NewConn<'_> {
+    /// Whether all of its ends are IPv4: those of its packets are of one family, and what was leased is of that, too.
+    #[inline(always)]
+    pub fn is_v4(&self) -> bool {
+        self.flow.source.addr.is_v4() && self.rip.addr.is_v4()
+    }
+
     /// What the server sees as the source of its packets.
+    #[inline]
     pub fn source(&self) -> Endpoint {
         self.local.unwrap_or(self.flow.source)
     }
 
     /// Its outbound packets as received, if any are ours to receive.
+    #[inline]
     pub fn reply(&self) -> Option<FlowKey> {
         (self.replies != Replies::Direct).then(|| FlowKey {
             source: self.rip,
@@ -76,6 +84,7 @@ const LOCAL: u8 = 2;
 impl ConnRecord {
     /// The compact form of `conn`, whose server its table knows by the number `dest`; `wide` is written if the ends do not
     /// fit.
+    #[inline]
     pub fn new(conn: &NewConn<'_>, dest: u32, wide: &mut WideEnds) -> ConnRecord {
         let ends = [
             conn.flow.source,
@@ -93,7 +102,8 @@ impl ConnRecord {
             protocol: conn.flow.protocol as u8,
             marks: if conn.local.is_some() { LOCAL } else { 0 },
         };
-        if !ends.iter().all(|end| end.addr.is_v4()) {
+        debug_assert_eq!(conn.is_v4(), ends.iter().all(|end| end.addr.is_v4()));
+        if !conn.is_v4() {
             record.marks |= WIDE;
             *wide = ends.map(|end| end.addr);
         }

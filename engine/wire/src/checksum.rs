@@ -27,6 +27,13 @@ impl Change {
         self.word(u16::from(old) << shift, u16::from(new) << shift)
     }
 
+    /// Words came in, at an even place; where nothing was, nothing is taken off.
+    #[inline(always)]
+    pub fn added<const LENGTH: usize>(self, bytes: &[u8; LENGTH]) -> Change {
+        const { assert!(LENGTH.is_multiple_of(4), "four bytes are summed at a time") };
+        Change(self.0 + words(bytes))
+    }
+
     /// Something else changed as well.
     #[inline]
     pub fn and(self, other: Change) -> Change {

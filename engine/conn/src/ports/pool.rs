@@ -8,7 +8,7 @@ use std::time::Duration;
 use lb_model::{Addr, Endpoint, Protocol, Time};
 
 use super::{ByQueue, Range};
-use crate::LocalUse;
+use crate::local_use::OwnUse;
 
 /// No server remembers a connection for longer: twice the 60 seconds of Linux, the 2 MSL of RFC 9293 section 3.4.2 with
 /// the usual MSL of a minute.
@@ -37,7 +37,7 @@ pub struct Pool {
     leased: u32,
     /// When the last one was given back.
     quiet_since: Time,
-    uses: Arc<LocalUse>,
+    uses: Arc<OwnUse>,
 }
 
 impl Pool {
@@ -47,7 +47,7 @@ impl Pool {
         range: Range,
         own: Option<(u32, Arc<ByQueue>)>,
         start: u32,
-        uses: Arc<LocalUse>,
+        uses: Arc<OwnUse>,
     ) -> Pool {
         Pool {
             key,
@@ -68,8 +68,9 @@ impl Pool {
     }
 
     /// The port that has been free for longest.
+    #[inline]
     pub fn take(&mut self, now: Time) -> Option<u16> {
-        if !self.free.is_empty() && self.is_quiet(now) {
+        if self.is_quiet(now) && !self.free.is_empty() {
             // Nobody remembers any of them: go on from here, and give the memory back.
             self.start = (self.start + self.used) % self.range.count;
             (self.used, self.free) = (0, VecDeque::new());
@@ -92,10 +93,17 @@ impl Pool {
     }
 
     /// The next of its own ports that was never leased.
+    #[inline]
     fn unused(&mut self) -> Option<u16> {
         while self.used < self.range.count {
+            let place = self.start + self.used;
+            let beyond = if place < self.range.count {
+                0
+            } else {
+                self.range.count
+            };
             // Below 65536, as all of the range.
-            let port = self.range.first + ((self.start + self.used) % self.range.count) as u16;
+            let port = self.range.first + (place - beyond) as u16;
             self.used += 1;
             let local = Endpoint::new(self.key.local, port);
             let is_own = |(hash, by_queue): &(u32, Arc<ByQueue>)| by_queue.is_own(*hash, local);

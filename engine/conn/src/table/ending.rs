@@ -108,17 +108,22 @@ impl ConnTable {
     /// Makes the places of conns that have ended free for others.
     fn vacate(&mut self, now: Time) {
         while self.retired != NONE {
-            let id = self.retired;
-            self.retired = self.entries.get(id).link.next;
-            let conn = self.conn(ConnId(id));
-            let (local, rip, protocol) = (conn.local(), conn.rip(), conn.protocol());
-            if local.is_some() {
-                conn.dest().port_returned();
-            }
-            self.return_port(local, rip, protocol, now);
-            self.dests.let_go(self.entries.get(id).record.dest());
-            self.entries.vacate(id);
+            self.vacate_last(now);
         }
+    }
+
+    /// The place of the one that has ended last.
+    fn vacate_last(&mut self, now: Time) {
+        let id = self.retired;
+        self.retired = self.entries.get(id).link.next;
+        let conn = self.conn(ConnId(id));
+        let (local, rip, protocol) = (conn.local(), conn.rip(), conn.protocol());
+        if local.is_some() {
+            conn.dest().port_returned();
+        }
+        self.return_port(local, rip, protocol, now);
+        self.dests.let_go(self.entries.get(id).record.dest());
+        self.entries.vacate(id);
     }
 
     /// Ends all conns whose server was removed, and the templates that lead there and hold no conn (kernel
@@ -160,6 +165,13 @@ impl ConnTable {
     fn retire_at(&mut self, id: ConnId, now: Time) {
         let hashes = self.hashes(id);
         self.end(id, hashes, now);
+    }
+
+    /// Ends a conn that nobody knows of yet, and makes its place free.
+    #[cold]
+    pub(super) fn undo(&mut self, id: ConnId, now: Time) {
+        self.retire_at(id, now);
+        self.vacate_last(now);
     }
 
     fn hashes(&self, id: ConnId) -> Hashes {

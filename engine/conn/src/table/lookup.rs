@@ -25,7 +25,7 @@ impl ConnTable {
         self.place(self.flow_hash(flow))
     }
 
-    /// What [`place`](ConnTable::place) and [`open_hashed`](ConnTable::open_hashed) want to know of a flow.
+    /// What [`place`](ConnTable::place) and [`begin`](ConnTable::begin) want to know of a flow.
     #[inline(always)]
     pub fn flow_hash(&self, flow: &FlowKey) -> FlowHash {
         FlowHash(self.hasher.hash(flow))
@@ -90,7 +90,7 @@ impl ConnTable {
 
     /// Whether this place in the index is that of the flow.
     #[inline(always)]
-    fn is_of(&self, key: u32, flow: &FlowKey) -> bool {
+    pub(super) fn is_of(&self, key: u32, flow: &FlowKey) -> bool {
         let Hit { conn, direction } = Key(key).hit();
         let record = &self.entries.get(conn.0).record;
         record.is(direction, flow, || self.entries.wide(conn.0))

@@ -1,12 +1,11 @@
 //! A conn's beginning: an entry, its keys in the index, its count at its server.
 
-use lb_model::{
-    ConnId, ConnState, Direction, Endpoint, FlowHash, FlowKey, NewConn, Protocol, Time,
-};
+use lb_model::{ConnId, ConnState, Direction, Endpoint, FlowHash, NewConn, Protocol, Time};
 use lb_wire::TcpFlags;
 
 use super::ConnTable;
 use super::key::Key;
+use crate::entry::{Born, Life, Stamp};
 use crate::sign::Owes;
 use crate::{TemplateId, next_state};
 
@@ -17,6 +16,23 @@ pub enum Refused {
     Full,
     /// Another conn's outbound packets look the same.
     ReplyTaken,
+}
+
+/// A conn whose outbound packets are not found yet.
+#[derive(Clone, Copy)]
+#[must_use = "a conn that is begun has to be completed"]
+pub struct Begun {
+    /// The conn.
+    pub conn: ConnId,
+    reply: Option<FlowHash>,
+}
+
+impl Begun {
+    /// What they hash to, if there are any.
+    #[inline]
+    pub fn reply(&self) -> Option<FlowHash> {
+        self.reply
+    }
 }
 
 impl ConnTable {
@@ -31,42 +47,76 @@ impl ConnTable {
         flags: TcpFlags,
         now: Time,
     ) -> Result<ConnId, Refused> {
-        self.open_hashed(self.flow_hash(&conn.flow), conn, template, flags, now)
+        let begun = self.begin(self.flow_hash(&conn.flow), &conn, template, flags, now)?;
+        let id = begun.conn;
+        self.complete(begun, now)?;
+        Ok(id)
     }
 
-    /// [`open`](ConnTable::open), by who knows the hash of its flow already.
-    pub fn open_hashed(
+    /// The first half of [`open`](ConnTable::open), by who knows the hash of its flow already: all but that the conn's outbound
+    /// packets are found. The memory that this takes is asked for. Other conns may begin before it is
+    /// [completed](ConnTable::complete), but none may be looked for by its outbound flow.
+    #[inline]
+    pub fn begin(
         &mut self,
         hash: FlowHash,
-        conn: NewConn<'_>,
+        conn: &NewConn<'_>,
         template: Option<TemplateId>,
         flags: TcpFlags,
         now: Time,
-    ) -> Result<ConnId, Refused> {
-        let reply = conn.reply().map(|reply| (self.flow_hash(&reply), reply));
-        if let Some((hash, _)) = reply {
+    ) -> Result<Begun, Refused> {
+        let reply = conn.reply().map(|reply| self.flow_hash(&reply));
+        if let Some(hash) = reply {
             self.prefetch(self.place(hash));
+            if let Some(claims) = &self.claims {
+                claims.prefetch(hash.0);
+            }
         }
-        let id = self.insert(&conn, reply, template, flags, now)?;
-        let is_found = self.enter(hash, Key::new(id, Direction::Inbound))
-            && reply.is_none_or(|(hash, _)| self.enter(hash, Key::new(id, Direction::Outbound)));
-        if !is_found {
-            self.retire(id);
+        let id = self.insert(conn, template, flags, now)?;
+        let conn = ConnId(id);
+        if !self.enter(hash, Key::new(conn, Direction::Inbound)) {
+            self.undo(conn, now);
             return Err(Refused::Full);
         }
-        Ok(id)
+        Ok(Begun { conn, reply })
+    }
+
+    /// The second half: from now on the conn's outbound packets are found, if there are any. A conn that is refused has never
+    /// been there, and ids of it are void.
+    #[inline]
+    pub fn complete(&mut self, begun: Begun, now: Time) -> Result<(), Refused> {
+        let Begun { conn, reply } = begun;
+        let Some(hash) = reply else { return Ok(()) };
+        if self.entries.get(conn.0).life != Life::Found {
+            // It has made room for another one already.
+            return Ok(());
+        }
+        let place = self.place(hash);
+        let is_the_same = |key| {
+            let reply = self.conn(conn).reply();
+            reply.is_some_and(|reply| self.is_of(key, &reply))
+        };
+        let refused = if self.index.find(place, is_the_same).is_some() {
+            Refused::ReplyTaken
+        } else if !self.enter(hash, Key::new(conn, Direction::Outbound)) {
+            Refused::Full
+        } else {
+            return Ok(());
+        };
+        self.undo(conn, now);
+        Err(refused)
     }
 
     /// Opens a conn for one packet only (one-packet scheduling): it is never found, and counted just for a moment.
-    pub fn open_for_one_packet(
+    pub fn begin_for_one_packet(
         &mut self,
-        conn: NewConn<'_>,
+        conn: &NewConn<'_>,
         template: Option<TemplateId>,
         now: Time,
-    ) -> Result<ConnId, Refused> {
-        let id = self.insert(&conn, None, template, TcpFlags::default(), now)?;
-        self.retire(id);
-        Ok(id)
+    ) -> Result<Begun, Refused> {
+        let conn = ConnId(self.insert(conn, template, TcpFlags::default(), now)?);
+        self.retire(conn);
+        Ok(Begun { conn, reply: None })
     }
 
     /// Has a conn found under this hash; false if there is no room.
@@ -81,21 +131,17 @@ impl ConnTable {
         entered
     }
 
-    /// Makes the entry of a conn in the state that its first packet brings it into, counts it, and sets its timer; but not
-    /// if there is one with the same `reply`.
+    /// Makes the entry of a conn in the state that its first packet brings it into, counts it, and sets its timer.
+    #[inline]
     fn insert(
         &mut self,
         conn: &NewConn<'_>,
-        reply: Option<(FlowHash, FlowKey)>,
         template: Option<TemplateId>,
         flags: TcpFlags,
         now: Time,
-    ) -> Result<ConnId, Refused> {
-        if self.found == self.capacity
-            && let Some(oldest) = self.half_open.first()
-        {
-            self.retire(ConnId(oldest));
-            self.evicted += 1;
+    ) -> Result<u32, Refused> {
+        if self.found == self.capacity {
+            self.make_room();
         }
         let unborn = match conn.flow.protocol {
             Protocol::Tcp | Protocol::Sctp => ConnState::None,
@@ -103,23 +149,22 @@ impl ConnTable {
         };
         let two_way = conn.replies.pass_through_us();
         let state = next_state(unborn, Direction::Inbound, flags, two_way, self.secure_tcp);
+        let born = Born {
+            state,
+            owes: Owes::at_first(state, flags, two_way),
+            stamp: Stamp::of(now),
+            timeout: self.timeouts_ms[state as usize],
+            template,
+        };
         let dest = self.dests.hold(conn.dest);
         let id = (self.found < self.capacity)
-            .then(|| self.entries.insert(conn, dest, state, template))
+            .then(|| self.entries.insert(conn, dest, &born))
             .flatten();
         let Some(id) = id else {
             self.dests.let_go(dest);
             self.return_port(conn.local, conn.rip, conn.flow.protocol, now);
             return Err(Refused::Full);
         };
-        // Not before: until here its line of the index may have been on its way from memory.
-        let is_there = |(hash, reply)| self.find_hashed(self.place(hash), &reply).is_some();
-        if reply.is_some_and(is_there) {
-            self.entries.vacate(id);
-            self.dests.let_go(dest);
-            self.return_port(conn.local, conn.rip, conn.flow.protocol, now);
-            return Err(Refused::ReplyTaken);
-        }
         self.found += 1;
         conn.dest.conn_opened(state.is_active());
         if conn.local.is_some() {
@@ -131,17 +176,23 @@ impl ConnTable {
                 self.templates.assure(template);
             }
         }
-        let timeout = self.timeouts_ms[state as usize];
-        let entry = self.entries.get_mut(id);
-        entry.owes = Owes::at_first(state, flags, two_way);
-        entry.touch(now, timeout);
         let mut timed = self.entries.timed(now);
         if state == ConnState::SynRecv {
             self.half_open.push(&mut timed, id);
         } else {
-            self.wheel.add(&mut timed, id);
+            let due = timed.after(born.timeout);
+            self.wheel.add_due(&mut timed, id, due);
         }
-        Ok(ConnId(id))
+        Ok(id)
+    }
+
+    /// Ends the half-open conn that has been quiet for longest, if there is one.
+    #[inline(never)]
+    fn make_room(&mut self) {
+        if let Some(oldest) = self.half_open.first() {
+            self.retire(ConnId(oldest));
+            self.evicted += 1;
+        }
     }
 
     pub(super) fn return_port(
@@ -200,6 +251,53 @@ mod tests {
     }
 
     #[test]
+    fn conns_begin_together_and_one_whose_reply_is_taken_leaves_nothing() {
+        let (mut table, dest) = (table(4), dest());
+        // More often than there are places.
+        for round in 0..200 {
+            let first = conn(1, Protocol::Udp, &dest, true);
+            let mut second = first;
+            second.flow.destination.port = 81;
+            let begun = [first, second].map(|conn| {
+                let hash = table.flow_hash(&conn.flow);
+                let begun = table.begin(hash, &conn, None, TcpFlags::default(), at(round));
+                begun.map(|begun| (begun, conn)).expect("room")
+            });
+            let found = |table: &ConnTable, conn: &NewConn<'_>| {
+                let reply = conn.reply().expect("two-way");
+                [conn.flow, reply].map(|flow| table.find(&flow).is_some())
+            };
+            assert_eq!(found(&table, &begun[0].1), [true, false]);
+            let completed = begun.map(|(begun, _)| table.complete(begun, at(round)));
+            assert_eq!(completed, [Ok(()), Err(Refused::ReplyTaken)]);
+            assert_eq!(found(&table, &first), [true, true]);
+            assert_eq!(found(&table, &second), [false, true], "that of the first");
+            assert_eq!((table.len(), dest.total()), (1, 1));
+            table.retire(begun[0].0.conn);
+            table.expire(at(round), 9);
+        }
+    }
+
+    #[test]
+    fn a_conn_that_makes_room_before_it_is_complete_is_not_found() {
+        let (mut table, dest) = (table(1), dest());
+        let begun = [1, 2].map(|cport| {
+            let conn = conn(cport, Protocol::Tcp, &dest, true);
+            let begun = table.begin(table.flow_hash(&conn.flow), &conn, None, SYN, at(0));
+            (begun.expect("room, or made"), conn)
+        });
+        for (begun, _) in &begun {
+            assert_eq!(table.complete(*begun, at(0)), Ok(()));
+        }
+        let found = begun.map(|(_, conn)| {
+            let reply = conn.reply().expect("two-way");
+            [conn.flow, reply].map(|flow| table.find(&flow).is_some())
+        });
+        assert_eq!(found, [[false; 2], [true; 2]]);
+        assert_eq!((table.len(), dest.total()), (1, 1));
+    }
+
+    #[test]
     fn a_full_table_ends_the_half_open_conn_that_is_quiet_for_longest_and_no_other() {
         let (mut table, dest) = (table(3), dest());
         let open = |table: &mut ConnTable, cport, second| {
@@ -241,7 +339,8 @@ mod tests {
         let (mut table, dest) = (table(1), dest());
         let conn = conn(1, Protocol::Udp, &dest, false);
         let flow = conn.flow;
-        let id = table.open_for_one_packet(conn, None, at(0)).expect("room");
+        let id = table.begin_for_one_packet(&conn, None, at(0));
+        let id = id.expect("room").conn;
         assert_eq!(table.conn(id).flow(), flow);
         assert_eq!((table.find(&flow), dest.total()), (None, 0));
         table.expire(at(0), 9);

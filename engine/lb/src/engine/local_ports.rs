@@ -1,7 +1,5 @@
 //! How far local ports are used.
 
-use std::sync::Arc;
-
 use lb_conn::LocalUse;
 use lb_model::{Addr, Endpoint, ServiceId, VirtualService};
 
@@ -20,7 +18,7 @@ pub struct LocalPortsOf {
 
 impl Engine {
     /// How a local address, or in ENAT a VIP, is used by the conns of all services.
-    pub fn local_use(&self, local: Addr) -> Arc<LocalUse> {
+    pub fn local_use(&self, local: Addr) -> LocalUse {
         self.local_uses.of(local)
     }
 

@@ -127,8 +127,8 @@ fn what_is_in_use_shows_before_it_is_all() {
     assert_eq!(leased, [2, 1]);
     assert!(ports.iter().all(|of| of.capacity == 64_512), "{ports:?}");
     let used = lab.engine.local_use(LIP.into());
-    assert_eq!((used.leased(), used.exhausted()), (3, 0));
+    assert_eq!((used.leased, used.exhausted), (3, 0));
     lab.pass_time(400);
     lab.turn();
-    assert_eq!(used.leased(), 0);
+    assert_eq!(lab.engine.local_use(LIP.into()).leased, 0);
 }

@@ -124,6 +124,18 @@ fn reply_tuple_taken() {
     lab.expect_tx(ETH1, &forwarded(4000));
     lab.expect_nothing_sent();
     lab.expect_counters(&["conn.open", "tx", "drop.reply_tuple_taken"]);
+    // In one batch, and in both of a flow's packets.
+    let at_81 = syn(4001).tcp(4001, 81);
+    for packet in [&syn(4001), &at_81, &at_81, &syn(4001)] {
+        lab.client_sends(packet);
+    }
+    lab.turn();
+    lab.expect_tx(ETH1, &forwarded(4001));
+    lab.expect_tx(ETH1, &forwarded(4001));
+    lab.expect_nothing_sent();
+    let taken = "drop.reply_tuple_taken";
+    lab.expect_counters(&["conn.open", "tx", "tx", taken, taken]);
+    assert_eq!(lab.worker().conns().len(), 2);
 }
 
 #[test]

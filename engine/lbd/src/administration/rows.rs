@@ -71,8 +71,8 @@ fn local_address_row(
         address: lip.into(),
         interface: table.place_of(id, lip).map(str::to_owned),
         of_mode: false,
-        conflicts: used.exhausted(),
-        conns: used.leased(),
+        conflicts: used.exhausted,
+        conns: used.leased,
     }
 }
 

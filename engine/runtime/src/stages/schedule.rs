@@ -4,13 +4,14 @@
 //! Ends: [`PuntReason::NotOurs`], [`PuntReason::NoConn`], [`DropReason::NoDest`], [`DropReason::TableFull`],
 //! [`DropReason::ReplyTupleTaken`], [`DropReason::NoLocalPort`].
 
-use std::borrow::Cow;
+use std::slice;
 use std::sync::Arc;
 
-use lb_conn::{Refused, TemplateId, TemplateKey};
+use arrayvec::ArrayVec;
+use lb_conn::{Begun, Refused, TemplateId, TemplateKey};
 use lb_model::{
-    Addr, Dest, Direction, DropReason, Endpoint, FlowHash, Hit, NewConn, Packet, Persistence, Port,
-    Protocol, PuntReason, Replies, Request, Time, Verdict, VirtualService,
+    Addr, BATCH, Dest, Direction, DropReason, Endpoint, FlowHash, Hit, NewConn, Packet,
+    Persistence, Port, Protocol, PuntReason, Replies, Request, Time, Verdict, VirtualService,
 };
 use lb_wire::TcpFlags;
 
@@ -19,33 +20,27 @@ use crate::decisions::Decision;
 use crate::snapshot::Snapshot;
 use crate::worker::Worker;
 
+/// In two rounds, so that the waits for memory overlap: all conns begin, and then their outbound packets are found.
 pub fn run<P: Port>(worker: &mut Worker<P>, now: Time) {
     let mut batch = std::mem::take(&mut worker.batch);
     let snapshot = Arc::clone(&worker.snapshot);
-    let mut opened = 0;
-    for packet in batch.open_mut().filter(|packet| packet.hit.is_none()) {
-        let known = packet.flow_hash;
-        let hash = known.unwrap_or_else(|| worker.conns.flow_hash(&packet.flow));
-        // A packet before this one in the batch may have opened the conn.
-        if opened > 0 {
-            let place = worker.conns.place(hash);
-            let found = worker.conns.find_hashed(place, &packet.flow);
-            packet.hit = found.filter(|hit| packet.superseded != Some(hit.conn));
-            if packet.hit.is_some() {
-                continue;
-            }
-        }
-        let outcome = open(worker, &snapshot, packet, hash, now);
-        note(worker, &snapshot, packet, &outcome, now);
-        match outcome {
-            Ok(hit) => {
-                packet.hit = Some(hit);
-                packet.opened = true;
-                opened += 1;
-            }
-            Err(verdict) => packet.verdict = Some(verdict),
+    let mut opening = Opening {
+        worker,
+        snapshot: &snapshot,
+        now,
+        service: None,
+        begun: ArrayVec::new(),
+        hashes: Hashes::default(),
+        opened: 0,
+    };
+    let packets = batch.packets_mut();
+    for at in 0..packets.len() {
+        if packets[at].is_open() && packets[at].hit.is_none() {
+            opening.see(packets, at);
         }
     }
+    opening.complete(packets);
+    let opened = opening.opened;
     worker.counters.count(Counter::ConnOpen, opened);
     let evicted = worker.conns.take_evicted();
     worker.counters.count(Counter::ConnEvict, evicted);
@@ -54,32 +49,34 @@ pub fn run<P: Port>(worker: &mut Worker<P>, now: Time) {
     worker.batch = batch;
 }
 
-/// Remembers what was decided about a packet to a service.
-fn note<P>(
-    worker: &mut Worker<P>,
-    snapshot: &Snapshot,
-    packet: &Packet,
-    outcome: &Result<Hit, Verdict>,
+/// The conns that a batch opens.
+struct Opening<'w, P> {
+    worker: &'w mut Worker<P>,
+    snapshot: &'w Snapshot,
     now: Time,
-) {
-    let outcome = match outcome {
-        Ok(hit) => Ok(worker.conns.conn(hit.conn).rip()),
-        Err(Verdict::Drop(reason)) => Err(*reason),
-        Err(_) => return,
-    };
-    if let Some(at) = packet.service {
-        worker.decisions.note(Decision {
-            at: now,
-            flow: packet.flow,
-            service: snapshot.services()[at as usize].id(),
-            outcome,
-        });
-    }
+    /// That of the last packet, and where it is in the snapshot: the next one's often is the same.
+    service: Option<(u32, &'w VirtualService)>,
+    /// Those that are not complete.
+    begun: ArrayVec<Opened, BATCH>,
+    hashes: Hashes,
+    /// How many are complete.
+    opened: u64,
+}
+
+/// A conn that has begun.
+#[derive(Clone, Copy)]
+struct Opened {
+    begun: Begun,
+    /// Its packet, by its place in the batch.
+    packet: u32,
+    /// Of its server.
+    slot: u32,
+    rip: Endpoint,
 }
 
 /// Where a new conn goes.
 struct Choice<'s> {
-    dest: Cow<'s, Arc<Dest>>,
+    dest: &'s Arc<Dest>,
     /// The server's end of the conn.
     rip: Endpoint,
     template: Option<TemplateId>,
@@ -87,114 +84,251 @@ struct Choice<'s> {
     one_packet: bool,
 }
 
-fn open<P>(
-    worker: &mut Worker<P>,
-    snapshot: &Snapshot,
-    packet: &Packet,
-    hash: FlowHash,
-    now: Time,
-) -> Result<Hit, Verdict> {
-    let choice = choose(worker, snapshot, packet, now);
-    // The conn that this one takes the place of counts while its server is chosen, and not after.
-    if let Some(superseded) = packet.superseded {
-        worker.conns.retire(superseded);
-    }
-    let Choice {
-        dest,
-        rip,
-        template,
-        one_packet,
-    } = choice?;
-    let mode = dest.mode();
-    let service = packet.service.map(|at| &snapshot.services()[at as usize]);
-    let settings = service.map(VirtualService::settings);
-    let binding = &snapshot.modes()[usize::from(mode)];
-    let replies = binding.replies();
-    let vip = [packet.flow.destination.addr];
-    let locals = match replies {
-        Replies::Direct | Replies::ToClient => None,
-        Replies::ToLocalAddress => settings.map(|settings| &*settings.local_addresses),
-        Replies::ByAgent => Some(&vip[..]),
-    };
-    let lease = |locals: &[Addr]| {
-        let turn = match locals {
-            [_] => 0,
-            _ => dest.next_turn(),
-        };
-        let ports = worker.conns.ports_mut();
-        let leased = ports.lease(locals, turn, rip, packet.flow.protocol, now);
-        leased.ok_or(Verdict::Drop(DropReason::NoLocalPort))
-    };
-    let local = locals.map(lease).transpose()?;
-    let asked = settings.and_then(|settings| settings.client_address);
-    let introduction = binding.introduction(packet.flow.protocol, asked);
-    let slot = dest.slot();
-    let conn = NewConn {
-        flow: packet.flow,
-        dest: &dest,
-        rip,
-        local,
-        replies,
-        introduction,
-        mode,
-    };
-    let opened = if one_packet {
-        worker.conns.open_for_one_packet(conn, template, now)
-    } else {
-        let flags = TcpFlags(packet.headers.tcp_flags);
-        worker.conns.open_hashed(hash, conn, template, flags, now)
-    };
-    match opened {
-        Ok(conn) => {
-            worker.book.opened(slot);
-            Ok(Hit {
-                conn,
-                direction: Direction::Inbound,
-            })
+impl<'w, P> Opening<'w, P> {
+    /// One more packet without a conn, at this place in the batch.
+    #[inline]
+    fn see(&mut self, packets: &mut [Packet], at: usize) {
+        let known = packets[at].flow_hash;
+        let hash = known.unwrap_or_else(|| self.worker.conns.flow_hash(&packets[at].flow));
+        // A packet before this one in the batch may have opened the conn.
+        if self.hashes.may_have(hash) && self.has_opened(packets, at, hash) {
+            return;
         }
-        Err(Refused::Full) => Err(Verdict::Drop(DropReason::TableFull)),
-        Err(Refused::ReplyTaken) => Err(Verdict::Drop(DropReason::ReplyTupleTaken)),
+        let packet = &mut packets[at];
+        match self.begin(packet, hash) {
+            Ok(opened) => {
+                packet.hit = Some(Hit {
+                    conn: opened.begun.conn,
+                    direction: Direction::Inbound,
+                });
+                packet.opened = true;
+                self.hashes.add(hash);
+                if let Some(reply) = opened.begun.reply() {
+                    self.hashes.add(reply);
+                }
+                let opened = Opened {
+                    packet: at as u32,
+                    ..opened
+                };
+                // As many as packets at most.
+                self.begun.push(opened);
+            }
+            Err(verdict) => self.refuse(packet, verdict),
+        }
+    }
+
+    /// Whether a conn that this batch has opened is that of the packet, which gets it then.
+    #[inline(never)]
+    fn has_opened(&mut self, packets: &mut [Packet], at: usize, hash: FlowHash) -> bool {
+        self.complete(packets);
+        let (packet, conns) = (&mut packets[at], &self.worker.conns);
+        let found = conns.find_hashed(conns.place(hash), &packet.flow);
+        packet.hit = found.filter(|hit| packet.superseded != Some(hit.conn));
+        packet.hit.is_some()
+    }
+
+    /// From now on the outbound packets of all conns that have begun are found.
+    fn complete(&mut self, packets: &mut [Packet]) {
+        for number in 0..self.begun.len() {
+            let opened = self.begun[number];
+            let packet = &mut packets[opened.packet as usize];
+            match self.worker.conns.complete(opened.begun, self.now) {
+                Ok(()) => {
+                    self.opened += 1;
+                    self.worker.book.opened(opened.slot);
+                    self.note(packet, Ok(opened.rip));
+                }
+                Err(refused) => self.take_back(packet, refused),
+            }
+        }
+        self.begun.clear();
+    }
+
+    /// The conn that this packet began is none. Nor is it any other's: those of its flow come after all are complete.
+    #[cold]
+    fn take_back(&mut self, packet: &mut Packet, refused: Refused) {
+        (packet.hit, packet.opened) = (None, false);
+        self.refuse(packet, verdict_of(refused));
+    }
+
+    #[cold]
+    fn refuse(&mut self, packet: &mut Packet, verdict: Verdict) {
+        packet.verdict = Some(verdict);
+        if let Verdict::Drop(reason) = verdict {
+            self.note(packet, Err(reason));
+        }
+    }
+
+    /// Remembers what was decided about a packet to a service.
+    #[inline]
+    fn note(&mut self, packet: &Packet, outcome: Result<Endpoint, DropReason>) {
+        if let Some(service) = self.service_of(packet) {
+            self.worker.decisions.note(Decision {
+                at: self.now,
+                flow: packet.flow,
+                service: service.id(),
+                outcome,
+            });
+        }
+    }
+
+    #[inline]
+    fn service_of(&mut self, packet: &Packet) -> Option<&'w VirtualService> {
+        let at = packet.service?;
+        match self.service {
+            Some((last, service)) if last == at => Some(service),
+            _ => {
+                let service = &self.snapshot.services()[at as usize];
+                self.service = Some((at, service));
+                Some(service)
+            }
+        }
+    }
+
+    fn begin(&mut self, packet: &Packet, hash: FlowHash) -> Result<Opened, Verdict> {
+        let service = self.service_of(packet);
+        // What a template leads to, which may be of no service any more.
+        let mut kept = None;
+        let choice = match service {
+            Some(service) => self.choose(packet, service, &mut kept),
+            None => Err(Verdict::Punt(PuntReason::NotOurs)),
+        };
+        let conns = &mut self.worker.conns;
+        // The conn that this one takes the place of counts while its server is chosen, and not after.
+        if let Some(superseded) = packet.superseded {
+            conns.retire(superseded);
+        }
+        let Choice {
+            dest,
+            rip,
+            template,
+            one_packet,
+        } = choice?;
+        let mode = dest.mode();
+        let settings = service.map(VirtualService::settings);
+        let binding = &self.snapshot.modes()[usize::from(mode)];
+        let replies = binding.replies();
+        let locals = match replies {
+            Replies::Direct | Replies::ToClient => None,
+            Replies::ToLocalAddress => settings.map(|settings| &*settings.local_addresses),
+            Replies::ByAgent => Some(slice::from_ref(&packet.flow.destination.addr)),
+        };
+        let protocol = packet.flow.protocol;
+        let local = match locals {
+            Some(locals) => {
+                let turn = turn(dest, locals);
+                let leased = conns
+                    .ports_mut()
+                    .lease(locals, turn, rip, protocol, self.now);
+                Some(leased.ok_or(Verdict::Drop(DropReason::NoLocalPort))?)
+            }
+            None => None,
+        };
+        let asked = settings.and_then(|settings| settings.client_address);
+        let conn = NewConn {
+            flow: packet.flow,
+            dest,
+            rip,
+            local,
+            replies,
+            introduction: binding.introduction(protocol, asked),
+            mode,
+        };
+        let begun = if one_packet {
+            conns.begin_for_one_packet(&conn, template, self.now)
+        } else {
+            let flags = TcpFlags(packet.headers.tcp_flags);
+            conns.begin(hash, &conn, template, flags, self.now)
+        };
+        Ok(Opened {
+            begun: begun.map_err(verdict_of)?,
+            packet: 0,
+            slot: dest.slot(),
+            rip,
+        })
+    }
+
+    #[inline]
+    fn choose<'s>(
+        &mut self,
+        packet: &Packet,
+        service: &'s VirtualService,
+        kept: &'s mut Option<Arc<Dest>>,
+    ) -> Result<Choice<'s>, Verdict> {
+        let flags = TcpFlags(packet.headers.tcp_flags);
+        // As the kernel's tcp_conn_schedule: a SYN opens, with or without ACK, and nothing else does.
+        let opens = packet.flow.protocol != Protocol::Tcp
+            || ((flags.has(TcpFlags::SYN) || self.snapshot.settings().sloppy_tcp)
+                && !flags.has(TcpFlags::RST));
+        if !opens {
+            return Err(Verdict::Punt(PuntReason::NoConn));
+        }
+        if let Some(persistence) = &service.settings().persistence {
+            return choose_persistently(
+                self.worker,
+                packet,
+                (service, persistence),
+                kept,
+                self.now,
+            );
+        }
+        let asked_for = packet.flow.destination.port;
+        if !service.takes_port(asked_for) {
+            return Err(Verdict::Drop(DropReason::NoDest));
+        }
+        let dest = pick(self.worker, packet, service, self.now)?;
+        Ok(Choice {
+            rip: service.server_end(dest.rip(), asked_for),
+            dest,
+            template: None,
+            one_packet: is_one_packet(packet, service),
+        })
     }
 }
 
-fn choose<'s, P>(
-    worker: &mut Worker<P>,
-    snapshot: &'s Snapshot,
-    packet: &Packet,
-    now: Time,
-) -> Result<Choice<'s>, Verdict> {
-    let position = packet.service.ok_or(Verdict::Punt(PuntReason::NotOurs))? as usize;
-    let service = &snapshot.services()[position];
-    let flags = TcpFlags(packet.headers.tcp_flags);
-    // As the kernel's tcp_conn_schedule: a SYN opens, with or without ACK, and nothing else does.
-    let opens = packet.flow.protocol != Protocol::Tcp
-        || ((flags.has(TcpFlags::SYN) || snapshot.settings().sloppy_tcp)
-            && !flags.has(TcpFlags::RST));
-    if !opens {
-        return Err(Verdict::Punt(PuntReason::NoConn));
+/// What flows hash to, roughly: what was not added is hardly ever taken for such, and what was, always.
+#[derive(Default)]
+struct Hashes([u64; 16]);
+
+impl Hashes {
+    #[inline]
+    fn may_have(&self, FlowHash(hash): FlowHash) -> bool {
+        self.0[place_of(hash)] >> (hash % 64) & 1 != 0
     }
-    if let Some(persistence) = &service.settings().persistence {
-        return choose_persistently(worker, packet, service, persistence, now);
+
+    #[inline]
+    fn add(&mut self, FlowHash(hash): FlowHash) {
+        self.0[place_of(hash)] |= 1 << (hash % 64);
     }
-    let asked_for = packet.flow.destination.port;
-    if !service.takes_port(asked_for) {
-        return Err(Verdict::Drop(DropReason::NoDest));
-    }
-    let dest = pick(worker, packet, service, now)?;
-    Ok(Choice {
-        rip: service.server_end(dest.rip(), asked_for),
-        dest: Cow::Borrowed(dest),
-        template: None,
-        one_packet: is_one_packet(packet, service),
+}
+
+#[inline]
+fn place_of(hash: u64) -> usize {
+    (hash / 64 % 16) as usize
+}
+
+fn verdict_of(refused: Refused) -> Verdict {
+    Verdict::Drop(match refused {
+        Refused::Full => DropReason::TableFull,
+        Refused::ReplyTaken => DropReason::ReplyTupleTaken,
     })
+}
+
+/// Which of `locals` is next.
+#[inline]
+fn turn(dest: &Dest, locals: &[Addr]) -> u32 {
+    match locals {
+        [_] => 0,
+        _ => dest.next_turn(),
+    }
 }
 
 /// By the client's template, or by a new one (kernel `ip_vs_sched_persist`).
 fn choose_persistently<'s, P>(
     worker: &mut Worker<P>,
     packet: &Packet,
-    service: &'s VirtualService,
-    persistence: &Persistence,
+    (service, persistence): (&'s VirtualService, &Persistence),
+    kept: &'s mut Option<Arc<Dest>>,
     now: Time,
 ) -> Result<Choice<'s>, Verdict> {
     let key = TemplateKey::of(service, persistence, &packet.flow);
@@ -218,10 +352,10 @@ fn choose_persistently<'s, P>(
             opened.ok_or(Verdict::Drop(DropReason::TableFull))?
         }
     };
-    let dest = Arc::clone(&worker.conns.templates().get(template).dest);
+    let dest = kept.insert(Arc::clone(&worker.conns.templates().get(template).dest));
     Ok(Choice {
         rip: service.server_end(dest.rip(), packet.flow.destination.port),
-        dest: Cow::Owned(dest),
+        dest,
         template: Some(template),
         one_packet: is_one_packet(packet, service),
     })
