@@ -1,12 +1,12 @@
 //! The full turn over a port in memory, in every mode: `turn/MODE_in_CONNS/BATCH` and `_out_` for known flows picked at
-//! random, `turn/MODE_new_CONNS/BATCH` for new ones beside so many that live, in packets per second; and `port/1`, what the
-//! port in memory takes of all of these.
+//! random, `turn/MODE_new_CONNS/BATCH` for new ones beside so many that live, in packets per second; and `port/CONNS/BATCH`,
+//! what the port in memory takes of each of these.
 
 use std::time::{Duration, Instant};
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use lb::{Addr, Batch, InterfaceId, Port, Protocol, ServiceConfig, Time};
-use lb_benches::{Scenario, answer, inbound, live_conns, random, service};
+use lb_benches::{RecyclingPort, Scenario, answer, inbound, live_conns, random, service};
 
 const BATCH: u32 = 64;
 const MODES: [&str; 5] = ["dr", "nat", "fnat", "enat", "tun"];
@@ -152,22 +152,23 @@ fn nothing_is_lost(scenario: &Scenario) {
     assert_eq!(scenario.worker.counters().punted(), 0);
 }
 
+/// With as many flows the list of packets is as long as in the other rows, and so as far away in memory.
 fn port(c: &mut Criterion) {
     let mut group = c.benchmark_group("port");
     group.throughput(Throughput::Elements(BATCH.into()));
-    let service = serving("dr", 1_000).expect("any number fits");
-    let mut scenario = Scenario::serving(service, 1_000);
-    scenario.deliver(packets(1_000).map(inbound));
-    let (port, mut batch) = (scenario.worker.port_mut(), Batch::new());
-    group.bench_function(format!("receive_transmit/{BATCH}"), |b| {
-        b.iter(|| {
-            port.receive(&mut batch);
-            for packet in batch.drain() {
-                let sent = port.transmit(packet.ingress, packet.frame);
-                assert!(sent.is_ok(), "it takes everything");
-            }
+    for (label, conns) in live_conns() {
+        let (mut port, mut batch) = (RecyclingPort::new(), Batch::new());
+        port.deliver(packets(conns).map(inbound));
+        group.bench_function(format!("{label}/{BATCH}"), |b| {
+            b.iter(|| {
+                port.receive(&mut batch);
+                for packet in batch.drain() {
+                    let sent = port.transmit(packet.ingress, packet.frame);
+                    assert!(sent.is_ok(), "it takes everything");
+                }
+            });
         });
-    });
+    }
     group.finish();
 }
 
