@@ -21,6 +21,7 @@ impl Frame {
     ///
     /// `room` lives as long as the process as far as the frame can tell; a port that unmaps its memory does so
     /// only when all its frames are back.
+    #[inline(always)]
     pub fn new(room: &'static mut [u8], len: usize, id: u32) -> Frame {
         assert!(
             len <= room.len() && room.len() <= usize::from(u16::MAX),
@@ -34,13 +35,12 @@ impl Frame {
         }
     }
 
-    /// The frame without its first `headroom` bytes, into which the packet may [grow](Frame::grow_front).
-    #[must_use]
-    pub fn behind(mut self, headroom: usize) -> Frame {
+    /// Makes the packet begin `headroom` bytes later; it may [grow](Frame::grow_front) into them.
+    #[inline]
+    pub fn skip(&mut self, headroom: usize) {
         assert!(headroom <= self.len(), "headroom is cut from the packet");
         self.start += headroom as u16;
         self.len -= headroom as u16;
-        self
     }
 
     /// The packet.
@@ -53,6 +53,12 @@ impl Frame {
     #[inline]
     pub fn bytes_mut(&mut self) -> &mut [u8] {
         &mut self.room[usize::from(self.start)..][..usize::from(self.len)]
+    }
+
+    /// Where the packet begins, for asking for its cache line.
+    #[inline]
+    pub fn first(&self) -> Option<&u8> {
+        self.room.get(usize::from(self.start))
     }
 
     /// The packet's length in bytes.
@@ -138,7 +144,8 @@ mod tests {
     #[test]
     fn a_packet_grows_into_the_room_before_it_and_settles_where_that_begins() {
         let room = Box::leak(Box::new([0xff, 3, 0, 1, 2, 3, 9, 9]));
-        let mut frame = Frame::new(room, 6, 0).behind(3);
+        let mut frame = Frame::new(room, 6, 0);
+        frame.skip(3);
         assert_eq!((frame.bytes(), frame.len()), (&[1, 2, 3][..], 3));
         assert!(!frame.grow_front(4) && !frame.resize(6));
         assert!(frame.grow_front(1) && frame.resize(5));

@@ -101,6 +101,7 @@ pub struct Packet {
 
 impl Packet {
     /// A packet as received, nothing known about it.
+    #[inline(always)]
     pub fn received(frame: Frame, ingress: InterfaceId) -> Packet {
         Packet {
             frame,
@@ -180,7 +181,7 @@ impl Batch {
     }
 
     /// Adds a received packet. Panics when there is no [`room`](Batch::room).
-    #[inline]
+    #[inline(always)]
     pub fn push(&mut self, frame: Frame, ingress: InterfaceId) {
         assert!(self.room() > 0, "a port asks for room first");
         self.packets.push(Packet::received(frame, ingress));

@@ -64,7 +64,7 @@ impl MemoryPort {
         };
         frame.settle();
         assert!(frame.resize(len), "checked above");
-        let mut frame = frame.behind(self.headroom);
+        frame.skip(self.headroom);
         frame.bytes_mut().copy_from_slice(bytes);
         self.receiving.push_back((ingress, frame));
         true

@@ -140,7 +140,7 @@ impl Pool {
     }
 
     /// A chunk with a received packet, as a frame; `marked` if the steering program may have opened room in front of it.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn frame(&mut self, chunk: Chunk, marked: bool) -> Frame {
         let id = (chunk.0.addr() >> self.shift) as u32;
         self.descriptors.set(&chunk, id);
@@ -155,14 +155,14 @@ impl Pool {
         // it stays mapped until then: `drop` sees to it.
         let room = unsafe { slice::from_raw_parts_mut(room.as_mut_ptr(), room.len()) };
         self.held += 1;
-        let frame = Frame::new(room, len, id);
-        match frame.bytes() {
-            [ROOM_MARK, headroom, ..] if marked && usize::from(*headroom) < len => {
-                let headroom = usize::from(*headroom);
-                frame.behind(headroom)
-            }
-            _ => frame,
+        let mut frame = Frame::new(room, len, id);
+        if marked
+            && let [ROOM_MARK, headroom, ..] = *frame.bytes()
+            && usize::from(headroom) < len
+        {
+            frame.skip(headroom.into());
         }
+        frame
     }
 
     /// The chunk of a frame that came back, its packet as long as the frame says.

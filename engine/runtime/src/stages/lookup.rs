@@ -48,7 +48,7 @@ pub fn run(batch: &mut Batch, conns: &ConnTable, settings: &IpvsSettings) -> usi
 /// The worker that handed the packet over has looked at its headers, and this one will not before it changes them.
 #[inline(always)]
 fn expect_handed(packet: &Packet) {
-    if let Some(first) = packet.frame.bytes().first() {
+    if let Some(first) = packet.frame.first() {
         prefetch(first);
     }
 }

@@ -1,5 +1,6 @@
 //! Stage 1: from other workers and from the port into the batch.
 
+use lb_conn::prefetch;
 use lb_model::{BATCH, Port};
 
 use crate::counters::Counter;
@@ -10,7 +11,14 @@ pub fn run<P: Port>(worker: &mut Worker<P>) {
     let taken = take(worker, BATCH / 2);
     worker.port.receive(&mut worker.batch);
     let received = &worker.batch.packets()[taken..];
-    let bytes: usize = received.iter().map(|packet| packet.frame.len()).sum();
+    let mut bytes = 0;
+    for packet in received {
+        bytes += packet.frame.len();
+        // Another CPU wrote it, be it in a device's interrupt.
+        if let Some(first) = packet.frame.first() {
+            prefetch(first);
+        }
+    }
     let packets = received.len();
     worker.counters.count(Counter::Rx, packets as u64);
     worker.counters.count(Counter::RxBytes, bytes as u64);
