@@ -187,12 +187,15 @@ impl Port for XskPort {
         match &mut self.rest {
             Rest::Sleep(poller, alarm) => {
                 let unsent = self.queues.iter().any(Queue::is_unsent);
-                poller.wait(if unsent {
+                let is_alarmed = poller.wait(if unsent {
                     timeout.min(UNSENT_WAIT)
                 } else {
                     timeout
                 });
-                alarm.stop();
+                // One that starts after that ends the next sleep.
+                if is_alarmed {
+                    alarm.stop();
+                }
             }
             Rest::Poll => {
                 self.queues.iter().for_each(Queue::poll_device);

@@ -51,15 +51,16 @@ impl Poller {
         Poller(watched.collect())
     }
 
-    /// Returns when a socket has something to receive, when `timeout` is over, or on a signal.
-    pub(crate) fn wait(&mut self, timeout: Duration) {
+    /// Returns when a socket has something to receive, when `timeout` is over, or on a signal; whether the last of the
+    /// descriptors has something.
+    pub(crate) fn wait(&mut self, timeout: Duration) -> bool {
         let timeout = libc::timespec {
             tv_sec: libc::time_t::try_from(timeout.as_secs()).unwrap_or(libc::time_t::MAX),
             tv_nsec: timeout.subsec_nanos().into(),
         };
         // SAFETY: the array is as long as said, and it and the time outlive the call. A descriptor that were closed
         // would only be reported as such.
-        unsafe {
+        let ready = unsafe {
             libc::ppoll(
                 self.0.as_mut_ptr(),
                 self.0.len() as libc::nfds_t,
@@ -67,5 +68,7 @@ impl Poller {
                 ptr::null(),
             )
         };
+        // What each has is only said if any has something.
+        ready > 0 && self.0.last().is_some_and(|last| last.revents != 0)
     }
 }
