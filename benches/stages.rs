@@ -58,8 +58,8 @@ fn dest() -> Arc<Dest> {
 fn rewrite(c: &mut Criterion) {
     let dest = dest();
     let new = conn(0, &dest);
-    let mut wide = [Addr::UNSPECIFIED_V4; 4];
-    let record = ConnRecord::new(&new, 0, &mut wide);
+    let wide = [Addr::UNSPECIFIED_V4; 4];
+    let record = ConnRecord::new(&new, 0, None);
     let conn = Conn::new(&record, &wide, &dest);
     let mut hops = HopCache::new(Arc::new(next_hops()));
     let mut group = c.benchmark_group("rewrite");

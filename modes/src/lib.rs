@@ -75,8 +75,8 @@ mod tests {
                 introduction: Introduction::Nothing,
                 mode: 0,
             };
-            let mut wide = [Addr::UNSPECIFIED_V4; 4];
-            let record = ConnRecord::new(&new, 0, &mut wide);
+            let wide = [Addr::UNSPECIFIED_V4; 4];
+            let record = ConnRecord::new(&new, 0, None);
             let conn = Conn::new(&record, &wide, &dest);
             assert_eq!(mode.endpoints(conn, Direction::Inbound), inbound, "{name}");
             assert_eq!(

@@ -106,7 +106,8 @@ pub fn inbound(packet: &mut Packet, conn: Conn<'_>, form: Form, hops: &mut HopCa
     };
     packet.without_client_address = added.is_err();
     if is_first {
-        lower_segment_size(packet, form.len(packet.is_v4()));
+        let len = form.len(packet.is_v4());
+        lower_segment_size(packet, len, if added.is_ok() { len } else { 0 });
     }
 }
 
@@ -125,7 +126,7 @@ pub fn outbound(packet: &mut Packet, conn: Conn<'_>, form: Form) {
         let until = Introduction::TcpOptionUntilMoreThan(number);
         conn.introduced(until);
     }
-    lower_segment_size(packet, form.len(packet.flow.source.addr.is_v4()));
+    lower_segment_size(packet, form.len(packet.is_v4()), 0);
 }
 
 fn acknowledged(packet: &Packet) -> Option<u32> {
@@ -193,10 +194,11 @@ fn remove_forged(packet: &mut Packet) {
     }
 }
 
-/// Makes room for `by` bytes of ours in the segments that the sender of this SYN gets.
-fn lower_segment_size(packet: &mut Packet, by: u16) {
+/// Makes room for `by` bytes of ours in the segments that the sender of this SYN gets; of its options so many bytes are ours.
+fn lower_segment_size(packet: &mut Packet, by: u16, ours: u16) {
     let l4 = usize::from(packet.headers.l4);
-    let Some(options) = options_mut(packet) else {
+    let options = options_mut(packet);
+    let Some(options) = options.and_then(|options| options.get_mut(ours.into()..)) else {
         return;
     };
     if options.is_empty() {

@@ -200,11 +200,17 @@ impl Entries {
     /// Makes an entry of a conn whose server has the number `dest`.
     #[inline]
     pub fn insert(&mut self, conn: &NewConn<'_>, dest: u32, born: &Born) -> Option<u32> {
-        let id = self.take_vacant(conn.is_v4())?;
+        let narrow = conn.is_v4();
+        let id = self.take_vacant(narrow)?;
         let at = id as usize;
+        let wide = if narrow {
+            None
+        } else {
+            Some(&mut self.wide[at])
+        };
         looks::count();
         self.entries[at] = Entry {
-            record: ConnRecord::new(conn, dest, &mut self.wide[at]),
+            record: ConnRecord::new(conn, dest, wide),
             link: Link::UNSET,
             last_packet: born.stamp.0,
             timeout: born.timeout.0,

@@ -149,19 +149,39 @@ impl LocalPorts {
             [_] => 0,
             _ => turn as usize % locals.len().max(1),
         };
-        let (later, first) = locals.split_at(start);
-        let mut lease = |local: &Addr| {
-            let key = PoolKey {
-                local: *local,
-                server,
-                protocol,
-            };
-            let port = self.pool(key, now)?.take(now)?;
-            Some(Endpoint::new(*local, port))
+        let towards = (server, protocol);
+        let leased = self.lease_of(locals.get(start)?, towards, now);
+        // Nearly always the one whose turn it is has some.
+        leased.or_else(|| self.lease_of_next(locals, start, towards, now))
+    }
+
+    #[cold]
+    fn lease_of_next(
+        &mut self,
+        locals: &[Addr],
+        start: usize,
+        towards: (Endpoint, Protocol),
+        now: Time,
+    ) -> Option<Endpoint> {
+        let (before, from) = locals.split_at(start);
+        let mut others = from[1..].iter().chain(before);
+        others.find_map(|local| self.lease_of(local, towards, now))
+    }
+
+    #[inline(always)]
+    fn lease_of(
+        &mut self,
+        local: &Addr,
+        (server, protocol): (Endpoint, Protocol),
+        now: Time,
+    ) -> Option<Endpoint> {
+        let key = PoolKey {
+            local: *local,
+            server,
+            protocol,
         };
-        let (next, others) = first.split_first()?;
-        // Nearly always it is the one whose turn it is.
-        lease(next).or_else(|| others.iter().chain(later).find_map(lease))
+        let port = self.pool(&key, now)?.take(now)?;
+        Some(Endpoint::new(*local, port))
     }
 
     /// Takes back what was leased towards `server`.
@@ -179,10 +199,10 @@ impl LocalPorts {
     }
 
     #[inline]
-    fn pool(&mut self, key: PoolKey, now: Time) -> Option<&mut Pool> {
-        let at = match self.pools.find(&key) {
+    fn pool(&mut self, key: &PoolKey, now: Time) -> Option<&mut Pool> {
+        let at = match self.pools.find(key) {
             Some(at) => at,
-            None => self.add_pool(key, now)?,
+            None => self.add_pool(*key, now)?,
         };
         Some(&mut self.pools[at])
     }

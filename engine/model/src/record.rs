@@ -82,17 +82,25 @@ const WIDE: u8 = 1;
 const LOCAL: u8 = 2;
 
 impl ConnRecord {
-    /// The compact form of `conn`, whose server its table knows by the number `dest`; `wide` is written if the ends do not
-    /// fit.
+    /// The compact form of `conn`, whose server its table knows by the number `dest`. Its ends are written to `wide` if
+    /// that is given, which it is if they do not [fit](NewConn::is_v4).
     #[inline]
-    pub fn new(conn: &NewConn<'_>, dest: u32, wide: &mut WideEnds) -> ConnRecord {
-        let ends = [
-            conn.flow.source,
-            conn.flow.destination,
-            conn.rip,
-            conn.source(),
-        ];
-        let mut record = ConnRecord {
+    pub fn new(conn: &NewConn<'_>, dest: u32, wide: Option<&mut WideEnds>) -> ConnRecord {
+        let source = match &conn.local {
+            Some(local) => local,
+            None => &conn.flow.source,
+        };
+        let ends = [&conn.flow.source, &conn.flow.destination, &conn.rip, source];
+        let local = if conn.local.is_some() { LOCAL } else { 0 };
+        let marks = match wide {
+            Some(wide) => {
+                *wide = ends.map(|end| end.addr);
+                local | WIDE
+            }
+            None => local,
+        };
+        debug_assert_eq!(marks & WIDE == 0, ends.iter().all(|end| end.addr.is_v4()));
+        ConnRecord {
             v4: ends.map(|end| end.addr.last_octets()),
             ports: ends.map(|end| end.port),
             introduction: Cell::new(conn.introduction),
@@ -100,14 +108,8 @@ impl ConnRecord {
             replies: conn.replies,
             mode: conn.mode,
             protocol: conn.flow.protocol as u8,
-            marks: if conn.local.is_some() { LOCAL } else { 0 },
-        };
-        debug_assert_eq!(conn.is_v4(), ends.iter().all(|end| end.addr.is_v4()));
-        if !conn.is_v4() {
-            record.marks |= WIDE;
-            *wide = ends.map(|end| end.addr);
+            marks,
         }
-        record
     }
 
     /// The number by which its table knows its server.
@@ -310,7 +312,7 @@ mod tests {
             let dest = Arc::new(Dest::new(rip.parse().expect("valid"), 1));
             let new = new(client, vip, local, &dest);
             let mut wide = [Addr::UNSPECIFIED_V4; 4];
-            let record = ConnRecord::new(&new, 7, &mut wide);
+            let record = ConnRecord::new(&new, 7, (!new.is_v4()).then_some(&mut wide));
             let conn = Conn::new(&record, &wide, &dest);
             assert_eq!((conn.flow(), conn.rip()), (new.flow, new.rip));
             assert_eq!((conn.local(), conn.source()), (new.local, new.source()));

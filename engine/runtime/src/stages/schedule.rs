@@ -4,16 +4,20 @@
 //! Ends: [`PuntReason::NotOurs`], [`PuntReason::NoConn`], [`DropReason::NoDest`], [`DropReason::TableFull`],
 //! [`DropReason::ReplyTupleTaken`], [`DropReason::NoLocalPort`].
 
+mod choice;
+
 use std::slice;
 use std::sync::Arc;
 
 use arrayvec::ArrayVec;
-use lb_conn::{Begun, Refused, TemplateId, TemplateKey};
+use lb_conn::{Begun, Refused};
 use lb_model::{
-    Addr, BATCH, Dest, Direction, DropReason, Endpoint, FlowHash, Hit, NewConn, Packet,
-    Persistence, Port, Protocol, PuntReason, Replies, Request, Time, Verdict, VirtualService,
+    Addr, BATCH, Dest, Direction, DropReason, Endpoint, FlowHash, Hit, NewConn, Packet, Port,
+    PuntReason, Replies, Time, Verdict, VirtualService,
 };
 use lb_wire::TcpFlags;
+
+use choice::{Choice, choose};
 
 use crate::counters::Counter;
 use crate::decisions::Decision;
@@ -72,16 +76,6 @@ struct Opened {
     /// Of its server.
     slot: u32,
     rip: Endpoint,
-}
-
-/// Where a new conn goes.
-struct Choice<'s> {
-    dest: &'s Arc<Dest>,
-    /// The server's end of the conn.
-    rip: Endpoint,
-    template: Option<TemplateId>,
-    /// Whether it is for this packet only.
-    one_packet: bool,
 }
 
 impl<'w, P> Opening<'w, P> {
@@ -190,7 +184,7 @@ impl<'w, P> Opening<'w, P> {
         // What a template leads to, which may be of no service any more.
         let mut kept = None;
         let choice = match service {
-            Some(service) => self.choose(packet, service, &mut kept),
+            Some(service) => choose(self.worker, packet, service, &mut kept, self.now),
             None => Err(Verdict::Punt(PuntReason::NotOurs)),
         };
         let conns = &mut self.worker.conns;
@@ -247,43 +241,6 @@ impl<'w, P> Opening<'w, P> {
             rip,
         })
     }
-
-    #[inline]
-    fn choose<'s>(
-        &mut self,
-        packet: &Packet,
-        service: &'s VirtualService,
-        kept: &'s mut Option<Arc<Dest>>,
-    ) -> Result<Choice<'s>, Verdict> {
-        let flags = TcpFlags(packet.headers.tcp_flags);
-        // As the kernel's tcp_conn_schedule: a SYN opens, with or without ACK, and nothing else does.
-        let opens = packet.flow.protocol != Protocol::Tcp
-            || ((flags.has(TcpFlags::SYN) || self.snapshot.settings().sloppy_tcp)
-                && !flags.has(TcpFlags::RST));
-        if !opens {
-            return Err(Verdict::Punt(PuntReason::NoConn));
-        }
-        if let Some(persistence) = &service.settings().persistence {
-            return choose_persistently(
-                self.worker,
-                packet,
-                (service, persistence),
-                kept,
-                self.now,
-            );
-        }
-        let asked_for = packet.flow.destination.port;
-        if !service.takes_port(asked_for) {
-            return Err(Verdict::Drop(DropReason::NoDest));
-        }
-        let dest = pick(self.worker, packet, service, self.now)?;
-        Ok(Choice {
-            rip: service.server_end(dest.rip(), asked_for),
-            dest,
-            template: None,
-            one_packet: is_one_packet(packet, service),
-        })
-    }
 }
 
 /// What flows hash to, roughly: what was not added is hardly ever taken for such, and what was, always.
@@ -321,65 +278,4 @@ fn turn(dest: &Dest, locals: &[Addr]) -> u32 {
         [_] => 0,
         _ => dest.next_turn(),
     }
-}
-
-/// By the client's template, or by a new one (kernel `ip_vs_sched_persist`).
-fn choose_persistently<'s, P>(
-    worker: &mut Worker<P>,
-    packet: &Packet,
-    (service, persistence): (&'s VirtualService, &Persistence),
-    kept: &'s mut Option<Arc<Dest>>,
-    now: Time,
-) -> Result<Choice<'s>, Verdict> {
-    let key = TemplateKey::of(service, persistence, &packet.flow);
-    let found = worker.conns.templates().find(&key);
-    let passes_over_quiesced = worker.snapshot.settings().expire_quiescent_template;
-    let is_usable =
-        |dest: &Dest| dest.is_available() && !(passes_over_quiesced && dest.weight() == 0);
-    let usable = found.filter(|id| is_usable(&worker.conns.templates().get(*id).dest));
-    let template = match usable {
-        Some(template) => template,
-        None => {
-            if let Some(useless) = found {
-                worker.conns.templates_mut().forget(useless);
-            }
-            let dest = match worker.conns.templates().agreed(&key, is_usable) {
-                Some(dest) => dest,
-                None => Arc::clone(pick(worker, packet, service, now)?),
-            };
-            let templates = worker.conns.templates_mut();
-            let opened = templates.open(key, &dest, is_usable, persistence.timeout, now);
-            opened.ok_or(Verdict::Drop(DropReason::TableFull))?
-        }
-    };
-    let dest = kept.insert(Arc::clone(&worker.conns.templates().get(template).dest));
-    Ok(Choice {
-        rip: service.server_end(dest.rip(), packet.flow.destination.port),
-        dest,
-        template: Some(template),
-        one_packet: is_one_packet(packet, service),
-    })
-}
-
-fn is_one_packet(packet: &Packet, service: &VirtualService) -> bool {
-    service.settings().one_packet && packet.flow.protocol == Protocol::Udp
-}
-
-fn pick<'s, P>(
-    worker: &mut Worker<P>,
-    packet: &Packet,
-    service: &'s VirtualService,
-    now: Time,
-) -> Result<&'s Arc<Dest>, Verdict> {
-    let request = Request {
-        flow: &packet.flow,
-        now,
-    };
-    let scheduler = packet
-        .service
-        .and_then(|at| worker.schedulers.get_mut(at as usize));
-    scheduler
-        .and_then(|scheduler| scheduler.schedule(&request, service.dests()))
-        .and_then(|at| service.dests().get(at))
-        .ok_or(Verdict::Drop(DropReason::NoDest))
 }
