@@ -47,75 +47,91 @@ fn known(c: &mut Criterion) {
     group.throughput(Throughput::Elements(BATCH.into()));
     for mode in MODES {
         for (label, conns) in live_conns() {
-            let Some(service) = serving(mode, conns) else {
+            if serving(mode, conns).is_none() {
                 continue;
-            };
-            let mut scenario = Scenario::serving(service, conns);
-            scenario.open(conns, inbound);
-            scenario.deliver(packets(conns).map(inbound));
-            group.bench_function(format!("{mode}_in_{label}/{BATCH}"), |b| {
-                b.iter(|| scenario.worker.turn(Time::ZERO));
+            }
+            turns(&mut group, &format!("{mode}_in_{label}"), || {
+                let mut scenario = with_conns(mode, conns);
+                scenario.deliver(packets(conns).map(inbound));
+                scenario
             });
             if !matches!(mode, "nat" | "fnat") || conns > 1_000_000 {
                 continue;
             }
-            let answers: Vec<(InterfaceId, Vec<u8>)> = (0..conns)
-                .map(|flow| {
-                    scenario.deliver([inbound(flow)]);
-                    scenario.worker.turn(Time::ZERO);
-                    answer(scenario.worker.port().sent_last())
-                })
-                .collect();
-            scenario.deliver(packets(conns).map(|flow| answers[flow as usize].clone()));
-            group.bench_function(format!("{mode}_out_{label}/{BATCH}"), |b| {
-                b.iter(|| scenario.worker.turn(Time::ZERO));
+            turns(&mut group, &format!("{mode}_out_{label}"), || {
+                let mut scenario = with_conns(mode, conns);
+                let answers = answers(&mut scenario, conns);
+                scenario.deliver(packets(conns).map(|flow| answers[flow as usize].clone()));
+                scenario
             });
-            nothing_is_lost(&scenario);
         }
     }
     group.finish();
 }
 
+type Group<'a> = criterion::BenchmarkGroup<'a, criterion::measurement::WallTime>;
+
+/// Turns of a scenario, which is prepared only if the command line does not leave it out.
+fn turns(group: &mut Group<'_>, name: &str, prepare: impl Fn() -> Scenario) {
+    let mut prepared = None;
+    group.bench_function(format!("{name}/{BATCH}"), |b| {
+        let scenario = prepared.get_or_insert_with(&prepare);
+        b.iter(|| scenario.worker.turn(Time::ZERO));
+    });
+    prepared.iter().for_each(nothing_is_lost);
+}
+
+fn with_conns(mode: &str, conns: u32) -> Scenario {
+    let service = serving(mode, conns).expect("as many as fit");
+    let mut scenario = Scenario::serving(service, conns);
+    scenario.open(conns, inbound);
+    scenario
+}
+
+/// Of all flows, in their order.
+fn answers(scenario: &mut Scenario, conns: u32) -> Vec<(InterfaceId, Vec<u8>)> {
+    let answer = |flow| {
+        scenario.deliver([inbound(flow)]);
+        scenario.worker.turn(Time::ZERO);
+        answer(scenario.worker.port().sent_last())
+    };
+    (0..conns).map(answer).collect()
+}
+
 fn new(c: &mut Criterion) {
     let mut group = c.benchmark_group("turn");
     group.throughput(Throughput::Elements(BATCH.into()));
-    let live = [("1k", 1_000), ("1m", 1_000_000)];
-    let cases = MODES
-        .into_iter()
-        .flat_map(|mode| live.map(|(label, live)| (mode, label, live)));
-    for (mode, label, live) in cases {
-        let service = serving(mode, live + OPENED).expect("a million fit");
-        let mut scenario = Scenario::serving(service, live + OPENED);
-        opening(
-            &mut group,
-            &mut scenario,
-            &format!("{mode}_new_{label}"),
-            live,
-        );
+    for mode in MODES {
+        for (label, live) in [("1k", 1_000), ("1m", 1_000_000)] {
+            opening(&mut group, &format!("{mode}_new_{label}"), live, || {
+                serving(mode, live + OPENED).expect("a million fit")
+            });
+        }
     }
+    let crowded = || {
+        let mut service = service("fnat", Protocol::Udp, false, false);
+        service.servers.truncate(1);
+        service
+    };
     // One server and one local address, with most of their ports in use.
-    let mut crowded = service("fnat", Protocol::Udp, false, false);
-    crowded.servers.truncate(1);
-    let mut scenario = Scenario::serving(crowded, 50_000 + OPENED);
-    opening(
-        &mut group,
-        &mut scenario,
-        "fnat_new_50k_of_64k_ports",
-        50_000,
-    );
+    opening(&mut group, "fnat_new_50k_of_64k_ports", 50_000, crowded);
     group.finish();
 }
 
-type Group<'a> = criterion::BenchmarkGroup<'a, criterion::measurement::WallTime>;
-
 /// New conns beside `live` others, again and again; their ends are not part of what is measured.
-fn opening(group: &mut Group<'_>, scenario: &mut Scenario, name: &str, live: u32) {
-    scenario.set_udp_timeout(LONG);
-    scenario.open(live, inbound);
-    scenario.set_udp_timeout(SHORT);
+fn opening(group: &mut Group<'_>, name: &str, live: u32, service: impl Fn() -> ServiceConfig) {
+    let prepare = || {
+        let mut scenario = Scenario::serving(service(), live + OPENED);
+        scenario.set_udp_timeout(LONG);
+        scenario.open(live, inbound);
+        scenario.set_udp_timeout(SHORT);
+        scenario
+    };
+    let mut prepared = None;
     let mut now = Time::ZERO;
     let mut next = live;
     group.bench_function(format!("{name}/{BATCH}"), |b| {
+        let scenario = prepared.get_or_insert_with(prepare);
         b.iter_custom(|turns| {
             let (mut left, mut sum) = (turns, Duration::ZERO);
             while left > 0 {
@@ -144,7 +160,7 @@ fn opening(group: &mut Group<'_>, scenario: &mut Scenario, name: &str, live: u32
             sum
         });
     });
-    nothing_is_lost(scenario);
+    prepared.iter().for_each(nothing_is_lost);
 }
 
 fn nothing_is_lost(scenario: &Scenario) {
