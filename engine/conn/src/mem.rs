@@ -3,6 +3,7 @@
 #![allow(unsafe_code)]
 
 use std::alloc::{Layout, handle_alloc_error};
+use std::sync::atomic::AtomicU32;
 
 use rustix::mm::{Advice, madvise};
 use zerocopy::FromZeros;
@@ -108,6 +109,57 @@ pub fn equal_words(words: &[u8; 32], word: u16) -> u32 {
     }
 }
 
+/// Which of sixteen words have the same of these `bits` as `word`, as a bit set; the first word is bit 0. Others may be
+/// writing: each word is as some relaxed load would have found it.
+#[inline(always)]
+pub fn equal_bits(words: &[AtomicU32; 16], word: u32, bits: u32) -> u32 {
+    #[cfg(all(target_arch = "x86_64", not(miri)))]
+    {
+        use std::arch::asm;
+        use std::arch::x86_64::{
+            __m128i, _mm_and_si128, _mm_cmpeq_epi32, _mm_movemask_epi8, _mm_packs_epi16,
+            _mm_packs_epi32, _mm_set1_epi32,
+        };
+        let (first, second, third, fourth): (__m128i, __m128i, __m128i, __m128i);
+        // SAFETY: the 64 bytes are readable, and the loads need no alignment. No load of several words may meet a store in
+        // Rust's own memory model, so these are the machine's, which loads every aligned word of them as a whole. That is
+        // what relaxed loads of them all, in some order, would do.
+        unsafe {
+            asm!(
+                "movdqu {first}, [{words}]",
+                "movdqu {second}, [{words} + 16]",
+                "movdqu {third}, [{words} + 32]",
+                "movdqu {fourth}, [{words} + 48]",
+                words = in(reg) words.as_ptr(),
+                first = out(xmm_reg) first,
+                second = out(xmm_reg) second,
+                third = out(xmm_reg) third,
+                fourth = out(xmm_reg) fourth,
+                options(nostack, readonly, preserves_flags),
+            );
+        }
+        // SAFETY: every x86-64 has SSE2.
+        unsafe {
+            let bits = _mm_set1_epi32(bits.cast_signed());
+            let wanted = _mm_and_si128(_mm_set1_epi32(word.cast_signed()), bits);
+            let equal = |four| _mm_cmpeq_epi32(_mm_and_si128(four, bits), wanted);
+            let low = _mm_packs_epi32(equal(first), equal(second));
+            let high = _mm_packs_epi32(equal(third), equal(fourth));
+            _mm_movemask_epi8(_mm_packs_epi16(low, high)).cast_unsigned()
+        }
+    }
+    #[cfg(not(all(target_arch = "x86_64", not(miri))))]
+    {
+        use std::sync::atomic::Ordering;
+        let mut equal = 0;
+        for (at, other) in words.iter().enumerate() {
+            let differs = (other.load(Ordering::Relaxed) ^ word) & bits;
+            equal |= u32::from(differs == 0) << at;
+        }
+        equal
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -120,6 +172,17 @@ mod tests {
             assert_eq!(equal_words(&words, 0xabcd), 1 << at);
             assert_eq!(equal_words(&words, 0), 0xffff & !(1 << at));
             assert_eq!(equal_words(&words, 0xab), 0);
+        }
+    }
+
+    #[test]
+    fn words_are_equal_where_some_bits_of_them_are() {
+        for at in 0..16 {
+            let mut words: [AtomicU32; 16] = Default::default();
+            *words[at].get_mut() = 0xabcd_0007;
+            assert_eq!(equal_bits(&words, 0xabcd_0000, 0xffff_fff0), 1 << at);
+            assert_eq!(equal_bits(&words, 0xabcd_0001, u32::MAX), 0);
+            assert_eq!(equal_bits(&words, 5, 0xffff_fff0), 0xffff & !(1 << at));
         }
     }
 }

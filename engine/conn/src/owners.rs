@@ -21,6 +21,9 @@ use crate::sync::{AtomicU32, Line, Ordering, WORDS, lines};
 /// Words for keys in a line; the first of a line counts.
 const SLOTS: usize = WORDS - 1;
 
+/// That one, in a set of a line's words.
+const COUNTS: u32 = 1;
+
 /// The share of words that may be taken, in percent. One line in ten has keys away from home then.
 const LOAD: u64 = 75;
 
@@ -94,12 +97,16 @@ impl Owners {
                 break;
             }
             let wanted = word(hash, distance, 0) & !OWNER;
-            for slot in self.slots(home + distance) {
-                // Its owner, if it is of the key: all above that is zero then.
-                let owner = slot.load(Ordering::Acquire) ^ wanted;
+            let line = &self.lines[home + distance];
+            let mut alike = line.alike(wanted, !OWNER) & !COUNTS;
+            while alike != 0 {
+                // Its owner, if it still is of the key: all above that is zero then.
+                let word = &line.0[alike.trailing_zeros() as usize % WORDS];
+                let owner = word.load(Ordering::Acquire) ^ wanted;
                 if owner <= OWNER && owner != FREE && owner != own {
                     return Some((owner - 1) as u16);
                 }
+                alike &= alike - 1;
             }
         }
         None

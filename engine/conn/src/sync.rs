@@ -4,7 +4,7 @@ pub use std::sync::atomic::{AtomicU32, Ordering};
 
 use zerocopy::FromZeros;
 
-use crate::mem::zeroed_in_huge_pages;
+use crate::mem::{equal_bits, zeroed_in_huge_pages};
 
 /// Words in a cache line.
 pub const WORDS: usize = 16;
@@ -13,6 +13,15 @@ pub const WORDS: usize = 16;
 #[derive(FromZeros)]
 #[repr(C, align(64))]
 pub struct Line(pub [AtomicU32; WORDS]);
+
+impl Line {
+    /// Which words have the same of these `bits` as `word`, as a bit set; the first word is bit 0. A hint: others may be
+    /// writing.
+    #[inline(always)]
+    pub fn alike(&self, word: u32, bits: u32) -> u32 {
+        equal_bits(&self.0, word, bits)
+    }
+}
 
 /// So many lines of zeros.
 pub fn lines(count: usize) -> Box<[Line]> {

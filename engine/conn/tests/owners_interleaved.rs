@@ -10,6 +10,13 @@ mod sync {
 
     pub struct Line(pub [AtomicU32; WORDS]);
 
+    impl Line {
+        pub fn alike(&self, word: u32, bits: u32) -> u32 {
+            let is_alike = |at: usize| (self.0[at].load(Ordering::Relaxed) ^ word) & bits == 0;
+            (0..WORDS).fold(0, |found, at| found | u32::from(is_alike(at)) << at)
+        }
+    }
+
     pub fn lines(count: usize) -> Box<[Line]> {
         let line = |_| Line(std::array::from_fn(|_| AtomicU32::new(0)));
         (0..count).map(line).collect()

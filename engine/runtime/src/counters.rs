@@ -182,8 +182,9 @@ impl Default for Counters {
     }
 }
 
-/// A worker's counters as others see them, renewed at the end of each turn.
+/// A worker's counters as others see them, renewed at the end of each turn, in cache lines that no other worker writes into.
 #[derive(Debug)]
+#[repr(align(128))]
 pub struct SharedCounters([AtomicU64; COUNT]);
 
 impl SharedCounters {

@@ -27,7 +27,6 @@ use lb_model::{Batch, Packet, Port};
 use lb_wire::{Fragment, IpHeader};
 
 pub use hand_overs::HandOvers;
-use handed::Handed;
 pub use other::Busy;
 use other::Other;
 use seat::Seat;
@@ -145,7 +144,7 @@ impl Crew {
         for other in sooner.iter_mut().chain(later).flatten() {
             let mut taken = 0;
             let limit = (limit + before - batch.len()).min(batch.room());
-            other.take(limit).for_each(|handed| {
+            other.take(limit, |handed| {
                 if handed.is_reassembled() {
                     fragments.adopt();
                 } else {
@@ -159,35 +158,40 @@ impl Crew {
         batch.len() - before
     }
 
-    /// Hands a packet to its conn's worker: what is left of it has no frame. It stays as it is if that has too many waiting
-    /// already.
+    /// Notes that the packet at this place of the batch is to be handed to its conn's worker; not if that has too many
+    /// waiting already.
     #[inline(always)]
-    pub fn hand<P: Port>(
-        &mut self,
-        to: u16,
-        packet: &mut Packet,
-        port: &mut P,
-        fragments: &mut Fragments,
-    ) -> Result<(), Busy> {
+    pub fn note(&mut self, to: u16, position: usize) -> Result<(), Busy> {
         let other = self.others.get_mut(usize::from(to));
-        let other = other.and_then(Option::as_mut).ok_or(Busy)?;
-        other.has_room()?;
-        match packet.reassembled {
-            None => port.give_away(&packet.frame),
-            Some(_) => fragments.give_away(),
-        }
-        other.hand(Handed::from(packet));
-        Ok(())
+        // No more than BATCH.
+        (other.and_then(Option::as_mut).ok_or(Busy)?).note(position as u8)
     }
 
-    /// The end of a turn: frames that are owed are paid as far as any are free, those paid by others are free from now
-    /// on, and who was handed something is woken.
+    /// Hands over all packets that were [noted](Crew::note), and wakes who gets some: what is left of them has no frame.
+    /// How many.
+    pub fn hand<P: Port>(
+        &mut self,
+        packets: &mut [Packet],
+        port: &mut P,
+        fragments: &mut Fragments,
+    ) -> usize {
+        let mut handed = 0;
+        for other in self.others.iter_mut().flatten() {
+            handed += other.hand(packets, |packet| match packet.reassembled {
+                None => port.give_away(&packet.frame),
+                Some(_) => fragments.give_away(),
+            });
+        }
+        handed
+    }
+
+    /// The end of a turn: frames that are owed are paid as far as any are free, and those paid by others are free from
+    /// now on.
     #[inline]
     pub fn settle<P: Port>(&mut self, port: &mut P, is_idle: bool) {
         for other in self.others.iter_mut().flatten() {
             other.collect(port);
             other.pay(port, is_idle);
-            other.finish_turn();
         }
         self.first = (self.first + 1) % self.others.len().max(1);
     }

@@ -40,8 +40,9 @@ pub struct Effort {
     pub held: u64,
 }
 
-/// A worker's work as others see it.
+/// A worker's work as others see it, in cache lines that no other worker writes into.
 #[derive(Debug, Default)]
+#[repr(align(128))]
 pub struct SharedEffort {
     turns: AtomicU64,
     busy_turns: AtomicU64,

@@ -2,8 +2,10 @@
 
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
-/// What one worker has handed to another. Only the one who hands writes, so that a load and a store will do.
+/// What one worker has handed to another. Only the one who hands writes, so that a load and a store will do; and no other
+/// writes into these cache lines.
 #[derive(Debug)]
+#[repr(align(128))]
 pub struct HandOvers {
     from: u16,
     to: u16,
@@ -48,11 +50,14 @@ impl HandOvers {
         self.capacity
     }
 
-    pub(crate) fn add(&self, packets: u64, waiting: u32) {
+    pub(crate) fn add(&self, packets: u64) {
         let sum = self.packets() + packets;
         self.packets.store(sum, Ordering::Relaxed);
-        if waiting > self.most_waiting() {
-            self.most_waiting.store(waiting, Ordering::Relaxed);
-        }
+    }
+
+    /// So many wait, at the end of a turn.
+    pub(crate) fn saw_waiting(&self, packets: u32) {
+        let most = self.most_waiting().max(packets);
+        self.most_waiting.store(most, Ordering::Relaxed);
     }
 }

@@ -18,7 +18,7 @@ pub struct Handed {
 impl Handed {
     /// What there is to hand of a packet, which stays behind without a frame.
     #[inline(always)]
-    pub fn from(packet: &mut Packet) -> Handed {
+    pub fn from(packet: &mut Packet, pays: bool) -> Handed {
         let mut handed = Handed {
             frame: packet.frame.take(),
             ingress: packet.ingress,
@@ -27,7 +27,7 @@ impl Handed {
             flow: packet.flow,
             flow_hash: packet.flow_hash,
             plain: packet.plain,
-            pays: false,
+            pays,
         };
         if packet.related.is_some() {
             // An ICMP error may be about one flow or another: it is read again, by who finds out which.
@@ -87,7 +87,7 @@ mod tests {
     fn who_gets_a_packet_knows_what_was_found_in_it() {
         let mut sent = packet(request().bytes());
         let (headers, flow, bytes) = (sent.headers, sent.flow, sent.frame.bytes().to_vec());
-        let got = Handed::from(&mut sent).into_packet();
+        let got = Handed::from(&mut sent, false).into_packet();
         assert!(got.handed && got.is_open() && got.is_parsed() && got.plain);
         assert_eq!((got.headers, got.flow), (headers, flow));
         assert_eq!(
@@ -107,7 +107,7 @@ mod tests {
             .icmp_error((3, 1, 0), &request(), 548);
         let mut sent = packet(error.bytes());
         assert!(sent.related.is_some());
-        let got = Handed::from(&mut sent).into_packet();
+        let got = Handed::from(&mut sent, false).into_packet();
         assert!(got.handed && !got.is_parsed());
         assert_eq!((got.related, got.flow_hash), (None, None));
     }

@@ -3,7 +3,8 @@
 use std::iter;
 use std::sync::Arc;
 
-use lb_model::{BATCH, Frame, Port};
+use arrayvec::ArrayVec;
+use lb_model::{BATCH, Frame, Packet, Port};
 use rtrb::{Consumer, Producer, RingBuffer};
 
 use super::hand_overs::HandOvers;
@@ -20,10 +21,11 @@ const PAYMENT: u32 = 16;
 /// Too many packets wait between two workers already.
 pub struct Busy;
 
-/// Another worker.
+/// Another worker; in cache lines of its own, in pairs as processors fetch them.
 ///
 /// All that goes to it in a turn goes at the turn's end, at once: each word that says how full a ring is moves between
 /// two CPUs once a turn then, and not once a packet.
+#[repr(align(128))]
 pub struct Other {
     seat: Arc<Seat>,
     to: Producer<Handed>,
@@ -32,8 +34,8 @@ pub struct Other {
     paid: Consumer<Frame>,
     /// Frames that were taken from it and not yet made good for.
     pub owed: u32,
-    /// Packets that it gets at the end of this turn.
-    handing: Vec<Handed>,
+    /// Where in the batch the packets are that it gets at the end of this turn.
+    handing: ArrayVec<u8, BATCH>,
     /// How many may be there: what the ring had room for when it was last looked at.
     room: usize,
     pub handed: Arc<HandOvers>,
@@ -54,7 +56,7 @@ impl Other {
             pay,
             paid,
             owed: 0,
-            handing: Vec::with_capacity(BATCH),
+            handing: ArrayVec::new(),
             room: RING,
             handed: Arc::new(HandOvers::new(from, to, RING as u32)),
         };
@@ -74,32 +76,54 @@ impl Other {
         ]
     }
 
-    /// Whether it can be handed one more packet.
+    /// Notes that it is to be handed the packet at this place of the batch; not if too many wait for it already.
     #[inline(always)]
-    pub fn has_room(&mut self) -> Result<(), Busy> {
+    pub fn note(&mut self, position: u8) -> Result<(), Busy> {
         if self.handing.len() >= self.room {
             self.room = self.to.slots();
             if self.handing.len() >= self.room {
                 return Err(Busy);
             }
         }
-        Ok(())
+        self.handing.try_push(position).map_err(|_| Busy)
     }
 
-    /// Hands it a packet, for which it [has room](Other::has_room).
-    #[inline(always)]
-    pub fn hand(&mut self, mut packet: Handed) {
-        // Where packets go both ways, their frames make good for each other.
-        packet.pays = self.owed > 0 && !packet.is_reassembled();
-        self.owed -= u32::from(packet.pays);
-        self.handing.push(packet);
-    }
-
-    /// The packets that it has handed over, up to `limit`.
+    /// Hands it all packets of the batch that were [noted](Other::note), straight onto the ring, and wakes it if it
+    /// sleeps; how many.
     #[inline]
-    pub fn take(&mut self, limit: usize) -> impl Iterator<Item = Handed> {
-        let waiting = self.from.slots().min(limit);
-        self.from.read_chunk(waiting).into_iter().flatten()
+    pub fn hand(&mut self, packets: &mut [Packet], mut give_away: impl FnMut(&Packet)) -> usize {
+        let noted = self.handing.len();
+        if noted == 0 {
+            return 0;
+        }
+        let owed = &mut self.owed;
+        let handed = self.handing.iter().map(|position| {
+            let packet = &mut packets[usize::from(*position)];
+            give_away(packet);
+            // Where packets go both ways, their frames make good for each other.
+            let pays = *owed > 0 && packet.reassembled.is_none();
+            *owed -= u32::from(pays);
+            Handed::from(packet, pays)
+        });
+        let put =
+            (self.to.write_chunk_uninit(noted)).map_or(0, |chunk| chunk.fill_from_iter(handed));
+        debug_assert_eq!(put, noted, "the other side only makes more room");
+        self.handing.clear();
+        self.seat.wake();
+        self.handed.add(put as u64);
+        // How many have been taken is looked at only if it matters.
+        self.room = self.to.cached_slots();
+        if RING - self.room > self.handed.most_waiting() as usize {
+            self.room = self.to.slots();
+            self.handed.saw_waiting((RING - self.room) as u32);
+        }
+        put
+    }
+
+    /// Takes the packets that it has handed over, up to `limit`.
+    #[inline(always)]
+    pub fn take(&mut self, limit: usize, take: impl FnMut(Handed)) {
+        take_off(&mut self.from, limit, take);
     }
 
     /// Whether it has handed over or paid something.
@@ -110,11 +134,10 @@ impl Other {
     /// Makes the frames free that it has paid.
     #[inline]
     pub fn collect<P: Port>(&mut self, port: &mut P) {
-        let paid = self.paid.slots();
-        for frame in self.paid.read_chunk(paid).into_iter().flatten() {
+        take_off(&mut self.paid, RING, |frame| {
             port.adopt(&frame);
             port.release(frame);
-        }
+        });
     }
 
     /// Pays what is owed, as far as frames are free and enough to be worth it.
@@ -123,7 +146,10 @@ impl Other {
         if self.owed == 0 || (self.owed < PAYMENT && !is_idle) {
             return;
         }
-        let due = self.pay.slots().min(self.owed as usize);
+        let mut due = self.owed as usize;
+        if self.pay.cached_slots() < due {
+            due = self.pay.slots().min(due);
+        }
         let spare = || {
             let frame = port.spare()?;
             port.give_away(&frame);
@@ -137,37 +163,34 @@ impl Other {
             self.seat.wake();
         }
     }
+}
 
-    /// Lets it have what it was handed in this turn, and wakes it if it sleeps.
-    #[inline]
-    pub fn finish_turn(&mut self) {
-        if self.handing.is_empty() {
-            return;
-        }
-        let packets = self.handing.len();
-        let put = (self.to.write_chunk_uninit(packets))
-            .map_or(0, |chunk| chunk.fill_from_iter(self.handing.drain(..)));
-        debug_assert_eq!(put, packets, "the other side only makes more room");
-        self.seat.wake();
-        self.room = self.to.slots();
-        self.handed.add(packets as u64, (RING - self.room) as u32);
+/// What is on a ring, up to `limit`. The other side's word is read only if more may be there than is known of, and it is
+/// told only when something was taken: each such word is a cache line from another CPU.
+#[inline(always)]
+fn take_off<T>(ring: &mut Consumer<T>, limit: usize, take: impl FnMut(T)) {
+    let mut waiting = ring.cached_slots();
+    if waiting < limit {
+        waiting = ring.slots();
+    }
+    let waiting = waiting.min(limit);
+    if waiting > 0
+        && let Ok(some) = ring.read_chunk(waiting)
+    {
+        some.into_iter().for_each(take);
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use lb_model::{InterfaceId, Packet, Reassembled};
+    use lb_model::{InterfaceId, Reassembled};
 
-    fn packet(reassembled: Option<Reassembled>) -> Handed {
+    fn packet(reassembled: Option<Reassembled>) -> Packet {
         let frame = Frame::new(Box::leak(Box::new([0; 60])), 60, 0);
         let mut packet = Packet::received(frame, InterfaceId(0));
         packet.reassembled = reassembled;
-        Handed::from(&mut packet)
-    }
-
-    fn taken(other: &mut Other) -> Vec<bool> {
-        other.take(RING).map(|packet| packet.pays).collect()
+        packet
     }
 
     #[test]
@@ -181,11 +204,16 @@ mod tests {
             dont_fragment: false,
         };
         a_for_b.owed = 2;
-        for reassembled in [None, Some(datagram), None, None] {
-            a_for_b.hand(packet(reassembled));
+        let mut packets = [None, Some(datagram), None, None].map(packet);
+        for position in 0..4 {
+            assert!(a_for_b.note(position).is_ok());
         }
-        a_for_b.finish_turn();
-        assert_eq!(taken(&mut b_for_a), [true, false, true, false]);
-        assert_eq!(a_for_b.owed, 0);
+        let mut given_away = 0;
+        assert_eq!(a_for_b.hand(&mut packets, |_| given_away += 1), 4);
+        let mut pays = Vec::new();
+        b_for_a.take(RING, |packet| pays.push(packet.pays));
+        assert_eq!(pays, [true, false, true, false]);
+        assert_eq!((a_for_b.owed, given_away), (0, 4));
+        assert_eq!(a_for_b.hand(&mut packets, |_| given_away += 1), 0);
     }
 }

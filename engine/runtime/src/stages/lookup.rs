@@ -37,7 +37,7 @@ pub fn run(batch: &mut Batch, conns: &ConnTable, settings: &IpvsSettings) -> usi
             && conns.dest(hit.conn).is_available()
         {
             packet.hit = Some(hit);
-        } else if packet.is_open() {
+        } else if packet.is_open() && !is_anothers(packet, (*hash, *guess), conns) {
             look_closer(packet, (*hash, *guess), conns, settings);
             misses += usize::from(packet.hit.is_none() && packet.is_open());
         }
@@ -53,6 +53,20 @@ fn expect_handed(packet: &Packet) {
     }
 }
 
+/// What is not here is another worker's as a rule, if it is of a conn at all.
+#[inline(always)]
+fn is_anothers(packet: &mut Packet, (hash, guess): (Hash, Guess), conns: &ConnTable) -> bool {
+    if guess != Guess::NONE {
+        return false;
+    }
+    let Some(owner) = elsewhere(packet, hash, conns) else {
+        return false;
+    };
+    packet.flow_hash = Some(hash.of_flow());
+    packet.verdict = Some(Verdict::Hand(owner));
+    true
+}
+
 #[inline(never)]
 fn look_closer(
     packet: &mut Packet,
@@ -63,7 +77,10 @@ fn look_closer(
     packet.flow_hash = Some(hash.of_flow());
     packet.hit = conns.find_guessed(guess, hash, &packet.flow);
     match packet.hit {
-        None if let Some(owner) = elsewhere(packet, hash, conns) => {
+        // Where nothing was guessed that was asked already.
+        None if guess != Guess::NONE
+            && let Some(owner) = elsewhere(packet, hash, conns) =>
+        {
             packet.verdict = Some(Verdict::Hand(owner));
         }
         _ if packet.related.is_some() => related(packet, conns),
@@ -77,6 +94,7 @@ fn look_closer(
 }
 
 /// Which other worker has the packet's conn, unless it was one that took this one for that.
+#[inline]
 fn elsewhere(packet: &Packet, hash: Hash, conns: &ConnTable) -> Option<u16> {
     if packet.handed {
         return None;

@@ -19,8 +19,8 @@ use crate::worker::Worker;
 /// The batch, then whatever the port has queued.
 pub fn run<P: Port>(worker: &mut Worker<P>, now: Time) {
     let mut batch = std::mem::take(&mut worker.batch);
-    let (mut sent, mut bytes, mut handed) = (0, 0, 0);
-    for packet in batch.packets_mut() {
+    let (mut sent, mut bytes, mut to_hand) = (0, 0, 0);
+    for (position, packet) in batch.packets_mut().iter_mut().enumerate() {
         match packet.verdict {
             Some(Verdict::Tx(egress)) if packet.split.is_none() => {
                 let frame = packet.frame.take();
@@ -30,13 +30,20 @@ pub fn run<P: Port>(worker: &mut Worker<P>, now: Time) {
                     Err(frame) => drop_frame(worker, frame, DropReason::TxRingFull),
                 }
             }
-            Some(Verdict::Hand(owner)) => handed += hand(worker, owner, packet),
+            Some(Verdict::Hand(owner)) => match worker.crew.note(owner, position) {
+                Ok(()) => to_hand += 1,
+                Err(Busy) => drop_packet(worker, packet.take(), DropReason::OwnerBusy),
+            },
             _ => end(worker, packet.take(), now),
         }
     }
     worker.counters.count(Counter::Tx, sent);
     worker.counters.count(Counter::TxBytes, bytes);
-    worker.counters.count(Counter::HandedOver, handed);
+    if to_hand > 0 {
+        let (port, fragments) = (&mut worker.port, &mut worker.fragments);
+        let handed = worker.crew.hand(batch.packets_mut(), port, fragments);
+        worker.counters.count(Counter::HandedOver, handed as u64);
+    }
     batch.clear();
     worker.batch = batch;
     worker.port.flush();
@@ -104,24 +111,9 @@ fn end<P: Port>(worker: &mut Worker<P>, mut packet: Packet, now: Time) {
             }
         },
         Verdict::Join => worker.port.release(packet.frame),
-        Verdict::Hand(owner) => {
-            let handed = hand(worker, owner, &mut packet);
-            worker.counters.count(Counter::HandedOver, handed);
-        }
+        // Only a packet of the batch gets this verdict, and `run` hands them over together.
+        Verdict::Hand(_) => drop_packet(worker, packet, DropReason::OwnerBusy),
         Verdict::Hold => hold(worker, packet, now),
-    }
-}
-
-/// How many packets were handed over: one, or none.
-#[inline(always)]
-fn hand<P: Port>(worker: &mut Worker<P>, owner: u16, packet: &mut Packet) -> u64 {
-    let (port, fragments) = (&mut worker.port, &mut worker.fragments);
-    match worker.crew.hand(owner, packet, port, fragments) {
-        Ok(()) => 1,
-        Err(Busy) => {
-            drop_packet(worker, packet.take(), DropReason::OwnerBusy);
-            0
-        }
     }
 }
 
