@@ -263,7 +263,7 @@ const HOLD: &str = "LB_XSK_TEST_HOLD";
 
 /// The process that the test above kills.
 #[test]
-#[ignore = "runs for ever, started by another test"]
+#[ignore = "the process that a_killed_process_leaves_its_traffic_to_the_kernel runs and kills, and no test of its own"]
 fn take_everything_until_killed() {
     if std::env::var_os(HOLD).is_none() {
         return;
