@@ -114,20 +114,19 @@ impl Table for ConnTable {
     }
 
     fn find(&self, flows: &[FlowKey; BATCH]) -> usize {
-        let hashes = flows.each_ref().map(|flow| {
+        let mut places = flows.each_ref().map(|flow| {
             let hash = self.hash(flow);
             self.prefetch(hash);
-            hash
+            (hash, Guess::NONE)
         });
-        let guesses = hashes.map(|hash| self.guess(hash));
+        self.guess(&mut places);
         let is_there = |((hash, guess), flow): &((Hash, Guess), &FlowKey)| {
             let confirmed = self.confirm(*guess, flow);
             confirmed
                 .or_else(|| self.find_guessed(*guess, *hash, flow))
                 .is_some()
         };
-        let asked = hashes.into_iter().zip(guesses).zip(flows);
-        asked.filter(is_there).count()
+        places.into_iter().zip(flows).filter(is_there).count()
     }
 
     fn expire(&mut self, now: Time) -> usize {

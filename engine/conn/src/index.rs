@@ -99,12 +99,22 @@ impl Index {
         prefetch(&self.buckets[hash.home as usize]);
     }
 
+    /// Asks for the cache line where a key is that does not live at home.
+    #[inline]
+    pub fn prefetch_other(&self, hash: Hash) {
+        prefetch(&self.buckets[self.other(hash.home, hash.tag)]);
+    }
+
     /// The first place whose key may have this hash, if its home bucket has one: for asking for its cache line.
     #[inline(always)]
     pub fn guess(&self, hash: Hash) -> Option<u32> {
-        let bucket = &self.buckets[hash.home as usize];
-        let found = bucket.slots_of(hash.tag);
-        (found != 0).then(|| bucket.places[found.trailing_zeros() as usize] & !AWAY)
+        self.buckets[hash.home as usize].guess(hash.tag)
+    }
+
+    /// [`guess`](Index::guess) for a key that does not live at home.
+    #[inline]
+    pub fn guess_other(&self, hash: Hash) -> Option<u32> {
+        self.buckets[self.other(hash.home, hash.tag)].guess(hash.tag)
     }
 
     /// Whether no key with this home lives elsewhere.
@@ -237,6 +247,12 @@ impl Bucket {
             .split_first_chunk()
             .expect("a bucket is larger");
         equal_words(head, tag) & ((1 << SLOTS) - 1)
+    }
+
+    #[inline(always)]
+    fn guess(&self, tag: u16) -> Option<u32> {
+        let found = self.slots_of(tag);
+        (found != 0).then(|| self.places[found.trailing_zeros() as usize] & !AWAY)
     }
 
     #[inline(always)]

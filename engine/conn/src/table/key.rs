@@ -12,7 +12,7 @@ impl Guess {
     /// Nowhere. As a [`Key`] it is beyond all entries.
     pub const NONE: Guess = Guess(NONE);
 
-    /// Not where most are; beyond all entries, too.
+    /// Not where most are, as long as it is not looked at elsewhere; beyond all entries, too.
     pub(super) const ELSEWHERE: Guess = Guess(NONE - 2);
 }
 

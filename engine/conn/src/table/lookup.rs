@@ -43,29 +43,57 @@ impl ConnTable {
         self.index.prefetch(hash);
     }
 
-    /// The conn that will most likely be found under this hash, and whose memory is asked for.
+    /// The conns that will most likely be found under these hashes, and whose memory is asked for.
     #[inline(always)]
-    pub fn guess(&self, hash: Hash) -> Guess {
-        match self.index.guess(hash) {
-            Some(key) => {
-                self.entries.prefetch(Key(key).hit().conn.0);
-                Guess(key)
-            }
-            None => self.guess_again(hash),
+    pub fn guess(&self, places: &mut [(Hash, Guess)]) {
+        let mut all_at_home = true;
+        for (hash, guess) in &mut *places {
+            *guess = match self.index.guess(*hash) {
+                Some(key) => self.guess_at(key),
+                None => self.guess_away(*hash),
+            };
+            all_at_home &= *guess != Guess::ELSEWHERE;
+        }
+        if !all_at_home {
+            self.guess_elsewhere(places);
         }
     }
 
-    /// For a flow that is not found where most are: other workers may have it.
+    #[inline(always)]
+    fn guess_at(&self, key: u32) -> Guess {
+        self.entries.prefetch(Key(key).hit().conn.0);
+        Guess(key)
+    }
+
+    /// For a flow that is not found where most are.
     #[inline(never)]
-    fn guess_again(&self, hash: Hash) -> Guess {
+    fn guess_away(&self, hash: Hash) -> Guess {
+        if self.index.is_all_at_home(hash) {
+            return self.guess_at_another_worker(hash);
+        }
+        self.index.prefetch_other(hash);
+        Guess::ELSEWHERE
+    }
+
+    /// For the flows whose other bucket was asked for. In a full table that is every tenth.
+    #[inline(never)]
+    fn guess_elsewhere(&self, places: &mut [(Hash, Guess)]) {
+        for (hash, guess) in places {
+            if *guess == Guess::ELSEWHERE {
+                *guess = match self.index.guess_other(*hash) {
+                    Some(key) => self.guess_at(key),
+                    None => self.guess_at_another_worker(*hash),
+                };
+            }
+        }
+    }
+
+    /// For a flow that is certainly not here: other workers may have it.
+    fn guess_at_another_worker(&self, hash: Hash) -> Guess {
         if let Some(claims) = &self.claims {
             claims.prefetch(hash.whole);
         }
-        if self.index.is_all_at_home(hash) {
-            Guess::NONE
-        } else {
-            Guess::ELSEWHERE
-        }
+        Guess::NONE
     }
 
     /// The conn that was [guessed](ConnTable::guess), if a packet of this flow belongs to it.

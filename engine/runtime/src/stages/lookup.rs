@@ -27,9 +27,7 @@ pub fn run(batch: &mut Batch, conns: &ConnTable, settings: &IpvsSettings) -> usi
         *hash = conns.place(flow_hash);
         conns.prefetch(*hash);
     }
-    for (hash, guess) in &mut places[..batch.len()] {
-        *guess = conns.guess(*hash);
-    }
+    conns.guess(&mut places[..batch.len()]);
     let mut misses = 0;
     for (packet, (hash, guess)) in batch.packets_mut().iter_mut().zip(&places) {
         if packet.plain
