@@ -16,6 +16,7 @@ pub struct RecyclingPort {
     packets: Vec<Place>,
     bytes: Vec<u8>,
     next: usize,
+    headroom: usize,
     free: Vec<Frame>,
     total: u64,
 }
@@ -40,9 +41,15 @@ impl RecyclingPort {
             packets: Vec::new(),
             bytes: Vec::new(),
             next: 0,
+            headroom: 0,
             free: (0..frames).map(frame).collect(),
             total: frames.into(),
         }
+    }
+
+    /// Puts packets so many bytes into their frames, as the steering program does for services that tunnel.
+    pub fn set_headroom(&mut self, bytes: usize) {
+        self.headroom = bytes;
     }
 
     /// Delivers these from now on.
@@ -78,7 +85,7 @@ impl Port for RecyclingPort {
             return;
         }
         while batch.room() > 0
-            && let Some(mut frame) = self.free.pop()
+            && let Some(frame) = self.free.pop()
         {
             let place = &self.packets[self.next];
             let bytes = &self.bytes[place.start..place.start + usize::from(place.len)];
@@ -87,7 +94,9 @@ impl Port for RecyclingPort {
             } else {
                 self.next + 1
             };
-            assert!(frame.resize(bytes.len()), "packets fit frames");
+            let (id, len) = (frame.id(), self.headroom + bytes.len());
+            let mut frame = Frame::new(frame.into_room(), len, id);
+            frame.skip(self.headroom);
             frame.bytes_mut().copy_from_slice(bytes);
             batch.push(frame, place.ingress);
         }

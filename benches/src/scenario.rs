@@ -165,11 +165,17 @@ pub struct Scenario {
 impl Scenario {
     /// This service, with room for `capacity` conns, for which all memory is taken.
     pub fn serving(service: ServiceConfig, capacity: u32) -> Scenario {
+        let headroom = match &*service.mode {
+            "tun" => (service.servers.first())
+                .map_or(0, |server| server.tunnel.overhead(server.rip.addr.is_v4())),
+            _ => 0,
+        };
         let mut config = Config::default().with_service(service);
         config.engine.capacity = capacity;
         let engine = Engine::new(&config).expect("a valid configuration");
         engine.set_next_hops(next_hops());
-        let worker = engine.worker(RecyclingPort::new());
+        let mut worker = engine.worker(RecyclingPort::new());
+        worker.port_mut().set_headroom(headroom);
         // As lbd does.
         worker.populate();
         Scenario {
