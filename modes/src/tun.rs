@@ -16,11 +16,14 @@
 
 mod outer;
 
+use std::ops::Range;
+
 use lb_model::{
-    Addr, Conn, Direction, DropReason, HopCache, Mode, Packet, Replies, Resolution, Tunnel, Verdict,
+    Addr, Conn, Direction, DropReason, Frame, HopCache, Mode, Packet, Replies, Resolution, Tunnel,
+    Verdict,
 };
 
-use lb_wire::{ETHERTYPE_IPV4, ETHERTYPE_IPV6, Ipv4Header, Ipv6Header};
+use lb_wire::{ETHERTYPE_IPV4, ETHERTYPE_IPV6, EthernetHeader, Ipv4Header, Ipv6Header};
 use zerocopy::IntoBytes;
 
 use self::outer::{Inner, Wrapping};
@@ -97,8 +100,7 @@ fn encapsulate(
     }
 }
 
-/// Puts the outer headers between the Ethernet header and the IP packet: where there is room before the frame the one moves
-/// up, otherwise the other moves down.
+/// Puts the outer headers between the Ethernet header and the IP packet.
 #[inline(always)]
 fn prepend(
     packet: &mut Packet,
@@ -110,20 +112,42 @@ fn prepend(
         usize::from(packet.headers.l3),
         usize::from(packet.headers.end),
     );
-    let (inner_at, new_end) = (l3 + outer.len(), end + outer.len());
     if packet.frame.grow_front(outer.len()) {
-        let moved = outer.len()..inner_at;
-        packet.frame.bytes_mut().copy_within(moved, 0);
-    } else if packet.frame.resize(new_end) {
-        packet.frame.bytes_mut().copy_within(l3..end, inner_at);
-    } else {
+        lift(packet.frame.bytes_mut(), outer.len(), l3);
+    } else if !lower(&mut packet.frame, outer.len(), l3..end) {
         return Err(DropReason::TooBig);
     }
-    let frame = packet.frame.bytes_mut();
-    frame[l3..inner_at].copy_from_slice(outer);
+    let inner_at = l3 + outer.len();
+    let headers = &mut packet.frame.bytes_mut()[..inner_at];
+    headers[l3..].copy_from_slice(outer);
     // The two bytes before the IP header are the ethertype, whatever tags came before them.
-    frame[l3 - 2..l3].copy_from_slice(&ethertype.to_be_bytes());
+    headers[l3 - 2..l3].copy_from_slice(&ethertype.to_be_bytes());
     packet.headers.l4 = (l3 + ip_len) as u16;
-    packet.headers.end = new_end as u16;
+    packet.headers.end = (end + outer.len()) as u16;
     Ok(())
+}
+
+/// Moves the Ethernet header, which begins at `from`, to where the frame begins now.
+#[inline(always)]
+fn lift(frame: &mut [u8], from: usize, len: usize) {
+    const UNTAGGED: usize = EthernetHeader::LEN;
+    match frame.get(from..).and_then(<[u8]>::first_chunk::<UNTAGGED>) {
+        // Of a known length it is two moves and no call.
+        Some(header) if len == UNTAGGED => {
+            let header = *header;
+            frame[..UNTAGGED].copy_from_slice(&header);
+        }
+        _ => frame.copy_within(from..from + len, 0),
+    }
+}
+
+/// Where there is no room before the frame, the IP packet moves down; `false` if there is none behind it either.
+#[inline(never)]
+fn lower(frame: &mut Frame, by: usize, ip: Range<usize>) -> bool {
+    let has_room = frame.resize(ip.end + by);
+    if has_room {
+        let to = ip.start + by;
+        frame.bytes_mut().copy_within(ip, to);
+    }
+    has_room
 }

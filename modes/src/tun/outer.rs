@@ -17,6 +17,7 @@ use zerocopy::network_endian::{U16, U32};
 pub struct Inner<'a> {
     bytes: &'a [u8],
     flow: &'a FlowKey,
+    is_v4: bool,
     /// DSCP and ECN.
     class: u8,
     hops: u8,
@@ -41,12 +42,13 @@ impl Inner<'_> {
             Protocol::Sctp => return None,
         };
         let bytes = frame.get(l3..end)?;
-        let flow = &packet.flow;
-        Some(if flow.source.addr.is_v4() {
+        let (flow, is_v4) = (&packet.flow, packet.is_v4());
+        Some(if is_v4 {
             let ip = Ipv4Header::at(bytes, 0)?;
             Inner {
                 bytes,
                 flow,
+                is_v4,
                 class: ip.tos,
                 hops: ip.ttl,
                 may_be_fragmented: packet.ignore_df || !ip.dont_fragment(),
@@ -57,6 +59,7 @@ impl Inner<'_> {
             Inner {
                 bytes,
                 flow,
+                is_v4,
                 class: ip.traffic_class(),
                 hops: ip.hop_limit,
                 // Its sender takes a "packet too big" that tells of no less than what every link carries of IPv6. What is
@@ -69,19 +72,15 @@ impl Inner<'_> {
         })
     }
 
-    fn is_v4(&self) -> bool {
-        self.flow.source.addr.is_v4()
-    }
-
     fn protocol(&self) -> u8 {
-        match self.is_v4() {
+        match self.is_v4 {
             true => PROTOCOL_IPV4,
             false => PROTOCOL_IPV6,
         }
     }
 
     fn ethertype(&self) -> u16 {
-        match self.is_v4() {
+        match self.is_v4 {
             true => ETHERTYPE_IPV4,
             false => ETHERTYPE_IPV6,
         }

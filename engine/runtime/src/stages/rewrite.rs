@@ -78,18 +78,18 @@ impl Rewriting<'_> {
         }
         let conn = self.conns.prolong(hit, self.stamp)?;
         let to = goes_to(conn, hit.direction);
-        let hop = self.hops.reachable(to)?;
-        let l3 = usize::from(packet.headers.l3);
-        let (ethernet, ip) = packet.frame.bytes_mut().split_at_mut_checked(l3)?;
-        let ethernet = EthernetHeader::of_mut(ethernet)?;
-        take_hop_of(ip, packet.headers.is_v4)?;
-        address(ethernet, hop);
+        let hop = *self.hops.reachable(to)?;
+        take_hop(packet)?;
         count(self.book, conn.dest(), hit.direction, len);
         packet.frame.truncate(packet.headers.end);
         (packet.route_to, packet.ignore_df) = (to, self.ignore_df);
         packet.verdict = Some(Verdict::Tx(hop.egress));
         let mode = &self.modes[usize::from(conn.mode())];
         mode.rewrite(packet, conn, hit.direction, self.hops);
+        // Not before: a mode that moves the header would wait for it to be written.
+        if let Some(ethernet) = EthernetHeader::of_mut(packet.frame.bytes_mut()) {
+            address(ethernet, &hop);
+        }
         if packet.without_client_address {
             self.counters.count(Counter::NoRoomForClientAddress, 1);
         }
@@ -116,13 +116,10 @@ fn count(book: &TrafficBook, dest: &Dest, direction: Direction, bytes: u32) {
 }
 
 /// `None` if there is no hop left to take.
+#[inline(always)]
 pub fn take_hop(packet: &mut Packet) -> Option<()> {
     let (l3, is_v4) = (usize::from(packet.headers.l3), packet.is_v4());
-    take_hop_of(packet.frame.bytes_mut().get_mut(l3..)?, is_v4)
-}
-
-#[inline(always)]
-fn take_hop_of(ip: &mut [u8], is_v4: bool) -> Option<()> {
+    let ip = packet.frame.bytes_mut().get_mut(l3..)?;
     if is_v4 {
         let ip = Ipv4Header::at_mut(ip, 0).filter(|ip| ip.ttl > 1)?;
         ip.decrement_ttl();
