@@ -341,7 +341,8 @@ fn ports(c: &mut Criterion) {
         let mut turn = 0;
         let mut lease = |ports: &mut LocalPorts| {
             turn += 1;
-            ports.lease(&locals, turn, server, Protocol::Udp, Time::ZERO)
+            let (addr, port) = ports.lease(&locals, turn, &server, Protocol::Udp, Time::ZERO)?;
+            Some(Endpoint::new(*addr, port))
         };
         // Every port was in use once, and has come back in an order that is not that of their numbers.
         let mut all: Vec<Endpoint> = (0..u32::from(addresses) * PORTS)

@@ -136,15 +136,16 @@ impl LocalPorts {
         self
     }
 
-    /// A port of one of `locals` towards `server`: of the one whose turn it is, or else of the next that has any left.
-    pub fn lease(
+    /// One of `locals` and a port of it towards `server`: of the one whose turn it is, or else of the next that has any left.
+    #[inline]
+    pub fn lease<'l>(
         &mut self,
-        locals: &[Addr],
+        locals: &'l [Addr],
         turn: u32,
-        server: Endpoint,
+        server: &Endpoint,
         protocol: Protocol,
         now: Time,
-    ) -> Option<Endpoint> {
+    ) -> Option<(&'l Addr, u16)> {
         let start = match locals {
             [_] => 0,
             _ => turn as usize % locals.len().max(1),
@@ -156,32 +157,32 @@ impl LocalPorts {
     }
 
     #[cold]
-    fn lease_of_next(
+    fn lease_of_next<'l>(
         &mut self,
-        locals: &[Addr],
+        locals: &'l [Addr],
         start: usize,
-        towards: (Endpoint, Protocol),
+        towards: (&Endpoint, Protocol),
         now: Time,
-    ) -> Option<Endpoint> {
+    ) -> Option<(&'l Addr, u16)> {
         let (before, from) = locals.split_at(start);
         let mut others = from[1..].iter().chain(before);
         others.find_map(|local| self.lease_of(local, towards, now))
     }
 
     #[inline(always)]
-    fn lease_of(
+    fn lease_of<'l>(
         &mut self,
-        local: &Addr,
-        (server, protocol): (Endpoint, Protocol),
+        local: &'l Addr,
+        (server, protocol): (&Endpoint, Protocol),
         now: Time,
-    ) -> Option<Endpoint> {
+    ) -> Option<(&'l Addr, u16)> {
         let key = PoolKey {
             local: *local,
-            server,
+            server: Endpoint::new(server.addr, server.port),
             protocol,
         };
         let port = self.pool(&key, now)?.take(now)?;
-        Some(Endpoint::new(*local, port))
+        Some((local, port))
     }
 
     /// Takes back what was leased towards `server`.
@@ -242,6 +243,7 @@ mod tests {
     use super::pools::MAX_POOLS;
     use super::*;
     use std::collections::{BTreeSet, VecDeque};
+    use std::slice;
     use std::time::Duration;
 
     use proptest::prelude::*;
@@ -259,7 +261,8 @@ mod tests {
     }
 
     fn lease(ports: &mut LocalPorts, locals: &[Addr], turn: u32, now: Time) -> Option<Endpoint> {
-        ports.lease(locals, turn, server(80), Protocol::Tcp, now)
+        let (addr, port) = ports.lease(locals, turn, &server(80), Protocol::Tcp, now)?;
+        Some(Endpoint::new(*addr, port))
     }
 
     #[test]
@@ -299,9 +302,11 @@ mod tests {
     #[test]
     fn a_port_serves_towards_different_servers_and_protocols_at_once() {
         let mut ports = LocalPorts::new(1024..=1024, 0);
-        let mut to = |server, protocol| ports.lease(&[lip(1)], 0, server, protocol, at(0));
+        let local = lip(1);
+        let mut to =
+            |server, protocol| ports.lease(slice::from_ref(&local), 0, &server, protocol, at(0));
         let first = to(server(80), Protocol::Tcp);
-        assert_eq!(first, Some(Endpoint::new(lip(1), 1024)));
+        assert_eq!(first, Some((&local, 1024)));
         assert_eq!(to(server(81), Protocol::Tcp), first);
         assert_eq!(to(server(80), Protocol::Udp), first);
         assert_eq!(to(server(80), Protocol::Tcp), None);
@@ -326,7 +331,8 @@ mod tests {
         let mut ports = LocalPorts::new(1024..=1024, 0);
         let mut to = |addr: u32, now| {
             let server = Endpoint::new(std::net::Ipv4Addr::from(addr).into(), 80);
-            let local = ports.lease(&[lip(1)], 0, server, Protocol::Tcp, now)?;
+            let (_, port) = ports.lease(&[lip(1)], 0, &server, Protocol::Tcp, now)?;
+            let local = Endpoint::new(lip(1), port);
             ports.give_back(local, server, Protocol::Tcp, now);
             Some(local)
         };

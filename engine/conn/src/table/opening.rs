@@ -350,18 +350,19 @@ mod tests {
     #[test]
     fn a_local_port_is_leased_until_its_conn_has_ended_or_was_refused() {
         let (mut table, dest) = (table(1), dest());
-        let lip = Addr::v4([10, 1, 0, 2]);
+        let locals = [Addr::v4([10, 1, 0, 2])];
         let open = |table: &mut ConnTable, cport| {
             let lease = table.ports_mut();
-            let local = lease.lease(&[lip], 0, dest.rip(), Protocol::Tcp, at(0));
+            let leased = lease.lease(&locals, 0, &dest.rip(), Protocol::Tcp, at(0));
+            let (lip, port) = leased.expect("a free port");
             let mut conn = conn(cport, Protocol::Tcp, &dest, true);
-            conn.local = Some(local.expect("a free port"));
+            conn.local = Some(Endpoint::new(*lip, port));
             conn.replies = Replies::ToLocalAddress;
             table.open(conn, None, SYN, at(0))
         };
         let id = open(&mut table, 1).expect("room");
         let reply = table.conn(id).reply().expect("two-way");
-        assert_eq!(reply.destination, Endpoint::new(lip, 1024));
+        assert_eq!(reply.destination, Endpoint::new(locals[0], 1024));
         assert_eq!(dest.leased(), 1);
         table.packet(inbound(id), ACK, at(0));
         // Each takes the one port that is left, and gives it back.
@@ -373,7 +374,7 @@ mod tests {
         table.expire(at(0), 9);
         assert_eq!(dest.leased(), 0);
         let id = open(&mut table, 4).expect("room");
-        assert_eq!(table.conn(id).local(), Some(Endpoint::new(lip, 1025)));
+        assert_eq!(table.conn(id).local(), Some(Endpoint::new(locals[0], 1025)));
     }
 
     #[test]

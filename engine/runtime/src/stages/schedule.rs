@@ -208,26 +208,23 @@ impl<'w, P> Opening<'w, P> {
             Replies::ByAgent => Some(slice::from_ref(&packet.flow.destination.addr)),
         };
         let protocol = packet.flow.protocol;
-        let local = match locals {
-            Some(locals) => {
-                let turn = turn(dest, locals);
-                let leased = conns
-                    .ports_mut()
-                    .lease(locals, turn, rip, protocol, self.now);
-                Some(leased.ok_or(Verdict::Drop(DropReason::NoLocalPort))?)
-            }
-            None => None,
-        };
         let asked = settings.and_then(|settings| settings.client_address);
-        let conn = NewConn {
+        let mut conn = NewConn {
             flow: packet.flow,
             dest,
             rip,
-            local,
+            local: None,
             replies,
             introduction: binding.introduction(protocol, asked),
             mode,
         };
+        if let Some(locals) = locals {
+            let (turn, ports) = (turn(dest, locals), conns.ports_mut());
+            let leased = ports.lease(locals, turn, &conn.rip, protocol, self.now);
+            let (addr, port) = leased.ok_or(Verdict::Drop(DropReason::NoLocalPort))?;
+            // Where it is to be: what is made elsewhere and moved there, the processor waits for.
+            conn.local = Some(Endpoint::new(*addr, port));
+        }
         let begun = if one_packet {
             conns.begin_for_one_packet(&conn, template, self.now)
         } else {
