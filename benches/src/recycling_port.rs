@@ -3,10 +3,13 @@
 use std::time::Duration;
 
 use lb::{Batch, Frame, FrameCensus, InterfaceId, Port};
+use lb_conn::prefetch;
 
 /// Frames per port: more than a batch, little enough to stay in the first-level cache.
 const FRAMES: u32 = 128;
 const FRAME_SIZE: usize = 2048;
+/// How far ahead of the packet that is read the next ones are asked for, in bytes.
+const AHEAD: usize = 2048;
 
 /// Delivers a list of packets over and over; the copy of each into its frame (one cache line) is part of what is
 /// measured. What is transmitted is free again at once.
@@ -89,6 +92,9 @@ impl Port for RecyclingPort {
         {
             let place = &self.packets[self.next];
             let bytes = &self.bytes[place.start..place.start + usize::from(place.len)];
+            if let Some(later) = self.bytes.get(place.start + AHEAD) {
+                prefetch(later);
+            }
             self.next = if self.next + 1 == self.packets.len() {
                 0
             } else {
