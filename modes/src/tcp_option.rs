@@ -49,13 +49,16 @@ impl Form {
     #[inline(always)]
     pub fn bytes(self, kind: u8, client: Endpoint, vport: u16) -> Bytes {
         let v4 = client.addr.as_v4();
-        let [port_high, port_low] = client.port.to_be_bytes();
-        let start = [kind, self.len(v4.is_some()) as u8, port_high, port_low];
+        let len = self.len(v4.is_some()) as u8;
+        // Words of the machine, put together as they are to be read: the processor waits where a word is read of which
+        // parts have just been written.
+        let start = u32::from_be_bytes([kind, len, 0, 0]) | u32::from(client.port);
+        let start = start.to_be_bytes();
         match (v4, self) {
             (Some(v4), Form::Toa) => Bytes::Toa(joined(&start, &v4)),
             (Some(v4), Form::Enat) => {
                 let end: [u8; 4] = joined(&vport.to_be_bytes(), &ENAT_MAGIC);
-                Bytes::Enat(joined(&start, &joined::<4, 4, 8>(&v4, &end)))
+                Bytes::Enat(joined(&joined::<4, 4, 8>(&start, &v4), &end))
             }
             (None, _) => Bytes::V6(joined(&start, client.addr.octets())),
         }
