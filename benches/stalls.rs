@@ -19,7 +19,7 @@ use lb_wire::TcpFlags;
 use rustix::time::{ClockId, clock_gettime};
 
 /// How often all is done.
-const RUNS: usize = 3;
+const RUNS: usize = 5;
 /// Of a turn's packets half belong to conns that live, and half open one.
 const NEW_PER_TURN: u32 = 32;
 /// That is a million new conns a second.
@@ -227,19 +227,21 @@ impl Row {
 
 /// Does all of `work` several times over, and prints what became of it.
 fn show(work: impl Fn() -> Vec<Row>) {
-    let mut runs = array::from_fn::<_, RUNS, _>(|_| work().into_iter());
-    while let [Some(first), Some(second), Some(third)] = runs.each_mut().map(Iterator::next) {
-        print(&first.what, [&first.steps, &second.steps, &third.steps]);
+    let runs: [Vec<Row>; RUNS] = array::from_fn(|_| work());
+    for number in 0..runs[0].len() {
+        print(runs.each_ref().map(|rows| &rows[number]));
     }
 }
 
-fn print(what: &str, runs: [&[Step]; RUNS]) {
-    let all = || runs.iter().copied().flatten();
+/// One row of each run.
+fn print(rows: [&Row; RUNS]) {
+    let what = &rows[0].what;
+    let all = || rows.into_iter().flat_map(|row| &row.steps);
     let mut nanos: Vec<u64> = all().map(|step| step.nanos).collect();
     nanos.sort_unstable();
     let alone = all().filter(|step| step.alone).map(|step| step.nanos);
-    let at_least = |number: usize| runs.iter().map(|steps| steps[number].nanos).min();
-    let each_time = (0..runs[0].len()).filter_map(at_least).max();
+    let at_least = |number: usize| rows.iter().map(|row| row.steps[number].nanos).min();
+    let each_time = (0..rows[0].steps.len()).filter_map(at_least).max();
     let micros = |nanos: Option<u64>| nanos.map_or(f64::NAN, |nanos| nanos as f64 / 1e3);
     let place = |thousandth: usize| nanos.get((nanos.len() - 1) * thousandth / 1000).copied();
     println!(

@@ -75,29 +75,38 @@ impl Mode for Tunnelling {
     }
 }
 
+#[inline(always)]
 fn encapsulate(
     packet: &mut Packet,
     tunnel: Tunnel,
     dip: Addr,
     rip: Addr,
 ) -> Result<(), DropReason> {
-    let inner = Inner::read(packet).ok_or(DropReason::Malformed)?;
-    // A header alone is copied in a few moves, as its length is known.
     match (tunnel, dip.as_v4(), rip.as_v4()) {
+        // A header alone is copied in a few moves, as its length is known.
         (Tunnel::Ipip, Some(dip), Some(rip)) => {
+            let inner = Inner::read(packet).ok_or(DropReason::Malformed)?;
             let ip = outer::bare_v4(&inner, dip, rip);
             prepend(packet, ip.as_bytes(), Ipv4Header::LEN, ETHERTYPE_IPV4)
         }
-        (Tunnel::Ipip, ..) => {
-            let ip = outer::bare_v6(&inner, dip, rip);
-            prepend(packet, ip.as_bytes(), Ipv6Header::LEN, ETHERTYPE_IPV6)
-        }
-        _ => {
-            let wrapping = Wrapping::new(&inner, tunnel, dip, rip);
-            let ip_len = wrapping.ip_len();
-            prepend(packet, wrapping.bytes(), ip_len, wrapping.ethertype())
-        }
+        (Tunnel::Ipip, ..) => bare_v6(packet, dip, rip),
+        _ => wrap(packet, tunnel, dip, rip),
     }
+}
+
+#[inline(never)]
+fn bare_v6(packet: &mut Packet, dip: Addr, rip: Addr) -> Result<(), DropReason> {
+    let inner = Inner::read(packet).ok_or(DropReason::Malformed)?;
+    let ip = outer::bare_v6(&inner, dip, rip);
+    prepend(packet, ip.as_bytes(), Ipv6Header::LEN, ETHERTYPE_IPV6)
+}
+
+#[inline(never)]
+fn wrap(packet: &mut Packet, tunnel: Tunnel, dip: Addr, rip: Addr) -> Result<(), DropReason> {
+    let inner = Inner::read(packet).ok_or(DropReason::Malformed)?;
+    let wrapping = Wrapping::new(&inner, tunnel, dip, rip);
+    let (ip_len, ethertype) = (wrapping.ip_len(), wrapping.ethertype());
+    prepend(packet, wrapping.bytes(), ip_len, ethertype)
 }
 
 /// Puts the outer headers between the Ethernet header and the IP packet.

@@ -1,5 +1,6 @@
 //! A packet buffer that can be owned by one place at a time.
 
+use std::ops::Range;
 use std::{fmt, mem};
 
 /// One chunk of packet memory and the packet in it: a token that moves and cannot be copied.
@@ -44,15 +45,23 @@ impl Frame {
     }
 
     /// The packet.
-    #[inline]
+    #[inline(always)]
     pub fn bytes(&self) -> &[u8] {
-        &self.room[usize::from(self.start)..][..usize::from(self.len)]
+        &self.room[self.range()]
     }
 
     /// The packet, to be changed in place.
-    #[inline]
+    #[inline(always)]
     pub fn bytes_mut(&mut self) -> &mut [u8] {
-        &mut self.room[usize::from(self.start)..][..usize::from(self.len)]
+        let range = self.range();
+        &mut self.room[range]
+    }
+
+    /// Of the room: one comparison shows that it is in there.
+    #[inline(always)]
+    fn range(&self) -> Range<usize> {
+        let start = usize::from(self.start);
+        start..start + usize::from(self.len)
     }
 
     /// Where the packet begins, for asking for its cache line.

@@ -59,13 +59,15 @@ impl Tunnel {
     }
 
     pub(crate) const fn from_word(word: u32) -> Tunnel {
+        if word == 0 {
+            return Tunnel::Ipip;
+        }
         let checksum = match word >> 16 & 0xff {
             0 => TunnelChecksum::Absent,
             1 => TunnelChecksum::Present,
             _ => TunnelChecksum::Remote,
         };
         match word >> 24 {
-            0 => Tunnel::Ipip,
             1 => Tunnel::Gue {
                 port: word as u16,
                 checksum,

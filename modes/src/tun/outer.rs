@@ -21,53 +21,53 @@ pub struct Inner<'a> {
     /// DSCP and ECN.
     class: u8,
     hops: u8,
-    may_be_fragmented: bool,
-    /// What tells the packet from others of its sender, as far as one word can.
-    id: u16,
+    /// Of a packet that may be fragmented: what tells it from others of its sender, as far as one word can.
+    id: Option<u16>,
 }
 
 impl Inner<'_> {
     /// `None` if the frame does not hold the headers that the parser found in it.
+    #[inline(always)]
     pub fn read(packet: &Packet) -> Option<Inner<'_>> {
-        let (l3, l4, end) = (
+        let (l3, end) = (
             usize::from(packet.headers.l3),
-            usize::from(packet.headers.l4),
             usize::from(packet.headers.end),
         );
-        let frame = packet.frame.bytes();
-        let checksum = match packet.flow.protocol {
-            Protocol::Tcp => TcpHeader::at(frame, l4)?.checksum,
-            Protocol::Udp => UdpHeader::at(frame, l4)?.checksum,
-            // Not parsed, and so never here.
-            Protocol::Sctp => return None,
-        };
-        let bytes = frame.get(l3..end)?;
+        let bytes = packet.frame.bytes().get(l3..end)?;
         let (flow, is_v4) = (&packet.flow, packet.is_v4());
         Some(if is_v4 {
             let ip = Ipv4Header::at(bytes, 0)?;
+            let id = if packet.ignore_df || !ip.dont_fragment() {
+                Some(fold(u64::from(checksum(packet)?) + u64::from(ip.id.get())))
+            } else {
+                None
+            };
             Inner {
                 bytes,
                 flow,
                 is_v4,
                 class: ip.tos,
                 hops: ip.ttl,
-                may_be_fragmented: packet.ignore_df || !ip.dont_fragment(),
-                id: fold(u64::from(checksum.get()) + u64::from(ip.id.get())),
+                id,
             }
         } else {
             let ip = Ipv6Header::at(bytes, 0)?;
+            // Its sender takes a "packet too big" that tells of no less than what every link carries of IPv6. What is
+            // no longer than that must get through all the same (RFC 4213 section 3.2.2).
+            let may_be_fragmented =
+                packet.ignore_df || packet.reassembled.is_some() || bytes.len() <= LEAST_MTU_V6;
+            let id = if may_be_fragmented {
+                Some(checksum(packet)?)
+            } else {
+                None
+            };
             Inner {
                 bytes,
                 flow,
                 is_v4,
                 class: ip.traffic_class(),
                 hops: ip.hop_limit,
-                // Its sender takes a "packet too big" that tells of no less than what every link carries of IPv6. What is
-                // no longer than that must get through all the same (RFC 4213 section 3.2.2).
-                may_be_fragmented: packet.ignore_df
-                    || packet.reassembled.is_some()
-                    || bytes.len() <= LEAST_MTU_V6,
-                id: checksum.get(),
+                id,
             }
         })
     }
@@ -85,6 +85,18 @@ impl Inner<'_> {
             false => ETHERTYPE_IPV6,
         }
     }
+}
+
+/// Of the transport header.
+fn checksum(packet: &Packet) -> Option<u16> {
+    let (frame, l4) = (packet.frame.bytes(), usize::from(packet.headers.l4));
+    let checksum = match packet.flow.protocol {
+        Protocol::Tcp => TcpHeader::at(frame, l4)?.checksum,
+        Protocol::Udp => UdpHeader::at(frame, l4)?.checksum,
+        // Not parsed, and so never here.
+        Protocol::Sctp => return None,
+    };
+    Some(checksum.get())
 }
 
 /// The header around `inner` if there is nothing between the two, over IPv4.
@@ -231,10 +243,9 @@ fn outer_v4(
 ) -> Ipv4Header {
     // An id matters where routers may fragment, and then must not come again soon (RFC 6864 section 4.3). A counter
     // would be one more thing for workers to share; the inner packet's own checksum and id differ as well as any.
-    let (id, flags_offset) = if inner.may_be_fragmented {
-        (inner.id, 0)
-    } else {
-        (0, Ipv4Header::DONT_FRAGMENT)
+    let (id, flags_offset) = match inner.id {
+        Some(id) => (id, 0),
+        None => (0, Ipv4Header::DONT_FRAGMENT),
     };
     let mut header = Ipv4Header {
         version_ihl: 0x45,
