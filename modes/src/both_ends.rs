@@ -1,22 +1,28 @@
 //! What full NAT and ENAT do alike: both ends of a packet are replaced, and servers are told of their clients.
 
-use lb_model::{Conn, Direction, Endpoint, HopCache, Packet, Protocol};
+use lb_model::{Conn, Direction, End, Endpoint, HopCache, Packet, Protocol};
 
 use crate::tcp_option::Form;
-use crate::translate::replace_both;
+use crate::translate::replace;
 use crate::{ip_option, proxy, tcp_option};
 
 /// Source and destination of a packet after that.
-#[inline]
-pub fn endpoints(conn: Conn<'_>, direction: Direction) -> (Endpoint, Endpoint) {
+#[inline(always)]
+fn ends(direction: Direction) -> (End, End) {
     match direction {
-        Direction::Inbound => (conn.source(), conn.rip()),
-        Direction::Outbound => (conn.vip(), conn.client()),
+        Direction::Inbound => (End::Source, End::Rip),
+        Direction::Outbound => (End::Vip, End::Client),
     }
 }
 
+/// The same, as addresses and ports.
+pub fn endpoints(conn: Conn<'_>, direction: Direction) -> (Endpoint, Endpoint) {
+    let (source, destination) = ends(direction);
+    (conn.end(source), conn.end(destination))
+}
+
 /// Replaces both ends of a packet, and tells the server of the client in this `form`.
-#[inline]
+#[inline(always)]
 pub fn rewrite(
     packet: &mut Packet,
     conn: Conn<'_>,
@@ -34,6 +40,6 @@ pub fn rewrite(
         }
         (Direction::Outbound, Protocol::Udp) | (_, Protocol::Sctp) => {}
     }
-    let (source, destination) = endpoints(conn, direction);
-    replace_both(packet, source, destination);
+    let (source, destination) = ends(direction);
+    replace(packet, conn, Some(source), Some(destination));
 }

@@ -25,10 +25,29 @@ const DESTINATION_OPTIONS: u8 = 60;
 
 /// A datagram from the client: what it says of its sender itself goes, and what we say comes if
 /// the conn is still at that.
+#[inline(always)]
 pub fn inbound(packet: &mut Packet, conn: Conn<'_>, form: Form, hops: &mut HopCache) {
-    let Introduction::IpOption(left) = conn.introduction() else {
-        return;
+    if let Introduction::IpOption(left) = conn.introduction()
+        && (left > 0 || has_options(packet))
+    {
+        introduce(packet, conn, form, hops, left);
+    }
+}
+
+/// Or, over IPv6, extension headers.
+#[inline(always)]
+fn has_options(packet: &Packet) -> bool {
+    let header = if packet.is_v4() {
+        Ipv4Header::LEN
+    } else {
+        Ipv6Header::LEN
     };
+    usize::from(packet.headers.l4 - packet.headers.l3) > header
+}
+
+/// `left` more datagrams are to say it.
+#[inline(never)]
+fn introduce(packet: &mut Packet, conn: Conn<'_>, form: Form, hops: &mut HopCache, left: u8) {
     if packet.is_v4() {
         remove_forged_v4(packet);
     } else {
@@ -108,9 +127,6 @@ fn remove_forged_v4(packet: &mut Packet) {
         usize::from(packet.headers.l3),
         usize::from(packet.headers.l4),
     );
-    if l4 - l3 <= Ipv4Header::LEN {
-        return;
-    }
     let frame = packet.frame.bytes_mut();
     let mut change = Change::default();
     let mut at = l3 + Ipv4Header::LEN;

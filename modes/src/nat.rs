@@ -15,9 +15,9 @@
 //!
 //! Ports can be mapped. The server needs no VIP, but must route its replies through us.
 
-use lb_model::{Conn, Direction, Endpoint, HopCache, Mode, Packet, Replies};
+use lb_model::{Conn, Direction, End, Endpoint, HopCache, Mode, Packet, Replies};
 
-use crate::translate::{replace_destination, replace_source};
+use crate::translate::replace;
 
 /// The `nat` mode.
 pub struct Nat;
@@ -50,8 +50,8 @@ impl Mode for Nat {
         _hops: &mut HopCache,
     ) {
         match direction {
-            Direction::Inbound => replace_destination(packet, conn.rip()),
-            Direction::Outbound => replace_source(packet, conn.vip()),
+            Direction::Inbound => replace(packet, conn, None, Some(End::Rip)),
+            Direction::Outbound => replace(packet, conn, Some(End::Vip), None),
         }
     }
 }

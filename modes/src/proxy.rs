@@ -20,6 +20,7 @@ const V6_LEN: usize = 52;
 
 /// A datagram from the client. One that has no room for the header ends here: its server would
 /// take the payload for a header.
+#[inline(always)]
 pub fn inbound(packet: &mut Packet, conn: Conn<'_>) {
     if conn.introduction() == Introduction::ProxyV2 && add(packet, conn).is_none() {
         packet.verdict = Some(Verdict::Drop(DropReason::TooBig));
@@ -35,6 +36,7 @@ pub fn overhead(conn: Conn<'_>) -> usize {
     }
 }
 
+#[inline(never)]
 fn add(packet: &mut Packet, conn: Conn<'_>) -> Option<()> {
     let (client, vip) = (conn.client(), conn.vip());
     match (client.addr.as_v4(), vip.addr.as_v4()) {

@@ -80,27 +80,40 @@ pub fn joined<const FIRST: usize, const SECOND: usize, const BOTH: usize>(
 
 /// A segment from the client: what it says of its sender itself goes, and what we say comes if
 /// the conn is still at that.
+#[inline(always)]
 pub fn inbound(packet: &mut Packet, conn: Conn<'_>, form: Form, hops: &mut HopCache) {
-    remove_forged(packet);
-    let flags = TcpFlags(packet.headers.tcp_flags);
-    let is_first = flags.has(TcpFlags::SYN) && !flags.has(TcpFlags::ACK);
+    if may_be_forged(packet) {
+        remove_forged(packet);
+    }
     let tells = match conn.introduction() {
-        Introduction::TcpOption => {
-            if !is_first && let Some(acknowledged) = acknowledged(packet) {
-                // The server's SYN did not pass us. That its first acknowledgement is of anything more, a client can only
-                // say to its own disadvantage.
-                let until = Introduction::TcpOptionUntilMoreThan(acknowledged);
-                conn.introduced(until);
-            }
-            true
-        }
+        Introduction::TcpOption => true,
         Introduction::TcpOptionUntilMoreThan(number) => {
-            is_first || acknowledged(packet) == Some(number)
+            is_first(packet) || acknowledged(packet) == Some(number)
         }
         _ => false,
     };
-    if !tells {
-        return;
+    if tells {
+        introduce(packet, conn, form, hops);
+    }
+}
+
+/// Whether it is the client's SYN.
+#[inline(always)]
+fn is_first(packet: &Packet) -> bool {
+    let flags = TcpFlags(packet.headers.tcp_flags);
+    flags.has(TcpFlags::SYN) && !flags.has(TcpFlags::ACK)
+}
+
+#[inline(never)]
+fn introduce(packet: &mut Packet, conn: Conn<'_>, form: Form, hops: &mut HopCache) {
+    let is_first = is_first(packet);
+    if conn.introduction() == Introduction::TcpOption
+        && !is_first
+        && let Some(acknowledged) = acknowledged(packet)
+    {
+        // The server's SYN did not pass us. That its first acknowledgement is of anything more, a client can only say to
+        // its own disadvantage.
+        conn.introduced(Introduction::TcpOptionUntilMoreThan(acknowledged));
     }
     let added = match form.bytes(KIND, conn.client(), conn.vip().port) {
         Bytes::Toa(option) => add(packet, &option, hops),
@@ -115,14 +128,19 @@ pub fn inbound(packet: &mut Packet, conn: Conn<'_>, form: Form, hops: &mut HopCa
 }
 
 /// A segment from the server: its SYN says until when the client is told of.
+#[inline(always)]
 pub fn outbound(packet: &mut Packet, conn: Conn<'_>, form: Form) {
-    let tells = matches!(
+    let is_told = matches!(
         conn.introduction(),
         Introduction::TcpOption | Introduction::TcpOptionUntilMoreThan(_)
     );
-    if !tells || !TcpFlags(packet.headers.tcp_flags).has(TcpFlags::SYN) {
-        return;
+    if is_told && TcpFlags(packet.headers.tcp_flags).has(TcpFlags::SYN) {
+        tell_until(packet, conn, form);
     }
+}
+
+#[inline(never)]
+fn tell_until(packet: &mut Packet, conn: Conn<'_>, form: Form) {
     let l4 = usize::from(packet.headers.l4);
     if let Some(tcp) = TcpHeader::at(packet.frame.bytes(), l4) {
         let number = tcp.sequence.get().wrapping_add(1);
@@ -132,6 +150,7 @@ pub fn outbound(packet: &mut Packet, conn: Conn<'_>, form: Form) {
     lower_segment_size(packet, form.len(packet.is_v4()), 0);
 }
 
+#[inline(always)]
 fn acknowledged(packet: &Packet) -> Option<u32> {
     let tcp = TcpHeader::at(packet.frame.bytes(), usize::from(packet.headers.l4))?;
     TcpFlags(tcp.flags)
@@ -170,17 +189,34 @@ fn add<const LENGTH: usize>(
     Ok(())
 }
 
+/// Whether there are options besides what nearly every segment has alone: two no-operations, a time stamp of ten bytes.
+#[inline(always)]
+fn may_be_forged(packet: &Packet) -> bool {
+    const TIME_STAMP: [u8; 4] = [1, 1, 8, 10];
+    const LEN_WITH_TIME_STAMP: usize = TcpHeader::LEN + 12;
+    let (frame, l4) = (packet.frame.bytes(), usize::from(packet.headers.l4));
+    let Some(tcp) = TcpHeader::at(frame, l4) else {
+        return false;
+    };
+    match tcp.header_len() {
+        TcpHeader::LEN => false,
+        LEN_WITH_TIME_STAMP => {
+            frame
+                .get(l4 + TcpHeader::LEN..)
+                .and_then(<[u8]>::first_chunk)
+                != Some(&TIME_STAMP)
+        }
+        _ => true,
+    }
+}
+
 /// Overwrites what could be taken for ours with no-operations, wherever it is.
+#[inline(never)]
 fn remove_forged(packet: &mut Packet) {
-    /// Two no-operations, a time stamp of ten bytes: what nearly every segment has, and nothing else.
-    const TIME_STAMP_ALONE: [u8; 4] = [1, 1, 8, 10];
     let l4 = usize::from(packet.headers.l4);
     let Some(options) = options_mut(packet) else {
         return;
     };
-    if options.is_empty() || (options.len() == 12 && options[..4] == TIME_STAMP_ALONE) {
-        return;
-    }
     let mut change = Change::default();
     let mut found = false;
     for_each(options, |options, at, kind, len| {

@@ -47,6 +47,12 @@ impl Addr {
         self.is_v4().then(|| self.last_octets())
     }
 
+    /// The sixteen bytes of an IPv6 address.
+    #[inline(always)]
+    pub fn as_v6(&self) -> Option<[u8; 16]> {
+        (!self.is_v4()).then_some(self.0)
+    }
+
     /// The last four of its bytes, which are all of an IPv4 address.
     #[inline(always)]
     pub fn last_octets(&self) -> [u8; 4] {

@@ -50,7 +50,7 @@ pub use mode::{Mode, Replies};
 pub use next_hop::{Hop, Interface, InterfaceId, Mac, NextHops, Prefix, Resolution};
 pub use packet::{BATCH, Batch, Headers, Packet, Reassembled, Related};
 pub use port::{FrameCensus, Port, Waker};
-pub use record::{Conn, ConnRecord, NewConn, WideEnds};
+pub use record::{Conn, ConnRecord, End, NewConn, WideEnds};
 pub use rss::{HashedFields, Rss};
 pub use scheduler::{Request, Scheduler, SchedulerKind};
 pub use scheduler_flags::SchedulerFlags;

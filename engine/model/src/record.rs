@@ -52,12 +52,19 @@ impl NewConn<'_> {
     }
 }
 
-/// The four ends of a conn, by their places in a record: source and destination of what comes in from the client, then of
-/// what comes in from the server.
-const CLIENT: usize = 0;
-const VIP: usize = 1;
-const RIP: usize = 2;
-const SOURCE: usize = 3;
+/// An end of a conn, by its place in a record: source and destination of what comes in from the client, then of what comes in
+/// from the server.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum End {
+    /// CIP:cport.
+    Client,
+    /// VIP:vport.
+    Vip,
+    /// Where on the server its packets go: RIP:rport.
+    Rip,
+    /// What the server sees as the source of its packets: CIP:cport, unless another was leased.
+    Source,
+}
 
 /// The ends of an IPv6 conn, or one of two families: a second cache line.
 pub type WideEnds = [Addr; 4];
@@ -166,25 +173,25 @@ impl<'a> Conn<'a> {
     /// CIP:cport.
     #[inline(always)]
     pub fn client(&self) -> Endpoint {
-        self.end(CLIENT)
+        self.end(End::Client)
     }
 
     /// VIP:vport.
     #[inline(always)]
     pub fn vip(&self) -> Endpoint {
-        self.end(VIP)
+        self.end(End::Vip)
     }
 
     /// What the server sees as the source of its packets: CIP:cport, unless another was leased.
     #[inline(always)]
     pub fn source(&self) -> Endpoint {
-        self.end(SOURCE)
+        self.end(End::Source)
     }
 
     /// Where on the server its packets go: RIP:rport.
     #[inline(always)]
     pub fn rip(&self) -> Endpoint {
-        self.end(RIP)
+        self.end(End::Rip)
     }
 
     /// The source that was leased for it, if one was.
@@ -252,14 +259,43 @@ impl<'a> Conn<'a> {
         self.record.mode
     }
 
+    /// One of its ends.
     #[inline(always)]
-    fn end(&self, end: usize) -> Endpoint {
-        let addr = if self.record.marks & WIDE == 0 {
-            Addr::v4(self.record.v4[end])
-        } else {
-            self.wide[end]
+    pub fn end(&self, end: End) -> Endpoint {
+        let addr = match self.narrow(end) {
+            Some(octets) => Addr::v4(octets),
+            None => self.wide[end as usize],
         };
-        Endpoint::new(addr, self.record.ports[end])
+        Endpoint::new(addr, self.port(end))
+    }
+
+    /// The port of one of its ends.
+    #[inline(always)]
+    pub fn port(&self, end: End) -> u16 {
+        self.record.ports[end as usize]
+    }
+
+    /// The address of one of its ends, if that is an IPv4 one: who asks for one family alone has it without taking it for
+    /// both and apart again.
+    #[inline(always)]
+    pub fn v4(&self, end: End) -> Option<[u8; 4]> {
+        let narrow = self.narrow(end);
+        narrow.or_else(|| self.wide[end as usize].as_v4())
+    }
+
+    /// The address of one of its ends, if that is an IPv6 one.
+    #[inline(always)]
+    pub fn v6(&self, end: End) -> Option<[u8; 16]> {
+        match self.narrow(end) {
+            Some(_) => None,
+            None => self.wide[end as usize].as_v6(),
+        }
+    }
+
+    /// The address of one of its ends, if all are IPv4 ones.
+    #[inline(always)]
+    fn narrow(&self, end: End) -> Option<[u8; 4]> {
+        (self.record.marks & WIDE == 0).then(|| self.record.v4[end as usize])
     }
 }
 

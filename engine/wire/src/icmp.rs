@@ -3,6 +3,8 @@
 use zerocopy::network_endian::{U16, U32};
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
 
+use crate::overlay;
+
 /// IP protocol number of ICMP.
 pub const PROTOCOL_ICMP: u8 = 1;
 /// IP protocol number of ICMPv6.
@@ -29,17 +31,15 @@ impl IcmpHeader {
     pub const LEN: usize = size_of::<IcmpHeader>();
 
     /// The header at `offset` of `frame`.
+    #[inline(always)]
     pub fn at(frame: &[u8], offset: usize) -> Option<&IcmpHeader> {
-        Some(IcmpHeader::ref_from_prefix(frame.get(offset..)?).ok()?.0)
+        overlay::at(frame, offset)
     }
 
     /// The header at `offset` of `frame`, to be changed.
+    #[inline(always)]
     pub fn at_mut(frame: &mut [u8], offset: usize) -> Option<&mut IcmpHeader> {
-        Some(
-            IcmpHeader::mut_from_prefix(frame.get_mut(offset..)?)
-                .ok()?
-                .0,
-        )
+        overlay::at_mut(frame, offset)
     }
 }
 

@@ -4,6 +4,7 @@ use zerocopy::network_endian::U16;
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
 
 use crate::checksum::{self, Change};
+use crate::overlay;
 
 /// The fixed part of an IPv4 header; options may follow it.
 #[derive(
@@ -44,19 +45,15 @@ impl Ipv4Header {
     pub const DONT_FRAGMENT: u16 = 0x4000;
 
     /// The header at `offset` of `frame`.
-    #[inline]
+    #[inline(always)]
     pub fn at(frame: &[u8], offset: usize) -> Option<&Ipv4Header> {
-        Some(Ipv4Header::ref_from_prefix(frame.get(offset..)?).ok()?.0)
+        overlay::at(frame, offset)
     }
 
     /// The header at `offset` of `frame`, to be changed.
-    #[inline]
+    #[inline(always)]
     pub fn at_mut(frame: &mut [u8], offset: usize) -> Option<&mut Ipv4Header> {
-        Some(
-            Ipv4Header::mut_from_prefix(frame.get_mut(offset..)?)
-                .ok()?
-                .0,
-        )
+        overlay::at_mut(frame, offset)
     }
 
     /// The IP version that the header claims.

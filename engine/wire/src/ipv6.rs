@@ -4,6 +4,7 @@ use zerocopy::network_endian::{U16, U32};
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
 
 use crate::checksum::Change;
+use crate::overlay;
 
 /// The fixed IPv6 header; extension headers may follow it.
 #[derive(
@@ -30,19 +31,15 @@ impl Ipv6Header {
     pub const LEN: usize = size_of::<Ipv6Header>();
 
     /// The header at `offset` of `frame`.
-    #[inline]
+    #[inline(always)]
     pub fn at(frame: &[u8], offset: usize) -> Option<&Ipv6Header> {
-        Some(Ipv6Header::ref_from_prefix(frame.get(offset..)?).ok()?.0)
+        overlay::at(frame, offset)
     }
 
     /// The header at `offset` of `frame`, to be changed.
-    #[inline]
+    #[inline(always)]
     pub fn at_mut(frame: &mut [u8], offset: usize) -> Option<&mut Ipv6Header> {
-        Some(
-            Ipv6Header::mut_from_prefix(frame.get_mut(offset..)?)
-                .ok()?
-                .0,
-        )
+        overlay::at_mut(frame, offset)
     }
 
     /// The IP version that the header claims.

@@ -11,6 +11,7 @@ mod icmp_error;
 mod ipv4;
 pub mod ipv4_options;
 mod ipv6;
+mod overlay;
 mod parse;
 mod tcp;
 mod tunnel;

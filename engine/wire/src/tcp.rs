@@ -5,6 +5,8 @@ use std::fmt;
 use zerocopy::network_endian::{U16, U32};
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
 
+use crate::overlay;
+
 /// The fixed part of a TCP header; options may follow it.
 #[derive(FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned, Clone, Copy, Debug)]
 #[repr(C)]
@@ -34,15 +36,15 @@ impl TcpHeader {
     pub const LEN: usize = size_of::<TcpHeader>();
 
     /// The header at `offset` of `frame`.
-    #[inline]
+    #[inline(always)]
     pub fn at(frame: &[u8], offset: usize) -> Option<&TcpHeader> {
-        Some(TcpHeader::ref_from_prefix(frame.get(offset..)?).ok()?.0)
+        overlay::at(frame, offset)
     }
 
     /// The header at `offset` of `frame`, to be changed.
-    #[inline]
+    #[inline(always)]
     pub fn at_mut(frame: &mut [u8], offset: usize) -> Option<&mut TcpHeader> {
-        Some(TcpHeader::mut_from_prefix(frame.get_mut(offset..)?).ok()?.0)
+        overlay::at_mut(frame, offset)
     }
 
     /// Length with options, in bytes.

@@ -3,6 +3,8 @@
 use zerocopy::network_endian::U16;
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
 
+use crate::overlay;
+
 /// A UDP header.
 #[derive(FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned, Clone, Copy, Debug)]
 #[repr(C)]
@@ -22,14 +24,14 @@ impl UdpHeader {
     pub const LEN: usize = size_of::<UdpHeader>();
 
     /// The header at `offset` of `frame`.
-    #[inline]
+    #[inline(always)]
     pub fn at(frame: &[u8], offset: usize) -> Option<&UdpHeader> {
-        Some(UdpHeader::ref_from_prefix(frame.get(offset..)?).ok()?.0)
+        overlay::at(frame, offset)
     }
 
     /// The header at `offset` of `frame`, to be changed.
-    #[inline]
+    #[inline(always)]
     pub fn at_mut(frame: &mut [u8], offset: usize) -> Option<&mut UdpHeader> {
-        Some(UdpHeader::mut_from_prefix(frame.get_mut(offset..)?).ok()?.0)
+        overlay::at_mut(frame, offset)
     }
 }

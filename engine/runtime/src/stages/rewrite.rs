@@ -119,12 +119,12 @@ fn count(book: &TrafficBook, dest: &Dest, direction: Direction, bytes: u32) {
 #[inline(always)]
 pub fn take_hop(packet: &mut Packet) -> Option<()> {
     let (l3, is_v4) = (usize::from(packet.headers.l3), packet.is_v4());
-    let ip = packet.frame.bytes_mut().get_mut(l3..)?;
+    let frame = packet.frame.bytes_mut();
     if is_v4 {
-        let ip = Ipv4Header::at_mut(ip, 0).filter(|ip| ip.ttl > 1)?;
+        let ip = Ipv4Header::at_mut(frame, l3).filter(|ip| ip.ttl > 1)?;
         ip.decrement_ttl();
     } else {
-        let ip = Ipv6Header::at_mut(ip, 0).filter(|ip| ip.hop_limit > 1)?;
+        let ip = Ipv6Header::at_mut(frame, l3).filter(|ip| ip.hop_limit > 1)?;
         ip.hop_limit -= 1;
     }
     Some(())
