@@ -45,7 +45,7 @@ struct Bucket {
 }
 
 /// A keyed hash, cut into what the index needs of it.
-#[derive(Clone, Copy, Default, Debug)]
+#[derive(Clone, Copy, Debug)]
 pub struct Hash {
     home: u32,
     tag: u16,
@@ -54,6 +54,13 @@ pub struct Hash {
 }
 
 impl Hash {
+    /// Of no flow.
+    pub const NONE: Hash = Hash {
+        home: 0,
+        tag: 0,
+        whole: 0,
+    };
+
     /// The hash of the flow, of which this is what one table makes.
     #[inline]
     pub fn of_flow(self) -> FlowHash {

@@ -161,7 +161,7 @@ fn choose(
 
 fn next_hop(inside: &Inside<'_>, rip: Endpoint) -> Option<NextHop> {
     let (egress, mac) = match inside.next_hops.resolve(rip.addr) {
-        Resolution::Reachable(hop) => (hop.egress, Some(hop.destination)),
+        Resolution::Reachable(hop) => (hop.egress, Some(hop.ends.destination())),
         Resolution::Unresolved { egress, .. } => (egress, None),
         Resolution::Unreachable => return None,
     };

@@ -47,7 +47,7 @@ pub use hop_cache::HopCache;
 pub use introduction::{ClientAddress, Introduction};
 pub use mark_rule::MarkRule;
 pub use mode::{Mode, Replies};
-pub use next_hop::{Hop, Interface, InterfaceId, Mac, NextHops, Prefix, Resolution};
+pub use next_hop::{FrameEnds, Hop, Interface, InterfaceId, Mac, NextHops, Prefix, Resolution};
 pub use packet::{BATCH, Batch, Headers, Packet, Reassembled, Related};
 pub use port::{FrameCensus, Port, Waker};
 pub use record::{Conn, ConnRecord, End, NewConn, WideEnds};

@@ -129,12 +129,48 @@ struct Route {
 pub struct Hop {
     /// The interface it leaves by.
     pub egress: InterfaceId,
-    /// The interface's own address: the frame's source.
-    pub source: Mac,
-    /// The next hop's address: the frame's destination.
-    pub destination: Mac,
+    /// The frame's addresses.
+    pub ends: FrameEnds,
     /// The largest IP packet that the interface takes, in bytes.
     pub mtu: u32,
+}
+
+/// A frame's addresses: the next hop's, and the interface's own. As they begin a frame, in one piece that is copied at once.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub struct FrameEnds([u8; 12]);
+
+impl FrameEnds {
+    /// From `source` to `destination`.
+    pub fn new(source: Mac, destination: Mac) -> FrameEnds {
+        let mut octets = [0; 12];
+        octets[..6].copy_from_slice(&destination.0);
+        octets[6..].copy_from_slice(&source.0);
+        FrameEnds(octets)
+    }
+
+    /// The next hop's address.
+    pub fn destination(&self) -> Mac {
+        let [a, b, c, d, e, f, ..] = self.0;
+        Mac([a, b, c, d, e, f])
+    }
+
+    /// The interface's address.
+    pub fn source(&self) -> Mac {
+        let [.., a, b, c, d, e, f] = self.0;
+        Mac([a, b, c, d, e, f])
+    }
+
+    /// What a frame begins with.
+    #[inline(always)]
+    pub const fn octets(&self) -> &[u8; 12] {
+        &self.0
+    }
+}
+
+impl fmt::Debug for FrameEnds {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} > {}", self.source(), self.destination())
+    }
 }
 
 /// What is known about the way to an address.
@@ -258,8 +294,7 @@ impl NextHops {
         match (interface, self.neighbours.get(&(egress, next_hop))) {
             (Some(interface), Some(&destination)) => Resolution::Reachable(Hop {
                 egress,
-                source: interface.mac,
-                destination,
+                ends: FrameEnds::new(interface.mac, destination),
                 mtu: interface.mtu,
             }),
             (Some(_), None) => Resolution::Unresolved { egress, next_hop },
@@ -334,8 +369,7 @@ mod tests {
             hops.resolve(Addr::v4([192, 0, 2, 1])),
             Resolution::Reachable(Hop {
                 egress: A,
-                source: Mac([2, 0, 0, 0, 0, 0xa]),
-                destination: Mac([2, 0, 0, 0, 0, 1]),
+                ends: FrameEnds::new(Mac([2, 0, 0, 0, 0, 0xa]), Mac([2, 0, 0, 0, 0, 1])),
                 mtu: 1500,
             })
         );

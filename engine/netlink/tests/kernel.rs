@@ -80,7 +80,7 @@ fn until(kernel: &Kernel, wanted: impl Fn(&NextHops) -> bool) -> Arc<NextHops> {
 
 fn mac_of(hops: &NextHops, to: &str) -> Option<String> {
     match hops.resolve(addr(to)) {
-        Resolution::Reachable(hop) => Some(hop.destination.to_string()),
+        Resolution::Reachable(hop) => Some(hop.ends.destination().to_string()),
         _ => None,
     }
 }

@@ -35,4 +35,10 @@ impl EthernetHeader {
     pub fn of_mut(frame: &mut [u8]) -> Option<&mut EthernetHeader> {
         Some(EthernetHeader::mut_from_prefix(frame).ok()?.0)
     }
+
+    /// Makes these its addresses: destination, then source.
+    #[inline(always)]
+    pub fn set_ends(&mut self, ends: &[u8; 12]) {
+        self.as_mut_bytes()[..12].copy_from_slice(ends);
+    }
 }

@@ -11,10 +11,13 @@ use lb_wire::TcpFlags;
 
 use super::parse;
 
+/// Made once: filled in anew for each batch, it takes as many writes again as all hashes.
+const NOWHERE: [(Hash, Guess); BATCH] = [(Hash::NONE, Guess::NONE); BATCH];
+
 /// In three rounds, so that the waits for memory overlap: what all flows hash to, the conns that are probably meant, and
 /// whether they are. How many packets are left that have no conn and have not ended.
 pub fn run(batch: &mut Batch, conns: &ConnTable, settings: &IpvsSettings) -> usize {
-    let mut places = [(Hash::default(), Guess::NONE); BATCH];
+    let mut places = NOWHERE;
     for (packet, (hash, _)) in batch.packets().iter().zip(&mut places) {
         let flow_hash = match packet.flow_hash {
             None => conns.flow_hash(&packet.flow),

@@ -17,7 +17,6 @@ use lb_conn::{ConnTable, Stamp};
 use lb_model::{Addr, Conn, Dest, Direction, HopCache, Mode, Packet, Port, Time, Verdict};
 use lb_wire::{EthernetHeader, Ipv4Header, Ipv6Header, checksum};
 
-use super::route::address;
 use crate::counters::{Counter, Counters};
 use crate::paths::Paths;
 use crate::traffic_book::TrafficBook;
@@ -88,7 +87,7 @@ impl Rewriting<'_> {
         mode.rewrite(packet, conn, hit.direction, self.hops);
         // Not before: a mode that moves the header would wait for it to be written.
         if let Some(ethernet) = EthernetHeader::of_mut(packet.frame.bytes_mut()) {
-            address(ethernet, &hop);
+            ethernet.set_ends(hop.ends.octets());
         }
         if packet.without_client_address {
             self.counters.count(Counter::NoRoomForClientAddress, 1);

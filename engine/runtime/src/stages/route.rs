@@ -2,15 +2,8 @@
 //!
 //! Ends: [`DropReason::NoRoute`], [`DropReason::TooBig`].
 
-use lb_model::{DropReason, Hop, Packet, Resolution, Verdict};
+use lb_model::{DropReason, Packet, Resolution, Verdict};
 use lb_wire::{EthernetHeader, Ipv4Header};
-
-/// Addresses a frame to its next hop.
-#[inline(always)]
-pub fn address(ethernet: &mut EthernetHeader, hop: &Hop) {
-    ethernet.destination = hop.destination.0;
-    ethernet.source = hop.source.0;
-}
 
 /// Gives the packet its Ethernet header and its verdict; also for a packet that has waited for its next hop.
 #[cold]
@@ -25,7 +18,7 @@ pub fn route(packet: &mut Packet, way: Resolution) {
             match EthernetHeader::of_mut(packet.frame.bytes_mut()) {
                 _ if !fits => Verdict::Drop(DropReason::TooBig),
                 Some(ethernet) => {
-                    address(ethernet, &hop);
+                    ethernet.set_ends(hop.ends.octets());
                     Verdict::Tx(hop.egress)
                 }
                 None => Verdict::Drop(DropReason::Malformed),
