@@ -363,6 +363,15 @@ mod tests {
     }
 
     #[test]
+    fn a_frame_begins_with_the_next_hops_address() {
+        let (ours, theirs) = (Mac([2, 0, 0, 0, 0, 0xa]), Mac([2, 0, 0, 0, 0, 1]));
+        let ends = FrameEnds::new(ours, theirs);
+        assert_eq!((ends.source(), ends.destination()), (ours, theirs));
+        assert_eq!(ends.octets(), &[2, 0, 0, 0, 0, 1, 2, 0, 0, 0, 0, 0xa]);
+        assert_eq!(format!("{ends:?}"), "02:00:00:00:00:0a > 02:00:00:00:00:01");
+    }
+
+    #[test]
     fn the_longest_prefix_wins_and_a_gateway_stands_for_its_address() {
         let mut hops = table();
         assert_eq!(
