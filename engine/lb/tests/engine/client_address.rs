@@ -173,6 +173,11 @@ fn a_clients_own_option_is_overwritten_wherever_it_is() {
         lab.inbound(&case.client().numbers(101, 2).tcp_options(&forged));
         let forwarded = case.to_server().numbers(101, 2);
         lab.expect_tx(ETH1, &forwarded.tcp_options(&gone(1460)));
+        // And where it is as long as the time stamp that most segments have alone.
+        let as_long = [254, 12, 1, 2, 3, 4, 5, 6, 0, 80, b'E', b'N'];
+        lab.inbound(&case.client().numbers(101, 2).tcp_options(&as_long));
+        let forwarded = case.to_server().numbers(101, 2);
+        lab.expect_tx(ETH1, &forwarded.tcp_options(&[1; 12]));
         // What a receiver does not read is left alone: behind the list's end, behind what cannot be.
         for rest in [[0, 254, 4, 9], [3, 1, 254, 2], [254, 9, 9, 9]] {
             lab.inbound(&case.client().numbers(101, 2).tcp_options(&rest));
